@@ -1,0 +1,1 @@
+"""knarr: a container engine behind Docker's own API."""

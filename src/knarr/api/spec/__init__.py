@@ -1,0 +1,1 @@
+"""The pure half of the Engine API: JSON shapes, versions, time formats."""

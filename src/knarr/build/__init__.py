@@ -1,0 +1,1 @@
+"""Image building: a second user of the rooms below the engine."""

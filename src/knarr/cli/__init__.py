@@ -1,0 +1,1 @@
+"""One file per verb: argv to client call to text."""

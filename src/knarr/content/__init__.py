@@ -1,0 +1,1 @@
+"""Blobs by digest on disk, leases, mark-and-sweep collection."""

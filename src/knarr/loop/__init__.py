@@ -1,0 +1,1 @@
+"""What the asyncio rooms share to meet the blocking world: blocking(), packet channels, task groups."""

@@ -1,0 +1,1 @@
+"""Values and errors that every room shares: no I/O, no imports of ours."""

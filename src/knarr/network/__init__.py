@@ -1,0 +1,1 @@
+"""Wires a named network namespace: bridge, veth, addresses, published ports."""

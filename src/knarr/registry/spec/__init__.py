@@ -1,0 +1,1 @@
+"""The pure half of the distribution protocol: shapes, headers, errors."""

@@ -1,0 +1,1 @@
+"""OCI runtime spec to process: namespaces, cgroups, mounts, seccomp; the shim."""
