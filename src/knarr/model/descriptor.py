@@ -1,6 +1,7 @@
 """Descriptors and media types (OCI image spec, descriptor.md; Docker's schema 2)."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from knarr.model.digest import Digest
@@ -29,7 +30,7 @@ class Descriptor(NamedTuple):
     digest: Digest
     size: int
     platform: Platform | None = None
-    annotations: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = MappingProxyType({})
 
 
 def chain_ids(diff_ids: Sequence[Digest]) -> tuple[Digest, ...]:

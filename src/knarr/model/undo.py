@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Undo:
         """All went well: forget the steps."""
         self._steps.clear()
 
-    async def __aenter__(self) -> "Undo":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
