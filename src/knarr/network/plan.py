@@ -1,0 +1,291 @@
+"""Decides how a network and an endpoint are wired; does nothing.
+
+An `EndpointPlan` is a value that state can keep (`to_dict`, `from_dict`) and from which alone the endpoint can be taken
+away again. Its `actions()` are what is done, in order, each with its reason.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Literal
+
+from knarr.model.errors import Invalid
+from knarr.model.ports import Port, Published
+from knarr.network.errors import AddressOutside, AddressTaken, NoFreeAddress
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_NAME_LIMIT = 15
+VETH_PREFIX = "kv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """One bridge network. `subnet` is "172.17.0.0/16", `gateway` the bridge's own address in it.
+
+    `icc` lets its containers talk to each other, `internal` cuts them off from everything else.
+    """
+
+    name: str
+    bridge: str
+    subnet: str
+    gateway: str
+    mtu: int = 1500
+    icc: bool = True
+    internal: bool = False
+    masquerade: bool = True
+
+    @classmethod
+    def from_bip(cls, name: str, bridge: str, bip: str, **options: Any) -> "NetworkConfig":
+        """Makes one from `--bip`: the gateway with its prefix length, as "172.17.0.1/16"."""
+        address, _, prefix = bip.partition("/")
+        try:
+            network = IPv4Network(f"{address}/{prefix or '24'}", strict=False)
+        except ValueError as error:
+            raise Invalid(f"invalid CIDR address: {bip}") from error
+        return cls(name=name, bridge=bridge, subnet=str(network), gateway=address, **options)
+
+    def __post_init__(self) -> None:
+        good = 0 < len(self.bridge) <= _NAME_LIMIT and set(self.bridge) <= _NAME_CHARACTERS
+        if not good or self.bridge in (".", "..") or self.bridge[0] == "-":
+            raise Invalid(f"invalid bridge name: {self.bridge!r}")
+        try:
+            network = IPv4Network(self.subnet)
+            gateway = IPv4Address(self.gateway)
+        except ValueError as error:
+            raise Invalid(f"invalid subnet or gateway: {error}") from error
+        if network.prefixlen > 30:
+            raise Invalid(f"subnet {self.subnet} is too small")
+        if gateway not in network or gateway in (network.network_address, network.broadcast_address):
+            raise AddressOutside(self.gateway, self.subnet)
+
+    @property
+    def table(self) -> str:
+        """The name of this network's own nftables table."""
+        return f"knarr-{self.bridge}"
+
+    @property
+    def prefix(self) -> int:
+        """The subnet's prefix length."""
+        return int(self.subnet.partition("/")[2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing to do: where ("host", "inside" the namespace, "firewall"), what, with what, and why."""
+
+    where: Literal["host", "inside", "firewall"]
+    name: str
+    arguments: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointPlan:
+    """One container's place in one network; `published` are facts (see `Bridge.reserve`)."""
+
+    network: NetworkConfig
+    endpoint_id: str
+    address: str
+    mac: str
+    interface: str = "eth0"
+    default_route: bool = True
+    published: tuple[Published, ...] = ()
+
+    @property
+    def veth(self) -> str:
+        """The name of the host's end of the pair."""
+        return veth_name(self.endpoint_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return {
+            "network": asdict(self.network),
+            "endpoint_id": self.endpoint_id,
+            "address": self.address,
+            "mac": self.mac,
+            "interface": self.interface,
+            "default_route": self.default_route,
+            "published": [[str(each.port), each.host_ip, each.host_port] for each in self.published],
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "EndpointPlan":
+        """Reads what `to_dict` wrote."""
+        return cls(
+            network=NetworkConfig(**value["network"]),
+            endpoint_id=value["endpoint_id"],
+            address=value["address"],
+            mac=value["mac"],
+            interface=value["interface"],
+            default_route=value["default_route"],
+            published=tuple(
+                Published(Port.parse(port), ip, number) for port, ip, number in value["published"]
+            ),
+        )
+
+    def actions(self) -> tuple[Action, ...]:
+        """What attaching does, in order."""
+        return tuple(_actions(self))
+
+
+def plan_endpoint(
+    config: NetworkConfig,
+    *,
+    endpoint_id: str,
+    address: str,
+    mac: str = "",
+    interface: str = "eth0",
+    default_route: bool = True,
+    published: Iterable[Published] = (),
+) -> EndpointPlan:
+    """Plans one endpoint; without `mac` it follows from the address, so that no neighbour's ARP cache goes stale."""
+    return EndpointPlan(
+        network=config,
+        endpoint_id=endpoint_id,
+        address=address,
+        mac=mac or mac_of(address),
+        interface=interface,
+        default_route=default_route and not config.internal,
+        published=tuple(published),
+    )
+
+
+def veth_name(endpoint_id: str) -> str:
+    """The host's interface of an endpoint: found again by its id alone."""
+    return VETH_PREFIX + endpoint_id[:12]
+
+
+def mac_of(address: str) -> str:
+    """The locally administered hardware address that belongs to an IPv4 address."""
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in IPv4Address(address).packed)
+
+
+def _actions(plan: EndpointPlan) -> Iterator[Action]:
+    network = plan.network
+    yield Action(
+        where="host",
+        name="veth",
+        arguments={"name": plan.veth, "peer": plan.interface, "mac": plan.mac, "mtu": network.mtu},
+        reason=f"a cable between bridge {network.bridge} and {plan.interface} in the container's namespace",
+    )
+    yield Action(
+        where="host",
+        name="bridge-port",
+        arguments={"name": plan.veth, "hairpin": True, "isolated": not network.icc},
+        reason="hairpin: the container may reach its own published ports"
+        + ("" if network.icc else "; isolated: containers may not talk to each other"),
+    )
+    yield Action(
+        where="inside", name="up", arguments={"name": "lo"}, reason="127.0.0.1 works in the container"
+    )
+    yield Action(
+        where="inside",
+        name="address",
+        arguments={"name": plan.interface, "address": plan.address, "prefix": network.prefix},
+        reason=f"a free address of {network.subnet}",
+    )
+    yield Action(
+        where="inside", name="up", arguments={"name": plan.interface}, reason="the cable carries packets"
+    )
+    if plan.default_route:
+        yield Action(
+            where="inside",
+            name="route",
+            arguments={"gateway": network.gateway},
+            reason="everything else is reached through the bridge",
+        )
+    for key, element in elements(plan):
+        yield Action(
+            where="firewall",
+            name=key,
+            arguments={"element": element},
+            reason="packets to the published port go to the container",
+        )
+
+
+def elements(plan: EndpointPlan) -> Iterator[tuple[str, str]]:
+    """The (map, element) pairs in the network's table that publish the plan's ports."""
+    for each in plan.published:
+        if ":" in each.host_ip:
+            continue
+        target = f"{plan.address} . {each.port.number}"
+        if each.host_ip in ("", "0.0.0.0"):
+            yield "published", f"{each.port.protocol} . {each.host_port} : {target}"
+        else:
+            yield "published_at", f"{each.host_ip} . {each.port.protocol} . {each.host_port} : {target}"
+
+
+@dataclass(slots=True)
+class AddressPool:
+    """The free addresses of one subnet, kept in memory; the lowest free one is given out.
+
+    State holds the truth (`UNIQUE(network, address)`); seed `taken` from it.
+    """
+
+    network: str
+    subnet: str
+    gateway: str
+    taken: set[int] = field(default_factory=set)
+    _freed: list[int] = field(default_factory=list)
+    _next: int = 0
+
+    @classmethod
+    def of(cls, config: NetworkConfig, taken: Iterable[str] = ()) -> "AddressPool":
+        """The pool of a network, without the addresses in `taken`."""
+        pool = cls(config.name, config.subnet, config.gateway)
+        pool.taken.update(int(IPv4Address(address)) for address in taken)
+        pool.taken.add(int(IPv4Address(config.gateway)))
+        pool._next = int(IPv4Network(config.subnet).network_address) + 1
+        return pool
+
+    def allocate(self, wanted: str = "") -> str:
+        """Takes `wanted`, or any free address. Raises AddressTaken, AddressOutside, NoFreeAddress."""
+        number = self._check(wanted) if wanted else self._lowest()
+        self.taken.add(number)
+        return str(IPv4Address(number))
+
+    def release(self, address: str) -> None:
+        """Gives an address back; one that is not taken is ignored."""
+        number = int(IPv4Address(address))
+        if number in self.taken and address != self.gateway:
+            self.taken.discard(number)
+            heapq.heappush(self._freed, number)
+
+    def _check(self, wanted: str) -> int:
+        network = IPv4Network(self.subnet)
+        try:
+            address = IPv4Address(wanted)
+        except ValueError as error:
+            raise Invalid(f"invalid IPv4 address: {wanted}") from error
+        if address not in network or address in (network.network_address, network.broadcast_address):
+            raise AddressOutside(wanted, self.subnet)
+        if int(address) in self.taken:
+            raise AddressTaken(wanted)
+        return int(address)
+
+    def _lowest(self) -> int:
+        while self._freed:
+            number = heapq.heappop(self._freed)
+            if number not in self.taken:
+                return number
+        last = int(IPv4Network(self.subnet).broadcast_address)
+        while self._next < last:
+            self._next += 1
+            if self._next - 1 not in self.taken:
+                return self._next - 1
+        raise NoFreeAddress(self.network)
+
+
+class PortPool:
+    """Candidates for "any free port", each once, going round so that a port is not given out again at once."""
+
+    def __init__(self, first: int = 32768, last: int = 60999) -> None:
+        self._first, self._last, self._next = first, last, first
+
+    def candidates(self) -> Iterator[int]:
+        """Every port of the range, beginning behind the last one that was asked for."""
+        for _ in range(self._last - self._first + 1):
+            port = self._next
+            self._next = self._first if port == self._last else port + 1
+            yield port
