@@ -43,4 +43,5 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 	scripts/real-clients .cache/clients
 
 .cache/peers/.stamp: scripts/real-clients
+	scripts/install-packages --peers
 	scripts/real-clients --peers .cache/peers

@@ -9,12 +9,15 @@ import struct
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 
 class Terminal:
     """`with Terminal(argv) as t: t.expect("\\$ "); t.type("exit\\n"); assert t.wait() == 0`."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None, size: tuple[int, int] = (24, 80)):
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None, size: tuple[int, int] = (24, 80)
+    ):
         self.output = b""
         self._status: int | None = None
         self.pid, self.fd = pty.fork()
@@ -61,7 +64,7 @@ class Terminal:
         self.output += data
         return bool(data)
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
