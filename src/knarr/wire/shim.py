@@ -1,0 +1,66 @@
+"""The shim's protocol: SOCK_SEQPACKET, one JSON object a packet, descriptors beside it.
+
+    knarrd                         shim                         init
+      │ order (through the zygote)  │                            │
+      ├────────────────────────────▶│ cgroup, clone3 ───────────▶│ walks the plan
+      │                             │◀──────── ready, or error ──┤ waits at the gate
+      │◀── hello, or error ─────────┤                            │
+      │ attach + [client]  ────────▶│ keeps the client's socket  │
+      │ start  ────────────────────▶│ one byte ─────────────────▶│ execve
+      │◀── ok, or error ────────────┤◀── end of file, or error ──┤
+      │                             │◀───────────── SIGCHLD ─────┤
+      │                             │ exit.json (fsync, rename)
+      │◀── event exited ────────────┤
+      │ release ───────────────────▶│ ends when its clients have drained
+
+Requests are `{"id": n, "do": NAME, …}`, answers `{"id": n, "ok": {…}}` or `{"id": n, "error": {…}}` (wire.zygote's
+`describe`), events `{"event": NAME, …}`. A new connection to `shim.sock` is greeted by `hello`, like the first one.
+"""
+
+REQUESTS = {
+    "start": "{} → {}: opens the gate",
+    "attach": "{stdin, stdout, stderr, framed, keys, tail} + [client]: `tail` is base64 of bytes already read",
+    "signal": "{signal, all} → {}: to the init, or to every process of the cgroup",
+    "resize": "{width, height} → {}",
+    "exec": "{process, stdin, stdout, stderr, framed, keys, tail, exec} + [client]? → {pid}: `exec` is its id",
+    "exec-resize": "{exec, width, height} → {}",
+    "exec-signal": "{exec, signal} → {}",
+    "pause": "{} → {}",
+    "resume": "{} → {}",
+    "update": "{resources} → {}: OCI linux.resources",
+    "pids": "{} → {pids}",
+    "stats": "{} → the cgroup's numbers",
+    "release": "{} → {}: the exit is on record; the shim ends",
+}
+
+EVENTS = {
+    "hello": "{container, pid, started, paused, exit, execs, steps, warnings}: `exit` is null or the `exited` fields",
+    "exited": "{code, oom, at}: 128+n after signal n; `at` nanoseconds",
+    "exec-exited": "{exec, code, at}",
+    "detached": "{exec}: a client typed the detach keys; `exec` null for an attach",
+    "oom": "{}: the kernel killed a process of the container for memory",
+}
+
+ORDER = {
+    "id": "the container's id",
+    "bundle": "OCI runtime configuration, with the additions below",
+    "rootfs": "{mounts: [[type, source, [option…]]…]}: made in the container's own mount namespace, first at /",
+    "run_dir": "directory of shim.sock and exit.json; it exists",
+    "log": "{driver: 'json-file' or 'none', path, max_size: bytes or -1, max_file}",
+    "stdin": "whether standard input is kept open for clients; otherwise /dev/null",
+    "stdin_once": "whether the end of the first client's input is the end of the container's",
+    "cgroup": "path below each hierarchy's root, made by the shim and removed at the end",
+    "seccomp": "path of a compiled filter (runtime.seccomp), or null",
+}
+"""Whether there is a terminal is `bundle.process.terminal`, its size `process.consoleSize`. A network namespace is a
+`linux.namespaces` entry with a path; without an entry of a type the host's is kept.
+
+Additions to OCI: `process.user` may be {"name": "user[:group]", "groups": ["audio", "29"]}, Docker's -u and --group-add,
+which the init looks up in the container's own files; HOME is set from there if it is not in `process.env`. A bind
+mount's missing target is made. `mounts[].source` "pid:N/path" is a path in the mount namespace of process N (a shared
+/dev/shm)."""
+
+
+def exit_code(status: int) -> int:
+    """A wait status as Docker's exit code: 128+n for a signal (wait(2), WIFSIGNALED)."""
+    return 128 + (status & 0x7F) if status & 0x7F else (status >> 8) & 0xFF
