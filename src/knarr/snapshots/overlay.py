@@ -1,0 +1,113 @@
+"""The overlay driver ("overlay2"): overlayfs over shared layers (Documentation/filesystems/overlayfs.rst).
+
+`mounts` gives one overlay mount with absolute paths. Its `lowerdir` may be longer than mount(2)'s page: the caller splits it
+at ":" and gives fsconfig(2) one `lowerdir+` each; the root's path is refused if it holds a character that would need escapes.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from knarr.model.digest import Digest
+from knarr.model.errors import Invalid
+from knarr.model.mount import Mount
+from knarr.snapshots import tree
+from knarr.snapshots.disk import Disk
+from knarr.snapshots.port import Delta, StagedLayer, Usage
+
+# redirect_dir and metacopy would make an upper directory that cannot be read without its lowers; index would pin the
+# upper to its first lowers (overlayfs.rst, "Changes to underlying filesystems").
+_OPTIONS = ("index=off", "redirect_dir=off")
+MAX_LAYERS = 500
+
+
+class Overlay:
+    """A `Snapshotter` in the directory `root`."""
+
+    name = "overlay2"
+
+    def __init__(self, root: str | Path) -> None:
+        absolute = os.path.abspath(root)
+        if any(character in absolute for character in ":,\\\n"):
+            raise Invalid(f"cannot keep layers in {absolute}: overlayfs takes no ':', ',' or '\\' in paths")
+        self._disk = Disk(absolute)
+        self._empty = Path(absolute) / "empty"
+        self._empty.mkdir(mode=0o755, exist_ok=True)
+
+    def layer_exists(self, chain_id: Digest) -> bool:
+        """True if the layer is here, whole."""
+        return self._disk.layer_exists(chain_id)
+
+    def layers(self) -> Iterator[Digest]:
+        """The chain ids of all layers."""
+        return self._disk.layers()
+
+    def stage(self, chain_id: Digest) -> StagedLayer:
+        """An empty directory for the layer's files."""
+        return self._disk.stage(chain_id)
+
+    def commit(self, staged: StagedLayer) -> None:
+        """The staged directory becomes the layer, unless another was first."""
+        self._disk.commit(staged)
+
+    def remove_layer(self, chain_id: Digest) -> None:
+        """Into the trash."""
+        self._disk.remove_layer(chain_id)
+
+    def prepare(self, key: str, chain: Sequence[Digest]) -> tuple[Mount, ...]:
+        """An upper and a work directory. The merged root has the upper's mode and owner: it takes the topmost layer's."""
+        if len(chain) > MAX_LAYERS:
+            raise Invalid(f"max depth exceeded: overlayfs takes {MAX_LAYERS} layers, not {len(chain)}")
+        lowers = self._disk.lowers(chain) or (str(self._empty),)
+        made = self._disk.scratch()
+        try:
+            _make_upper(made, os.stat(lowers[0]))
+            self._disk.publish(made, key, chain)
+        except BaseException:
+            self._disk.discard(made)
+            raise
+        return self.mounts(key)
+
+    def mounts(self, key: str) -> tuple[Mount, ...]:
+        """One overlay mount."""
+        lowers = self._disk.lowers(self._disk.chain(key)) or (str(self._empty),)
+        path = self._disk.snapshot_path(key)
+        options = (
+            f"lowerdir={':'.join(lowers)}",
+            f"upperdir={path}/upper",
+            f"workdir={path}/work",
+            *_OPTIONS,
+        )
+        return (Mount("overlay", "overlay", options),)
+
+    def remove(self, key: str) -> None:
+        """Into the trash."""
+        self._disk.remove(key)
+
+    def usage(self, of: str | Digest) -> Usage:
+        """The upper's, or the layer's."""
+        if isinstance(of, Digest):
+            return self._disk.layer_usage(of)
+        return Usage(*tree.measure(str(self._disk.snapshot_path(of) / "upper")))
+
+    def delta(self, key: str) -> Delta:
+        """The upper directory holds exactly the changes."""
+        lowers = self._disk.lowers(self._disk.chain(key))
+        return Delta("overlay", str(self._disk.snapshot_path(key) / "upper"), lowers)
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Removes what a killed daemon left half-made, and the snapshots that are not known."""
+        self._disk.sweep(known)
+
+    def empty_trash(self) -> int:
+        """Deletes what removals left."""
+        return self._disk.empty_trash()
+
+
+def _make_upper(made: Path, root: os.stat_result) -> None:
+    upper = made / "upper"
+    upper.mkdir(mode=0o755)
+    (made / "work").mkdir(mode=0o700)
+    if (root.st_uid, root.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(upper, root.st_uid, root.st_gid)
+    os.chmod(upper, root.st_mode & 0o7777)
