@@ -1,0 +1,1 @@
+"""netlink(7): the codec of messages and attributes, and rtnetlink(7)'s links, addresses and routes."""
