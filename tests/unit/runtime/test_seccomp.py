@@ -21,16 +21,17 @@ def run(program: bytes, number: int, arch: int, args: tuple[int, ...] = ()) -> i
     """Interprets a filter as the kernel does."""
     data = struct.pack("=IIQ6Q", number & 0xFFFFFFFF, arch, 0, *(args + (0,) * 6)[:6])
     code = list(struct.iter_unpack("=HBBI", program))
-    accumulator, at = 0, 0
+    accumulator: int = 0
+    at = 0
     while True:
         operation, yes, no, value = code[at]
         at += 1
         if operation == 0x20:
-            accumulator = struct.unpack_from("=I", data, value)[0]
+            (accumulator,) = struct.unpack_from("=I", data, value)
         elif operation == 0x54:
             accumulator &= value
         elif operation == 0x06:
-            return value
+            return int(value)
         elif operation == 0x05:
             at += value
         elif operation == 0x15:
@@ -221,7 +222,7 @@ def libseccomp(caps: tuple[str, ...]) -> bytes:
         assert lib.seccomp_arch_add(context, ctypes.c_uint32(token)) == 0
     for rule in profile.rules:
         compares = (Compare * 6)(
-            *[Compare(c.index, operators.index(c.operator), c.value, c.other) for c in rule.conditions]
+            *[Compare(c.argument, operators.index(c.operator), c.value, c.other) for c in rule.conditions]
         )
         for name in rule.names:
             number = lib.seccomp_syscall_resolve_name(name.encode())

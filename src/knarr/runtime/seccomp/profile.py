@@ -41,7 +41,7 @@ _SCMP = {
 class Condition(NamedTuple):
     """A comparison of one argument; for MASKED_EQ `value` is the mask and `other` what must remain."""
 
-    index: int
+    argument: int
     operator: str
     value: int
     other: int = 0
@@ -132,7 +132,7 @@ def _rules(entry: Mapping[str, Any], default_errno: int | None) -> list[Rule]:
     action = _action(entry["action"], default_errno if errno is None else errno)
     names = tuple(entry.get("names") or (entry["name"],))
     conditions = tuple(_condition(argument) for argument in entry.get("args") or ())
-    if len({condition.index for condition in conditions}) < len(conditions):
+    if len({condition.argument for condition in conditions}) < len(conditions):
         return [Rule(names, action, (condition,)) for condition in conditions]
     return [Rule(names, action, conditions)]
 
