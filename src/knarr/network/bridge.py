@@ -4,13 +4,22 @@ Order for a container: `reserve` (host ports, as facts) → `plan_endpoint` (pur
 gives the ports back. At start of the daemon: `ensure` every network, `adopt` every living endpoint's plan, then `sweep`.
 """
 
+import asyncio
+import logging
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from knarr.loop.blocking import blocking
 from knarr.model.ports import PortBinding, Published
 from knarr.model.system import Step
-from knarr.network.plan import EndpointPlan, NetworkConfig
+from knarr.network.hostports import HostPorts, local_port_range
+from knarr.network.plan import EndpointPlan, NetworkConfig, PortPool
+from knarr.network.wiring import Wiring
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +30,19 @@ class Attached:
 
 
 class Bridge:
-    """All bridge networks of one daemon. Make it in the daemon's network namespace; `close()` lets go of the ports."""
+    """All bridge networks of one daemon. Make it in the daemon's network namespace, on its loop; `close()` it.
+
+    Raises FirewallMissing when libnftables is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._wiring = Wiring()
+        self._ports = HostPorts(PortPool(*local_port_range()))
+        self._turn = asyncio.Lock()
 
     async def ensure(self, config: NetworkConfig) -> None:
         """Makes or repairs bridge, address, sysctls and firewall table; keeps what is already published."""
-        raise NotImplementedError
+        await self._in_turn(self._wiring.ensure, config)
 
     async def reserve(
         self, endpoint_id: str, bindings: Sequence[PortBinding], *, endpoint: str
@@ -34,39 +51,55 @@ class Bridge:
 
         A wish without a host address becomes two facts, 0.0.0.0 and :: (one, if the host has no IPv6).
         """
-        raise NotImplementedError
+        return self._ports.reserve(endpoint_id, bindings, endpoint)
 
     async def release(self, endpoint_id: str) -> None:
         """Lets go of reserved ports when the endpoint is never attached; unknown ids are ignored."""
-        raise NotImplementedError
+        self._ports.release(endpoint_id)
 
     async def attach(self, plan: EndpointPlan, netns_fd: int, route: socket.socket) -> Attached:
         """Wires the namespace: `netns_fd` is its descriptor, `route` a NETLINK_ROUTE socket opened inside it.
 
-        The caller keeps both and may close them afterwards. On failure nothing of the endpoint is left, ports excepted.
+        The caller keeps both and may close them afterwards. On failure nothing of the endpoint is left, ports excepted
+        (`release` or `detach` gives those back).
         """
-        raise NotImplementedError
+        steps = await self._in_turn(self._wiring.attach, plan, netns_fd, route)
+        self._ports.connect(plan.endpoint_id, plan.address)
+        return Attached(steps=steps)
 
     async def detach(self, plan: EndpointPlan) -> None:
         """Takes the endpoint away: veth, firewall elements, host ports. Again, or half-way, is not an error."""
-        raise NotImplementedError
+        self._ports.disconnect(plan.endpoint_id)
+        await self._in_turn(self._wiring.detach, plan)
+        self._ports.release(plan.endpoint_id)
 
     async def adopt(self, plan: EndpointPlan) -> None:
         """Takes a living endpoint up again after a restart: holds its ports, puts back missing elements."""
-        raise NotImplementedError
+        for each in self._ports.hold(plan.endpoint_id, plan.published):
+            log.warning(
+                "host port %s:%s of endpoint %s is taken", each.host_ip, each.host_port, plan.endpoint_id
+            )
+        await self._in_turn(self._wiring.adopt, plan)
+        self._ports.connect(plan.endpoint_id, plan.address)
 
     async def sweep(self, config: NetworkConfig, known: Collection[str]) -> tuple[str, ...]:
         """Removes veths and elements of this network that belong to no endpoint id in `known`; names them."""
-        raise NotImplementedError
+        return await self._in_turn(self._wiring.sweep, config, known)
 
     async def teardown(self, config: NetworkConfig) -> None:
         """Removes the network's bridge and table; missing ones are ignored."""
-        raise NotImplementedError
+        await self._in_turn(self._wiring.teardown, config)
 
     async def host_subnets(self) -> tuple[str, ...]:
         """The IPv4 subnets that the host's routes reach directly, for `pools.allocate`."""
-        raise NotImplementedError
+        return await self._in_turn(self._wiring.subnets)
 
     def close(self) -> None:
         """Closes sockets; containers stay wired."""
-        raise NotImplementedError
+        self._ports.close()
+        self._wiring.close()
+
+    async def _in_turn(self, function: Callable[..., T], *args: Any) -> T:
+        """One piece of wiring at a time, so that many starts at once do not fill the pool of threads with waiters."""
+        async with self._turn:
+            return await blocking(function, *args)

@@ -17,6 +17,11 @@ from knarr.network.errors import AddressOutside, AddressTaken, NoFreeAddress
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _NAME_LIMIT = 15
 VETH_PREFIX = "kv"
+_REASONS = {
+    "endpoints": "the firewall knows the address",
+    "published": "packets to the published port go to the container",
+    "published_at": "packets to the published address and port go to the container",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +156,11 @@ def plan_endpoint(
     )
 
 
+def broadcast_of(config: NetworkConfig) -> str:
+    """The subnet's broadcast address."""
+    return str(IPv4Network(config.subnet).broadcast_address)
+
+
 def veth_name(endpoint_id: str) -> str:
     """The host's interface of an endpoint: found again by its id alone."""
     return VETH_PREFIX + endpoint_id[:12]
@@ -182,7 +192,12 @@ def _actions(plan: EndpointPlan) -> Iterator[Action]:
     yield Action(
         where="inside",
         name="address",
-        arguments={"name": plan.interface, "address": plan.address, "prefix": network.prefix},
+        arguments={
+            "name": plan.interface,
+            "address": plan.address,
+            "prefix": network.prefix,
+            "broadcast": broadcast_of(network),
+        },
         reason=f"a free address of {network.subnet}",
     )
     yield Action(
@@ -196,24 +211,27 @@ def _actions(plan: EndpointPlan) -> Iterator[Action]:
             reason="everything else is reached through the bridge",
         )
     for key, element in elements(plan):
-        yield Action(
-            where="firewall",
-            name=key,
-            arguments={"element": element},
-            reason="packets to the published port go to the container",
-        )
+        yield Action(where="firewall", name=key, arguments={"element": element}, reason=_REASONS[key])
+
+
+def ours(name: str) -> bool:
+    """Whether a link's name is one that `veth_name` gives."""
+    return name.startswith(VETH_PREFIX)
 
 
 def elements(plan: EndpointPlan) -> Iterator[tuple[str, str]]:
-    """The (map, element) pairs in the network's table that publish the plan's ports."""
+    """The (set or map, element) pairs in the network's table that stand for the plan, marked with its id."""
+    mark = f'comment "{plan.endpoint_id}"'
+    yield "endpoints", f"{plan.address} {mark}"
     for each in plan.published:
         if ":" in each.host_ip:
             continue
         target = f"{plan.address} . {each.port.number}"
+        service = f"{each.port.protocol} . {each.host_port}"
         if each.host_ip in ("", "0.0.0.0"):
-            yield "published", f"{each.port.protocol} . {each.host_port} : {target}"
+            yield "published", f"{service} {mark} : {target}"
         else:
-            yield "published_at", f"{each.host_ip} . {each.port.protocol} . {each.host_port} : {target}"
+            yield "published_at", f"{each.host_ip} . {service} {mark} : {target}"
 
 
 @dataclass(slots=True)
