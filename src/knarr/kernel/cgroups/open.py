@@ -1,0 +1,10 @@
+"""The cgroup of either version at a path."""
+
+from knarr.kernel.cgroups.hierarchy import Hierarchy
+from knarr.kernel.cgroups.v1 import CgroupV1
+from knarr.kernel.cgroups.v2 import CgroupV2
+
+
+def open_cgroup(path: str, hierarchy: Hierarchy) -> CgroupV1 | CgroupV2:
+    """Nothing is made yet: see `create`."""
+    return CgroupV2(path, hierarchy) if hierarchy.version == 2 else CgroupV1(path, hierarchy)

@@ -1,0 +1,39 @@
+"""Pseudo-terminals (pts(4), ioctl_tty(2))."""
+
+import fcntl
+import os
+import struct
+import termios
+
+TIOCSPTLCK = 0x40045431
+TIOCGPTN = 0x80045430
+TIOCGPTPEER = 0x5441
+
+
+def open_ptmx(path: str = "/dev/ptmx", dir_fd: int | None = None) -> tuple[int, int]:
+    """A new terminal of the devpts that `path` belongs to: the master and the number of its pts."""
+    master = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
+    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+    number: int = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, struct.pack("i", 0)))[0]
+    return master, number
+
+
+def peer(master: int) -> int:
+    """The other end of a master, by ioctl_tty(2) TIOCGPTPEER: no path in an untrusted tree is opened."""
+    return fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def set_size(fd: int, width: int, height: int) -> None:
+    """TIOCSWINSZ: columns and rows."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+
+def size(fd: int) -> tuple[int, int]:
+    """TIOCGWINSZ: columns and rows."""
+    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
+    return columns, rows
+
+
+def set_controlling(fd: int) -> None:
+    """TIOCSCTTY: the calling session leader's controlling terminal."""
+    fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
