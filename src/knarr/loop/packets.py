@@ -58,7 +58,7 @@ class PacketChannel:
         number = self._sock.fileno()
         if number < 0:
             raise ConnectionAbortedError("the channel is closed")
-        add(number, lambda: waiter.done() or waiter.set_result(None))
+        add(number, _wake, waiter)
         try:
             await waiter
         finally:
@@ -70,3 +70,8 @@ class PacketChannel:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -39,7 +39,7 @@ class Decoder:
 
 
 def _values(text: str) -> list[Any]:
-    values = []
+    values: list[Any] = []
     position = 0
     while True:
         while position < len(text) and text[position].isspace():
