@@ -125,7 +125,18 @@ class Links:
 
 
 def _port(plan: EndpointPlan) -> codec.Request:
-    return route.set_bridge_port(plan.veth, hairpin=True, isolated=not plan.network.icc)
+    # With bridge-nf-call-iptables the firewall's forward chain keeps containers apart, and a packet to a published port
+    # is translated while it is bridged: an isolated port would lose it.
+    isolated = not plan.network.icc and not _bridged_packets_are_filtered()
+    return route.set_bridge_port(plan.veth, hairpin=True, isolated=isolated)
+
+
+def _bridged_packets_are_filtered() -> bool:
+    try:
+        with open("/proc/sys/net/bridge/bridge-nf-call-iptables", encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except FileNotFoundError:
+        return False
 
 
 def wire(sock: socket.socket, interface: str, actions: Collection[Action]) -> int:

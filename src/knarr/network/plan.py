@@ -182,9 +182,8 @@ def _actions(plan: EndpointPlan) -> Iterator[Action]:
     yield Action(
         where="host",
         name="bridge-port",
-        arguments={"name": plan.veth, "hairpin": True, "isolated": not network.icc},
-        reason="hairpin: the container may reach its own published ports"
-        + ("" if network.icc else "; isolated: containers may not talk to each other"),
+        arguments={"name": plan.veth, "hairpin": True},
+        reason="hairpin: the container may reach its own published ports",
     )
     yield Action(
         where="inside", name="up", arguments={"name": "lo"}, reason="127.0.0.1 works in the container"
