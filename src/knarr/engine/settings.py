@@ -1,0 +1,41 @@
+"""What a daemon is told when it starts; one value, read-only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from knarr.network.pools import DEFAULT_POOLS, Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`bip` "" takes a free subnet of the pools for the default bridge; `bridge` "none" has no default bridge.
+
+    `mirrors` are URLs for Docker Hub; `registry_mirrors` name them by registry host. `insecure_registries` are hosts or
+    networks that speak plain HTTP. `log_driver` and `log_options` serve containers that ask for none.
+    """
+
+    data_root: str = "/var/lib/knarr"
+    exec_root: str = "/run/knarr"
+    bridge: str = "knarr0"
+    bip: str = ""
+    mtu: int = 1500
+    icc: bool = True
+    default_address_pools: tuple[Pool, ...] = DEFAULT_POOLS
+    mirrors: tuple[str, ...] = ()
+    registry_mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    insecure_registries: tuple[str, ...] = ()
+    storage_driver: str = "overlay2"
+    log_driver: str = "json-file"
+    log_options: Mapping[str, str] = field(default_factory=dict)
+    default_ulimits: tuple[str, ...] = ()
+    default_shm_size: int = 64 << 20
+    cgroup_parent: str = ""
+    shutdown_timeout: int = 15
+    live_restore: bool = True
+    labels: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    seccomp_profile: str = ""
+    no_new_privileges: bool = False
+    debug: bool = False
