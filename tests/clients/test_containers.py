@@ -36,7 +36,7 @@ def test_create_then_start(daemon: Daemon) -> None:
 
 def test_start_with_stdin(daemon: Daemon) -> None:
     daemon.docker("create", "-i", "--name", "cat", "busybox", "cat")
-    assert daemon.docker("start", "-a", "-i", "cat", input=b"typed").stdout == "typed"
+    assert daemon.docker("start", "-a", "-i", "cat", data=b"typed").stdout == "typed"
 
 
 def test_ps(daemon: Daemon, sleeper: str) -> None:
@@ -197,7 +197,7 @@ def test_copy_as_a_stream(daemon: Daemon, sleeper: str) -> None:
         member = tarfile.TarInfo("streamed")
         member.size = 5
         tar.addfile(member, io.BytesIO(b"hello"))
-    daemon.docker("cp", "-", "sleeper:/tmp", input=archive.getvalue())
+    daemon.docker("cp", "-", "sleeper:/tmp", data=archive.getvalue())
     assert daemon.docker("exec", "sleeper", "cat", "/tmp/streamed").stdout == "hello"
     out = daemon.docker("cp", "sleeper:/tmp/streamed", "-").stdout.encode()
     with tarfile.open(fileobj=io.BytesIO(out)) as tar:
@@ -260,14 +260,15 @@ def test_events_as_they_happen(daemon: Daemon) -> None:
     watcher = daemon.open("events", "--filter", "type=container", "--format", "{{.Action}}")
     try:
         # The watcher subscribed at some moment after its start: make events until it shows one.
-        assert watcher.stdout is not None
+        pipe = watcher.stdout
+        assert pipe is not None
 
         def shown() -> bool:
             daemon.docker("run", "--rm", "busybox", "true")
-            return bool(select.select([watcher.stdout], [], [], 0.2)[0])
+            return bool(select.select([pipe], [], [], 0.2)[0])
 
         host.wait_for(shown, "an event")
-        assert watcher.stdout.readline().strip()
+        assert pipe.readline().strip()
     finally:
         watcher.send_signal(signal.SIGINT)
         watcher.wait(30)
@@ -288,7 +289,7 @@ def test_attach_and_its_exit_code(daemon: Daemon) -> None:
         "-c",
         "read line; echo got $line; sleep 1; exit 4",
     )
-    done = daemon.docker("attach", "reader", input=b"text\n", check=False)
+    done = daemon.docker("attach", "reader", data=b"text\n", check=False)
     assert (done.stdout, done.returncode) == ("got text\n", 4)
 
 

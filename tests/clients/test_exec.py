@@ -22,8 +22,8 @@ def test_output_and_codes(daemon: Daemon, box: str) -> None:
 
 def test_stdin_to_its_end(daemon: Daemon, box: str) -> None:
     data = b"0123456789abcdef" * 20_000
-    assert daemon.docker("exec", "-i", box, "cat", input=data).stdout.encode() == data
-    assert daemon.docker("exec", "-i", box, "wc", "-c", input=data).stdout.strip() == str(len(data))
+    assert daemon.docker("exec", "-i", box, "cat", data=data).stdout.encode() == data
+    assert daemon.docker("exec", "-i", box, "wc", "-c", data=data).stdout.strip() == str(len(data))
 
 
 def test_a_signal_is_128_and_its_number(daemon: Daemon, box: str) -> None:

@@ -46,25 +46,29 @@ def own_address() -> str:
     out = subprocess.run(
         ["ip", "-4", "-o", "addr", "show", "scope", "global"], capture_output=True, text=True, check=True
     ).stdout
-    addresses = re.findall(r"^\d+: (\S+)\s+inet ([0-9.]+)", out, re.M)
+    addresses = re.findall(r"^\d+: (\S+)\s+inet ([0-9.]+)", out, re.MULTILINE)
     outside = [address for name, address in addresses if not name.startswith(("kt", "br", "docker"))]
     return (outside or [address for _, address in addresses])[0]
+
+
+def ip(*words: str) -> None:
+    """Runs ip(8)."""
+    subprocess.run(["ip", *words], check=True)
 
 
 @pytest.fixture
 def neighbour(daemon: Daemon) -> Iterator[str]:
     """A network namespace joined to the host by a veth pair: another machine, as far as the host can tell. Its name."""
     name = "ktneighbour"
-    run = lambda *words: subprocess.run(["ip", *words], check=True)  # noqa: E731
-    run("netns", "add", name)
+    ip("netns", "add", name)
     try:
-        run("link", "add", "ktn-host", "type", "veth", "peer", "name", "ktn-peer", "netns", name)
-        run("addr", "add", "10.232.0.1/24", "dev", "ktn-host")
-        run("link", "set", "ktn-host", "up")
-        run("-n", name, "addr", "add", "10.232.0.2/24", "dev", "ktn-peer")
-        run("-n", name, "link", "set", "ktn-peer", "up")
-        run("-n", name, "link", "set", "lo", "up")
-        run("-n", name, "route", "add", "default", "via", "10.232.0.1")
+        ip("link", "add", "ktn-host", "type", "veth", "peer", "name", "ktn-peer", "netns", name)
+        ip("addr", "add", "10.232.0.1/24", "dev", "ktn-host")
+        ip("link", "set", "ktn-host", "up")
+        ip("-n", name, "addr", "add", "10.232.0.2/24", "dev", "ktn-peer")
+        ip("-n", name, "link", "set", "ktn-peer", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", name, "route", "add", "default", "via", "10.232.0.1")
         yield name
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
@@ -184,7 +188,7 @@ def test_containers_reach_each_other_and_out(daemon: Daemon, neighbour: str) -> 
     try:
         assert listener.stdout is not None
         assert listener.stdout.readline() == "on\n"
-        daemon.docker("run", "--rm", "busybox", "nc", "-w", "3", "10.232.0.2", "7777", input=b"")
+        daemon.docker("run", "--rm", "busybox", "nc", "-w", "3", "10.232.0.2", "7777", data=b"")
         assert listener.stdout.readline() == "10.232.0.1\n"
     finally:
         listener.kill()

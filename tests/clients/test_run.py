@@ -348,7 +348,7 @@ def test_cidfile(daemon: Daemon, tmp_path: Path) -> None:
 
 def test_stdin_reaches_the_container(daemon: Daemon) -> None:
     data = b"".join(b"line %d\n" % n for n in range(50_000))
-    done = daemon.docker("run", "--rm", "-i", "busybox", "cat", input=data)
+    done = daemon.docker("run", "--rm", "-i", "busybox", "cat", data=data)
     assert done.stdout.encode() == data
 
 

@@ -106,14 +106,14 @@ class Daemon:
         self,
         *arguments: str,
         check: bool = True,
-        input: bytes | None = None,
-        timeout: float = 100,  # noqa: A002
+        data: bytes | None = None,
+        timeout: float = 100,
     ) -> subprocess.CompletedProcess[str]:
         """Runs the docker CLI; with `check` a failure shows what it printed."""
         done = subprocess.run(
             ["docker", *arguments],
             env=self.environment(),
-            input=input,
+            input=data,
             capture_output=True,
             timeout=timeout,
             check=False,
@@ -177,13 +177,16 @@ class Knarrd(Daemon):
         return [(argv, dict(os.environ))]
 
     def knarr(
-        self, *arguments: str, check: bool = True, input: bytes | None = None
-    ) -> subprocess.CompletedProcess[str]:  # noqa: A002
+        self,
+        *arguments: str,
+        check: bool = True,
+        data: bytes | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         """Runs this tree's own command line against the daemon."""
         done = subprocess.run(
             [str(BIN / "knarr"), *arguments],
             env=self.environment(),
-            input=input,
+            input=data,
             capture_output=True,
             timeout=100,
             check=False,

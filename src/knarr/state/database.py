@@ -1,0 +1,180 @@
+"""The one SQLite file: one writer thread, one reader connection, numbered migrations.
+
+`await db.write(fn)` runs `fn(connection)` on the writer thread. Writes that wait together share one transaction and one
+commit; each has its own savepoint, so one that fails is taken back alone. A write is on disk as far as a killed process is
+concerned when it returns (WAL, synchronous=NORMAL: a power failure may lose the last commits, never corrupt).
+"""
+
+import asyncio
+import importlib.resources
+import queue
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+from knarr.loop.blocking import blocking
+from knarr.state.errors import StateTooNew, Taken
+
+T = TypeVar("T")
+Write = Callable[[sqlite3.Connection], T]
+
+_CONSTRAINT = re.compile(r"(?:UNIQUE|FOREIGN KEY|NOT NULL|CHECK) constraint failed(?:: (.*))?")
+
+
+class Database:
+    """Open it with `open`; `close` waits for the writes under way."""
+
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection):
+        self._writer = writer
+        self._reader = reader
+        self._reading = threading.Lock()
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, path: str) -> Self:
+        """Opens or makes the file and brings it up to date. Raises StateTooNew, sqlite3.Error."""
+        return await blocking(cls._open, path)
+
+    @classmethod
+    def _open(cls, path: str) -> Self:
+        writer = _connect(path)
+        try:
+            migrate(writer)
+            reader = _connect(path)
+            reader.execute("PRAGMA query_only = ON")
+        except BaseException:
+            writer.close()
+            raise
+        return cls(writer, reader)
+
+    async def write(self, function: Write[T]) -> T:
+        """`function(connection)` in a transaction; what it returns. Raises Taken, and whatever the function raised.
+
+        A caller that is cancelled does not stop the write.
+        """
+        job = _Job(function, asyncio.get_running_loop())
+        self._queue.put(job)
+        result: T = await asyncio.shield(job.future)
+        return result
+
+    async def read(self, function: Write[T]) -> T:
+        """`function(connection)` on a connection that can only read; it sees every finished write."""
+        return await blocking(self._read, function)
+
+    def _read(self, function: Write[T]) -> T:
+        with self._reading:
+            return function(self._reader)
+
+    async def close(self) -> None:
+        """Waits for the writes under way and closes the file."""
+        self._queue.put(None)
+        await blocking(self._thread.join)
+        with self._reading:
+            self._reader.close()
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            jobs = [self._queue.get()]
+            while not self._queue.empty():
+                jobs.append(self._queue.get())
+            ending = None in jobs
+            self._commit([job for job in jobs if job is not None])
+        self._writer.close()
+
+    def _commit(self, jobs: "list[_Job]") -> None:
+        if not jobs:
+            return
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                self._attempt(job)
+            self._writer.execute("COMMIT")
+        except BaseException as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            for job in jobs:
+                job.fail(error)
+        for job in jobs:
+            job.deliver()
+
+    def _attempt(self, job: "_Job") -> None:
+        self._writer.execute("SAVEPOINT one")
+        try:
+            job.result = job.function(self._writer)
+        except sqlite3.OperationalError:
+            raise  # a full disk or a broken file fails the whole commit
+        except BaseException as error:
+            self._writer.execute("ROLLBACK TO one")
+            job.fail(_translated(error))
+        self._writer.execute("RELEASE one")
+
+
+class _Job:
+    """One write and the future of who waits for it."""
+
+    def __init__(self, function: Write[Any], loop: asyncio.AbstractEventLoop):
+        self.function = function
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        self.error = self.error or error
+
+    def deliver(self) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self._set)
+        except RuntimeError:
+            return  # the loop ended meanwhile; nobody waits
+
+    def _set(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _translated(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.IntegrityError) and (match := _CONSTRAINT.match(str(error))):
+        return Taken(str(error), match[1] or "foreign key")
+    return error
+
+
+def migrations() -> list[tuple[int, str]]:
+    """(number, SQL) of every migration, in order."""
+    found = []
+    for entry in importlib.resources.files("knarr.state.migrations").iterdir():
+        number, _, rest = entry.name.partition("_")
+        if number.isdigit() and rest.endswith(".sql"):
+            found.append((int(number), entry.read_text()))
+    return sorted(found)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Applies what is missing, each step whole or not at all. Raises StateTooNew."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    steps = migrations()
+    newest = steps[-1][0]
+    if version > newest:
+        raise StateTooNew(
+            f"the state was written by a newer knarr (schema {version}, this one knows {newest})"
+        )
+    for number, sql in steps:
+        if number > version:
+            connection.executescript(f"BEGIN;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")

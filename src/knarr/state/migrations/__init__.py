@@ -1,0 +1,1 @@
+"""Numbered steps of the schema: `NNNN_name.sql`, applied once and in order."""

@@ -1,0 +1,88 @@
+"""The database: writes share commits and fail alone, readers see them, constraints are conflicts."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from knarr.state.database import Database, migrations
+from knarr.state.errors import StateTooNew, Taken
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(str(tmp_path / "state.db"))
+    yield database
+    await database.close()
+
+
+async def keys(db: Database) -> set[str]:
+    rows = await db.read(lambda tx: tx.execute("SELECT key FROM settings").fetchall())
+    return {row[0] for row in rows}
+
+
+async def test_a_write_is_seen_by_the_next_read(db: Database) -> None:
+    await db.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('a', 'b')"))
+    assert await keys(db) == {"a"}
+
+
+async def test_one_of_many_fails_alone(db: Database) -> None:
+    def write(key: str) -> "asyncio.Future[object]":
+        return asyncio.ensure_future(
+            db.write(lambda tx: tx.execute("INSERT INTO settings VALUES (?, '')", (key,)))
+        )
+
+    results = await asyncio.gather(*[write(key) for key in ("a", "b", "a", "c")], return_exceptions=True)
+    assert isinstance(results[2], Taken)
+    assert results[2].columns == "settings.key"
+    assert await keys(db) == {"a", "b", "c"}
+
+
+async def test_what_a_failed_write_did_is_taken_back(db: Database) -> None:
+    def half(tx: sqlite3.Connection) -> None:
+        tx.execute("INSERT INTO settings VALUES ('x', '')")
+        raise ValueError("half-way")
+
+    with pytest.raises(ValueError, match="half-way"):
+        await db.write(half)
+    assert await keys(db) == set()
+
+
+async def test_a_reader_cannot_write(db: Database) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        await db.read(lambda tx: tx.execute("INSERT INTO settings VALUES ('x', '')"))
+
+
+async def test_a_cancelled_caller_does_not_lose_the_write(db: Database) -> None:
+    task = asyncio.ensure_future(db.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('kept', '')")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await db.write(lambda tx: None)
+    assert await keys(db) == {"kept"}
+
+
+async def test_state_outlives_the_process(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.db")
+    first = await Database.open(path)
+    await first.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('a', 'b')"))
+    await first.close()
+    second = await Database.open(path)
+    assert await keys(second) == {"a"}
+    await second.close()
+
+
+async def test_a_newer_file_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    connection.close()
+    with pytest.raises(StateTooNew):
+        await Database.open(path)
+
+
+def test_migrations_are_numbered_once() -> None:
+    numbers = [number for number, _ in migrations()]
+    assert numbers == sorted(set(numbers))
