@@ -18,6 +18,8 @@ from knarr.snapshots.errors import NoSuchLayer, NoSuchSnapshot, SnapshotExists
 from knarr.snapshots.port import Snapshotter
 
 Look = Callable[[tuple[Mount, ...]], AbstractContextManager[Path]]
+Check = Callable[[Snapshotter], None]
+LookingCheck = Callable[[Snapshotter, Look], None]
 
 BASE, MIDDLE, TOP = (Digest.of(name) for name in (b"base", b"middle", b"top"))
 
@@ -180,7 +182,7 @@ def check_an_empty_chain_is_an_empty_root(driver: Snapshotter, look: Look) -> No
         assert os.listdir(root) == ["file"]
 
 
-PLAIN: tuple[Callable[[Snapshotter], None], ...] = (
+PLAIN: tuple[Check, ...] = (
     check_a_layer_exists_once_it_is_committed,
     check_what_is_not_committed_is_discarded,
     check_the_loser_of_a_race_is_discarded,
@@ -190,7 +192,7 @@ PLAIN: tuple[Callable[[Snapshotter], None], ...] = (
     check_sweep_removes_what_is_not_known,
     check_usage_counts_blocks_and_hard_links_once,
 )
-LOOKING: tuple[Callable[[Snapshotter, Look], None], ...] = (
+LOOKING: tuple[LookingCheck, ...] = (
     check_layers_stack,
     check_snapshots_are_writable_and_apart,
     check_an_empty_chain_is_an_empty_root,

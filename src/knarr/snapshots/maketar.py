@@ -13,7 +13,7 @@ from typing import NamedTuple
 from knarr.kernel.fd import RootFd
 from knarr.snapshots import header
 from knarr.snapshots.errors import NoSuchPath, NotADirectory
-from knarr.snapshots.header import BLOCK, Header
+from knarr.snapshots.header import Header
 from knarr.snapshots.place import OPAQUE, is_whiteout
 from knarr.snapshots.tree import Node, walk
 

@@ -133,6 +133,8 @@ class Place:
                 path,
                 lambda fd, new: os.link(name, new, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False),
             )
+        except PermissionError:
+            raise BadArchive(f"cannot make {_text(path)} a hard link to {_text(target)}") from None
         finally:
             os.close(source)
 

@@ -6,7 +6,6 @@ levels past `_HELD` are left by "..", and the inode found there must be the one 
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -177,7 +176,7 @@ def _remove(directory: int, name: bytes, top: int, moved: list[bytes], depth: in
             if depth < _HELD:
                 _remove(inner, child, top, moved, depth + 1)
             else:
-                moved.append(f".{secrets.token_hex(12)}".encode())
+                moved.append(f".{os.urandom(12).hex()}".encode())
                 os.rename(child, moved[-1], src_dir_fd=inner, dst_dir_fd=top)
     finally:
         os.close(inner)
