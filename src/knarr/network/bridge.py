@@ -15,6 +15,7 @@ from knarr.loop.blocking import blocking
 from knarr.model.ports import PortBinding, Published
 from knarr.model.system import Step
 from knarr.network.hostports import HostPorts, local_port_range
+from knarr.network.links import reap
 from knarr.network.plan import EndpointPlan, NetworkConfig, PortPool
 from knarr.network.wiring import Wiring
 
@@ -39,6 +40,8 @@ class Bridge:
         self._wiring = Wiring()
         self._ports = HostPorts(PortPool(*local_port_range()))
         self._turn = asyncio.Lock()
+        self._reaper: asyncio.Task[None] | None = None
+        self._condemned = False
 
     async def ensure(self, config: NetworkConfig) -> None:
         """Makes or repairs bridge, address, sysctls and firewall table; keeps what is already published."""
@@ -68,10 +71,14 @@ class Bridge:
         return Attached(steps=steps)
 
     async def detach(self, plan: EndpointPlan) -> None:
-        """Takes the endpoint away: veth, firewall elements, host ports. Again, or half-way, is not an error."""
+        """Takes the endpoint away: cable, firewall elements, host ports. Again, or half-way, is not an error.
+
+        The unplugged veth itself disappears some milliseconds later (see `settle`).
+        """
         self._ports.disconnect(plan.endpoint_id)
         await self._in_turn(self._wiring.detach, plan)
         self._ports.release(plan.endpoint_id)
+        self._reap_soon()
 
     async def adopt(self, plan: EndpointPlan) -> None:
         """Takes a living endpoint up again after a restart: holds its ports, puts back missing elements."""
@@ -94,6 +101,11 @@ class Bridge:
         """The IPv4 subnets that the host's routes reach directly, for `pools.allocate`."""
         return await self._in_turn(self._wiring.subnets)
 
+    async def settle(self) -> None:
+        """Waits until every unplugged veth is gone."""
+        if self._reaper is not None:
+            await asyncio.shield(self._reaper)
+
     def close(self) -> None:
         """Closes sockets; containers stay wired."""
         self._ports.close()
@@ -103,3 +115,16 @@ class Bridge:
         """One piece of wiring at a time, so that many starts at once do not fill the pool of threads with waiters."""
         async with self._turn:
             return await blocking(function, *args)
+
+    def _reap_soon(self) -> None:
+        self._condemned = True
+        if self._reaper is None or self._reaper.done():
+            self._reaper = asyncio.get_running_loop().create_task(self._reap(), name="reap links")
+
+    async def _reap(self) -> None:
+        while self._condemned:
+            self._condemned = False
+            try:
+                await blocking(reap)
+            except OSError:
+                log.exception("cannot delete unplugged links")

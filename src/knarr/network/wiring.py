@@ -59,10 +59,11 @@ class Wiring:
             return steps
 
     def detach(self, plan: EndpointPlan) -> None:
-        """Unwires an endpoint, whatever is left of it."""
+        """Unwires an endpoint, whatever is left of it; its links are gone after `reap`."""
         with self._lock:
             self._plans.pop(plan.endpoint_id, None)
-            self._remove(plan)
+            self._withdraw(plan)
+            self._links.condemn(plan.veth)
 
     def adopt(self, plan: EndpointPlan) -> None:
         """Knows a living endpoint and puts its elements back."""
@@ -117,9 +118,12 @@ class Wiring:
         )
 
     def _remove(self, plan: EndpointPlan) -> None:
+        self._withdraw(plan)
+        self._links.delete(plan.veth)
+
+    def _withdraw(self, plan: EndpointPlan) -> None:
         keys = [(name, element.partition(" comment ")[0]) for name, element in elements(plan)]
         self._firewall.withdraw(plan.network.table, keys)
-        self._links.delete(plan.veth)
 
 
 def _timed(actions: Collection[Action], objects: dict[str, str], act: Callable[[], object]) -> Step:

@@ -1,5 +1,6 @@
 """Endpoints and networks over time: nothing is left, nothing is lost, and what others broke is mended."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -49,6 +50,7 @@ async def test_detach_leaves_nothing_and_may_be_repeated() -> None:
     for plan in plans:
         await world.bridge.detach(plan)
         await world.bridge.detach(plan)
+    await world.bridge.settle()
     assert (links(), nft("list", "ruleset")) == before
     assert all(free(8080 + number) for number in range(3))
 
@@ -61,6 +63,7 @@ async def test_detach_works_after_the_namespace_died() -> None:
     namespace, plan = await world.container(net, wish("80", 8080))
     namespace.close()
     await world.bridge.detach(plan)
+    await world.bridge.settle()
     assert nft("list", "ruleset") == before
     assert plan.veth not in links()
 
@@ -72,6 +75,7 @@ async def test_a_failed_attach_leaves_nothing() -> None:
     before = (links(), nft("list", "ruleset"))
     namespace, plan = await world.container(net)
     await world.bridge.detach(plan)
+    await world.bridge.settle()
     wrong = Namespace()
     with pytest.raises(OSError, match="eth0"):
         await world.bridge.attach(plan, namespace.fd, wrong.route)
@@ -211,10 +215,37 @@ async def test_descriptors_are_given_back() -> None:
     await world.bridge.ensure(net)
     kept, first = await world.container(net, wish("80", 8080))
     await world.bridge.detach(first)
+    await world.bridge.settle()
     kept.close()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         namespace, plan = await world.container(net, wish("80", 8080))
         await world.bridge.detach(plan)
         namespace.close()
+    await world.bridge.settle()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@isolated
+async def test_an_endpoint_can_come_back_at_once_in_the_same_namespace() -> None:
+    world, net = World(), config()
+    await world.bridge.ensure(net)
+    namespace, plan = await world.container(net, wish("80", 8080))
+    namespace.serve(80)
+    for _ in range(3):
+        await world.bridge.detach(plan)
+        await world.bridge.reserve(plan.endpoint_id, [wish("80", 8080)], endpoint="web")
+        await world.bridge.attach(plan, namespace.fd, namespace.route)
+        assert await world.outside.ask(OUTSIDE_HOST, 8080) == OUTSIDE
+
+
+@isolated
+async def test_many_endpoints_come_and_go_at_once() -> None:
+    world, net = World(), config()
+    await world.bridge.ensure(net)
+    before = (links(), nft("list", "ruleset"))
+    made = await asyncio.gather(*(world.container(net, wish("80")) for _ in range(40)))
+    assert len({each.host_port for _, plan in made for each in plan.published}) == 40
+    await asyncio.gather(*(world.bridge.detach(plan) for _, plan in made))
+    await world.bridge.settle()
+    assert (links(), nft("list", "ruleset")) == before

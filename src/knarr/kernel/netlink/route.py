@@ -24,7 +24,7 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 26, 28, 29
+IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 18, 26, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
 VETH_INFO_PEER = 1
@@ -137,6 +137,17 @@ def set_master(name: str, master: int) -> Request:
 def delete_link(name: str) -> Request:
     """Removes a link."""
     return Request(RTM_DELLINK, 0, _link(text(IFLA_IFNAME, name)), f"delete link {name}")
+
+
+def condemn(name: str, group: int) -> Request:
+    """Takes a link down, off its bridge and into a group, to be deleted with the group."""
+    body = _link(text(IFLA_IFNAME, name), u32(IFLA_MASTER, 0), u32(IFLA_GROUP, group), change=IFF_UP)
+    return Request(RTM_NEWLINK, 0, body, f"condemn link {name}")
+
+
+def delete_group(group: int) -> Request:
+    """Removes every link of a group at once."""
+    return Request(RTM_DELLINK, 0, _link(u32(IFLA_GROUP, group)), f"delete link group {group}")
 
 
 def get_link(name: str) -> Request:
