@@ -186,6 +186,12 @@ def _actions(plan: EndpointPlan) -> Iterator[Action]:
         reason="hairpin: the container may reach its own published ports",
     )
     yield Action(
+        where="inside",
+        name="no-link-local",
+        arguments={"name": plan.interface},
+        reason="the network has no IPv6, so the interface asks for none",
+    )
+    yield Action(
         where="inside", name="up", arguments={"name": "lo"}, reason="127.0.0.1 works in the container"
     )
     yield Action(

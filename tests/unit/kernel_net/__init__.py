@@ -1,0 +1,1 @@
+"""Tests of netlink and nftables: codecs against pyroute2."""

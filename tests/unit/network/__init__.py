@@ -1,0 +1,1 @@
+"""Tests of the network room that need no kernel."""
