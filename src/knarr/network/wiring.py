@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection
 
 from knarr.model.system import Step
+from knarr.network import flows
 from knarr.network.firewall import Firewall
 from knarr.network.links import Links, wire
 from knarr.network.plan import Action, EndpointPlan, NetworkConfig, elements, veth_name
@@ -56,6 +57,7 @@ class Wiring:
                     self._remove(plan)
                 raise
             self._plans[plan.endpoint_id] = plan
+            flows.forget(plan)
             return steps
 
     def detach(self, plan: EndpointPlan) -> None:
@@ -64,6 +66,7 @@ class Wiring:
             self._plans.pop(plan.endpoint_id, None)
             self._withdraw(plan)
             self._links.condemn(plan.veth)
+            flows.forget(plan)
 
     def adopt(self, plan: EndpointPlan) -> None:
         """Knows a living endpoint and puts its elements back."""

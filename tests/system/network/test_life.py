@@ -1,6 +1,7 @@
 """Endpoints and networks over time: nothing is left, nothing is lost, and what others broke is mended."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from tests.system.network.world import (
     World,
     ask,
     config,
+    converse,
     isolated,
     links,
     nft,
@@ -249,3 +251,24 @@ async def test_many_endpoints_come_and_go_at_once() -> None:
     await asyncio.gather(*(world.bridge.detach(plan) for _, plan in made))
     await world.bridge.settle()
     assert (links(), nft("list", "ruleset")) == before
+
+
+@isolated
+async def test_a_udp_client_that_goes_on_sending_reaches_the_next_container() -> None:
+    world, net = World(), config()
+    await world.bridge.ensure(net)
+
+    def client() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(1)
+        sock.connect((OUTSIDE_HOST, 5353))
+        with contextlib.suppress(OSError):
+            converse(sock, 0)
+        return sock
+
+    sock = await blocking(world.outside.run, client)
+    for _ in range(2):
+        server, plan = await world.container(net, wish("53/udp", 5353))
+        server.serve(53, "udp")
+        assert await blocking(converse, sock) == OUTSIDE
+        await world.bridge.detach(plan)

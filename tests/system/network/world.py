@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -150,10 +151,21 @@ def ask(address: str, port: int, protocol: str = "tcp", patience: float = PATIEN
     """The server's answer; a datagram is sent again until one comes."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM) as sock:
-        sock.settimeout(patience)
+        sock.settimeout(min(patience, 1.0) if protocol == "udp" else patience)
         sock.connect((address, port))
-        sock.send(b"who am I?")
-        return sock.recv(100).decode()
+        return converse(sock, patience)
+
+
+def converse(sock: socket.socket, patience: float = PATIENCE) -> str:
+    """The answer to a question; a question that gets none is asked again, as it may be when a datagram is lost."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            sock.send(b"who am I?")
+            return sock.recv(100).decode()
+        except OSError:
+            if sock.type != socket.SOCK_DGRAM or time.monotonic() > deadline:
+                raise
 
 
 def silent(address: str, port: int, protocol: str = "tcp") -> bool:
