@@ -1,7 +1,7 @@
 """The firewall of this room: the tables of `rules` in the kernel. Blocking; callers lock."""
 
 import errno
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from knarr.kernel.nftables import Nftables, NftablesMissing
@@ -26,6 +26,9 @@ class Firewall:
     def ensure(self, config: NetworkConfig, plans: Iterable[EndpointPlan]) -> None:
         """Loads the network's table and puts the elements of `plans` there, in one transaction."""
         text = rules.ruleset(config) + "".join(self._adding(plan) for plan in plans)
+        present = self._in_docker_user(config)
+        if present is not None and len(present) < len(rules.docker_user(config)):
+            text += _without(present) + "".join(rules.docker_user(config))
         try:
             self._nft.run(text)
         except OSError as error:
@@ -65,15 +68,25 @@ class Firewall:
 
     def remove(self, config: NetworkConfig) -> None:
         """Removes the network's table, if it is there."""
-        self._nft.run(rules.delete(config))
+        self._nft.run(rules.delete(config) + _without(self._in_docker_user(config) or []))
 
-    def tables(self) -> Collection[str]:
-        """The names of the tables of family ip."""
-        objects = self._nft.list("list tables ip")
-        return [each["table"]["name"] for each in objects if "table" in each]
+    def _in_docker_user(self, config: NetworkConfig) -> list[int] | None:
+        """The handles of our rules in Docker's chain; None when there is no such chain."""
+        try:
+            objects = self._nft.list("list chain ip filter DOCKER-USER")
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        found = (each["rule"] for each in objects if "rule" in each)
+        return [rule["handle"] for rule in found if rule.get("comment") == config.table]
 
     def _adding(self, plan: EndpointPlan) -> str:
         return rules.change("add", plan.network.table, elements(plan))
+
+
+def _without(handles: list[int]) -> str:
+    return "".join(f"delete rule ip filter DOCKER-USER handle {handle}\n" for handle in handles)
 
 
 def _named(error: OSError) -> Exception:

@@ -1,6 +1,7 @@
 """The firewall table of one bridge, as nft text. Pure.
 
-Every network has its own table and never touches another's. Loading the text again replaces the rules in one
+Every network has its own table. In Docker's it uses the one chain that Docker leaves to others, DOCKER-USER: with a
+forward policy of drop, which dockerd may set, an accept in our table alone would not be enough. Loading the text again replaces the rules in one
 transaction and keeps the elements, so nothing that is published stops for a moment.
 """
 
@@ -68,3 +69,12 @@ def _forward(config: NetworkConfig, bridge: str) -> Iterator[str]:
     # What is not published stays closed to other bridges and to hosts that route to the subnet.
     yield f"oifname {bridge} drop"
     yield f"iifname {bridge} accept"
+
+
+def docker_user(config: NetworkConfig) -> list[str]:
+    """Rules for Docker's chain, so that its forward policy lets this bridge be."""
+    mark = f'accept comment "{config.table}"'
+    return [
+        f'insert rule ip filter DOCKER-USER {side} "{config.bridge}" {mark}\n'
+        for side in ("iifname", "oifname")
+    ]

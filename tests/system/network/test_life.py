@@ -272,3 +272,27 @@ async def test_a_udp_client_that_goes_on_sending_reaches_the_next_container() ->
         server.serve(53, "udp")
         assert await blocking(converse, sock) == OUTSIDE
         await world.bridge.detach(plan)
+
+
+@isolated
+async def test_a_forward_policy_of_docker_is_no_hindrance() -> None:
+    world, net = World(), config()
+    docker = (
+        "add table ip filter",
+        "add chain ip filter DOCKER-USER",
+        "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
+        "add rule ip filter FORWARD jump DOCKER-USER",
+    )
+    await blocking(nft, "; ".join(docker))
+    before = nft("list", "ruleset")
+    for _ in range(2):
+        await world.bridge.ensure(net)
+    assert nft("list", "ruleset").count(f'accept comment "{net.table}"') == 2
+    web, plan = await world.container(net, wish("80", 8080))
+    web.serve(80)
+    world.outside.serve(443)
+    assert await web.ask(OUTSIDE, 443) == OUTSIDE_HOST
+    assert await world.outside.ask(OUTSIDE_HOST, 8080) == OUTSIDE
+    await world.bridge.detach(plan)
+    await world.bridge.teardown(net)
+    assert nft("list", "ruleset") == before
