@@ -69,7 +69,7 @@ class Containers:
     async def list(
         self,
         *,
-        all: bool = False,
+        all: bool = False,  # noqa: A002 - Docker's word
         limit: int = 0,
         size: bool = False,
         filters: Mapping[str, Sequence[str]] | None = None,

@@ -1,0 +1,351 @@
+"""A container's specification becomes an OCI runtime configuration (with wire.shim's additions). Pure.
+
+What only the host knows (device numbers, namespaces of others, its capabilities) comes in as `Facts`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from knarr.engine.checks import capability
+from knarr.engine.plan import overlay_environment, process_environment
+from knarr.engine.record import Placed
+from knarr.model.container import ContainerSpec, ExecSpec, Resources
+from knarr.runtime import defaults
+from knarr.runtime.caps import ALL, DEFAULT
+
+CPU_PERIOD = 100_000
+_INIT_TARGET = "/sbin/docker-init"
+_NET_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A device: in the container at `path`, on the host `kind` ("c", "b") `major`:`minor`."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the host adds. `joined` maps a kind of namespace to the path of one to join, or "" for the host's own.
+
+    `files` are (host path, path in the container); `numbers` the (major, minor) of block devices in limits.
+    """
+
+    capabilities: frozenset[str]
+    cgroup: str
+    joined: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Placed] = ()
+    files: Sequence[tuple[str, str]] = ()
+    nodes: Sequence[Node] = ()
+    numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    shm_source: str = ""
+    init: str = ""
+    no_new_privileges: bool = False
+
+
+def make_bundle(spec: ContainerSpec, path: str, args: Sequence[str], facts: Facts) -> dict[str, Any]:
+    """The OCI configuration."""
+    command = [path, *args]
+    if facts.init:
+        command = [_INIT_TARGET, "--", *command]
+    private_uts = "uts" not in facts.joined
+    bundle: dict[str, Any] = {
+        "ociVersion": "1.2.0",
+        "process": _process(spec, command, facts),
+        "root": {"readonly": spec.read_only},
+        "mounts": _mounts(spec, facts),
+        "linux": _linux(spec, facts),
+    }
+    if private_uts and spec.hostname:
+        bundle["hostname"] = spec.hostname
+        if spec.domainname:
+            bundle["domainname"] = spec.domainname
+    if spec.annotations:
+        bundle["annotations"] = dict(spec.annotations)
+    return bundle
+
+
+def capabilities(spec: ContainerSpec, available: frozenset[str]) -> tuple[str, ...]:
+    """Docker's rule: drops from the defaults, then adds; ALL on either side turns it round."""
+    if spec.privileged:
+        return tuple(name for name in ALL if name in available)
+    added = {capability(name).replace("CAP_ALL", "ALL") for name in spec.cap_add}
+    dropped = {capability(name).replace("CAP_ALL", "ALL") for name in spec.cap_drop}
+    if "ALL" in added:
+        chosen = set(ALL) - dropped
+    elif "ALL" in dropped:
+        chosen = added
+    else:
+        chosen = (set(DEFAULT) - dropped) | added
+    return tuple(name for name in ALL if name in chosen and name in available)
+
+
+def no_new_privileges(spec: ContainerSpec, default: bool = False) -> bool:
+    """Whether set-uid programs are to give nothing."""
+    for option in spec.security_options:
+        if option in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"):
+            return True
+        if option in ("no-new-privileges=false", "no-new-privileges:false"):
+            return False
+    return default
+
+
+def seccomp_profile(spec: ContainerSpec) -> str | None:
+    """None: no filter; "": the default one; otherwise the profile's JSON, or its builtin name."""
+    if spec.privileged:
+        return None
+    for option in spec.security_options:
+        if option.startswith(("seccomp=", "seccomp:")):
+            value = option[len("seccomp=") :]
+            if value == "unconfined":
+                return None
+            return "" if value in ("builtin", "default") else value
+    return ""
+
+
+def _capability_sets(names: Sequence[str]) -> dict[str, list[str]]:
+    return {
+        "bounding": list(names),
+        "effective": list(names),
+        "permitted": list(names),
+        "inheritable": [],
+        "ambient": [],
+    }
+
+
+def _process(spec: ContainerSpec, command: list[str], facts: Facts) -> dict[str, Any]:
+    process: dict[str, Any] = {
+        "terminal": spec.tty,
+        "args": command,
+        "env": process_environment(spec),
+        "cwd": spec.working_dir or "/",
+        "user": {"name": spec.user, "groups": list(spec.groups)},
+        "capabilities": _capability_sets(capabilities(spec, facts.capabilities)),
+        "noNewPrivileges": no_new_privileges(spec, facts.no_new_privileges),
+        "rlimits": [
+            {"type": f"RLIMIT_{each.name.upper()}", "soft": each.soft, "hard": each.hard}
+            for each in spec.resources.ulimits
+        ],
+    }
+    if spec.oom_score_adj:
+        process["oomScoreAdj"] = spec.oom_score_adj
+    if spec.tty and any(spec.console_size):
+        process["consoleSize"] = {"height": spec.console_size[0], "width": spec.console_size[1]}
+    return process
+
+
+def exec_process(
+    container: ContainerSpec,
+    asked: ExecSpec,
+    available: frozenset[str],
+    *,
+    console_size: tuple[int, int] = (0, 0),
+    no_new_privileges_default: bool = False,
+) -> dict[str, Any]:
+    """An OCI process beside the init. Its user's groups are those of the container only if the user is too."""
+    names = (
+        tuple(name for name in ALL if name in available)
+        if asked.privileged
+        else capabilities(container, available)
+    )
+    values = dict(entry.partition("=")[::2] for entry in process_environment(container))
+    if asked.tty:
+        values.setdefault("TERM", "xterm")
+    process: dict[str, Any] = {
+        "terminal": asked.tty,
+        "args": list(asked.command),
+        "env": overlay_environment(values, asked.environment),
+        "cwd": asked.working_dir or container.working_dir or "/",
+        "user": {"name": asked.user or container.user, "groups": list(container.groups)},
+        "capabilities": _capability_sets(names),
+        "noNewPrivileges": no_new_privileges(container, no_new_privileges_default),
+        "rlimits": [
+            {"type": f"RLIMIT_{each.name.upper()}", "soft": each.soft, "hard": each.hard}
+            for each in container.resources.ulimits
+        ],
+    }
+    if asked.tty and any(console_size):
+        process["consoleSize"] = {"height": console_size[0], "width": console_size[1]}
+    return process
+
+
+def _mounts(spec: ContainerSpec, facts: Facts) -> list[dict[str, Any]]:
+    """The kernel's, then the engine's files, then the user's; the user's stand in for those before."""
+    chosen = {
+        mount["destination"]: mount
+        for mount in defaults.mounts(privileged=spec.privileged, shm_size=spec.shm_size)
+    }
+    if spec.ipc_mode == "none":
+        del chosen["/dev/shm"]
+    elif spec.ipc_mode == "host":
+        chosen["/dev/shm"] = _bind("/dev/shm", "/dev/shm")
+        chosen["/dev/mqueue"] = _bind("/dev/mqueue", "/dev/mqueue")
+    elif facts.shm_source:
+        chosen["/dev/shm"] = _bind(facts.shm_source, "/dev/shm")
+    read_only = ("ro",) if spec.read_only else ()
+    for source, target in facts.files:
+        chosen[target] = _bind(source, target, *read_only)
+    for placed in facts.mounts:
+        chosen.pop(placed.target, None)
+        chosen[placed.target] = _placed(placed)
+    if facts.init:
+        chosen[_INIT_TARGET] = _bind(facts.init, _INIT_TARGET, "ro")
+    return list(chosen.values())
+
+
+def _bind(source: str, target: str, *options: str) -> dict[str, Any]:
+    return {
+        "destination": target,
+        "type": "bind",
+        "source": source,
+        "options": ["rbind", "rprivate", *options],
+    }
+
+
+def _placed(mount: Placed) -> dict[str, Any]:
+    if mount.type == "tmpfs":
+        options = ["noexec", "nosuid", "nodev", *mount.options]
+        if not mount.writable:
+            options.append("ro")
+        return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    options = ["rbind" if "nonrecursive" not in mount.options else "bind", mount.propagation or "rprivate"]
+    if not mount.writable:
+        options.append("ro" if mount.type == "volume" else "rro")
+    return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
+
+
+def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
+    namespaces: list[dict[str, str]] = [{"type": "mount"}]
+    for kind in ("pid", "network", "ipc", "uts", "cgroup"):
+        if kind not in facts.joined:
+            namespaces.append({"type": kind})
+        elif facts.joined[kind]:
+            namespaces.append({"type": kind, "path": facts.joined[kind]})
+    open_paths = spec.privileged
+    masked = spec.masked_paths if spec.masked_paths is not None else defaults.MASKED_PATHS
+    readonly = spec.readonly_paths if spec.readonly_paths is not None else defaults.READONLY_PATHS
+    own_network = facts.joined.get("network", "own") != ""
+    return {
+        "namespaces": namespaces,
+        "resources": oci_resources(spec.resources, facts, privileged=spec.privileged),
+        "devices": [
+            {
+                "path": node.path,
+                "type": node.kind,
+                "major": node.major,
+                "minor": node.minor,
+                "fileMode": node.mode,
+                "uid": node.uid,
+                "gid": node.gid,
+            }
+            for node in facts.nodes
+        ],
+        "sysctl": {**(_NET_SYSCTLS if own_network else {}), **spec.sysctls},
+        "maskedPaths": [] if open_paths else list(masked),
+        "readonlyPaths": [] if open_paths else list(readonly),
+        "rootfsPropagation": _root_propagation(facts.mounts),
+        "cgroupsPath": facts.cgroup,
+    }
+
+
+def _root_propagation(mounts: Sequence[Placed]) -> str:
+    """A shared or slave bind needs a root that lets its peers' mounts through."""
+    words = {mount.propagation.removeprefix("r") for mount in mounts}
+    return "rshared" if "shared" in words else "rslave" if "slave" in words else "rprivate"
+
+
+def oci_resources(resources: Resources, facts: Facts, *, privileged: bool) -> dict[str, Any]:
+    """OCI linux.resources: only what was asked for, and the devices."""
+    made = {
+        "memory": _memory(resources),
+        "cpu": _cpu(resources),
+        "blockIO": _block(resources, facts.numbers),
+    }
+    made = {key: value for key, value in made.items() if value}
+    if resources.pids_limit:
+        made["pids"] = {"limit": resources.pids_limit}
+    return {**made, "devices": _device_rules(resources, facts, privileged=privileged)}
+
+
+def _device_rules(resources: Resources, facts: Facts, *, privileged: bool) -> list[dict[str, Any]]:
+    if privileged:
+        return list(defaults.PRIVILEGED_DEVICE_RULES)
+    rules = defaults.device_rules()
+    for node in facts.nodes:
+        rules.append(
+            {
+                "allow": True,
+                "type": node.kind,
+                "major": node.major,
+                "minor": node.minor,
+                "access": node.permissions,
+            }
+        )
+    for text in resources.device_cgroup_rules:
+        kind, numbers, access = text.split()
+        rule: dict[str, Any] = {"allow": True, "type": kind, "access": access}
+        for key, number in zip(("major", "minor"), numbers.split(":"), strict=True):
+            if number != "*":
+                rule[key] = int(number)
+        rules.append(rule)
+    return rules
+
+
+def _memory(resources: Resources) -> dict[str, Any]:
+    memory: dict[str, Any] = {}
+    if resources.memory:
+        memory["limit"] = resources.memory
+    if resources.memory_reservation:
+        memory["reservation"] = resources.memory_reservation
+    if resources.memory_swap:
+        memory["swap"] = resources.memory_swap
+    if resources.memory_swappiness not in (None, -1):
+        memory["swappiness"] = resources.memory_swappiness
+    if resources.oom_kill_disable:
+        memory["disableOOMKiller"] = True
+    return memory
+
+
+def _cpu(resources: Resources) -> dict[str, Any]:
+    cpu: dict[str, Any] = {
+        "shares": resources.cpu_shares,
+        "quota": resources.cpu_quota,
+        "period": resources.cpu_period,
+        "cpus": resources.cpuset_cpus,
+        "mems": resources.cpuset_mems,
+        "realtimePeriod": resources.cpu_realtime_period,
+        "realtimeRuntime": resources.cpu_realtime_runtime,
+    }
+    if resources.nano_cpus:
+        cpu["period"] = CPU_PERIOD
+        cpu["quota"] = resources.nano_cpus * CPU_PERIOD // 1_000_000_000
+    return {key: value for key, value in cpu.items() if value}
+
+
+def _block(resources: Resources, numbers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    block: dict[str, Any] = {}
+    if resources.blkio_weight:
+        block["weight"] = resources.blkio_weight
+    fields = (
+        ("weightDevice", "weight", resources.blkio_weight_devices),
+        ("throttleReadBpsDevice", "rate", resources.blkio_read_bps),
+        ("throttleWriteBpsDevice", "rate", resources.blkio_write_bps),
+        ("throttleReadIOPSDevice", "rate", resources.blkio_read_iops),
+        ("throttleWriteIOPSDevice", "rate", resources.blkio_write_iops),
+    )
+    for key, word, limits in fields:
+        if limits:
+            block[key] = [
+                {"major": numbers[limit.path][0], "minor": numbers[limit.path][1], word: limit.rate}
+                for limit in limits
+            ]
+    return block

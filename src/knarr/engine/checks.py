@@ -1,0 +1,314 @@
+"""What Docker refuses in a request, in Docker's words. Pure."""
+
+import re
+from collections.abc import Iterable
+from ipaddress import ip_address
+from posixpath import normpath
+
+from knarr.engine import signals
+from knarr.model.container import ContainerSpec, MountSpec, Resources, RestartPolicy
+from knarr.model.errors import Invalid
+from knarr.runtime.caps import ALL
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+NAME_RULE = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
+_RUNTIMES = ("", "runc", "knarr", "io.containerd.runc.v2")
+_PERMISSIONS = re.compile(r"[rwm]{1,3}\Z")
+_DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}\Z")
+_JSON_FILE_OPTIONS = frozenset(
+    (
+        "max-size",
+        "max-file",
+        "compress",
+        "labels",
+        "labels-regex",
+        "env",
+        "env-regex",
+        "tag",
+        "mode",
+        "max-buffer-size",
+    )
+)
+_SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SMALLEST_MEMORY = 6 << 20
+
+
+def check(spec: ContainerSpec, cpus: int) -> None:
+    """Raises Invalid for the first thing that is wrong."""
+    for entry in spec.environment:
+        if not entry.partition("=")[0]:
+            raise Invalid(f"invalid environment variable: {entry}")
+    if spec.working_dir and not spec.working_dir.startswith("/"):
+        raise Invalid(
+            f"the working directory '{spec.working_dir}' is invalid, it needs to be an absolute path"
+        )
+    if spec.stop_signal:
+        signals.number(spec.stop_signal)
+    if spec.runtime not in _RUNTIMES:
+        raise Invalid(f"unknown or invalid runtime name: {spec.runtime}")
+    if spec.isolation not in ("", "default"):
+        raise Invalid(f"invalid isolation '{spec.isolation}' on linux")
+    check_restart(spec.restart, auto_remove=spec.auto_remove)
+    check_capabilities("CapAdd", spec.cap_add)
+    check_capabilities("CapDrop", spec.cap_drop)
+    _check_modes(spec)
+    check_hosts(spec.extra_hosts)
+    for mount in spec.mounts:
+        check_mount(mount)
+    check_security_options(spec.security_options)
+    check_log(spec.log.driver, spec.log.options)
+    _check_numbers(spec)
+    check_resources(spec.resources, cpus)
+
+
+def check_name(name: str) -> str:
+    """A container's name without Docker's leading slash. Raises Invalid."""
+    bare = name.removeprefix("/")
+    if not _NAME.match(bare):
+        raise Invalid(f"Invalid container name ({name}), only {NAME_RULE} are allowed")
+    return bare
+
+
+def check_volume_name(name: str) -> None:
+    """Raises Invalid."""
+    if len(name) < 2 and name:
+        raise Invalid(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
+    if not _NAME.match(name):
+        raise Invalid(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only "{NAME_RULE}" are '
+            "allowed. If you intended to pass a host directory, use absolute path"
+        )
+
+
+def check_restart(policy: RestartPolicy, *, auto_remove: bool) -> None:
+    """Raises Invalid."""
+    if policy.name not in ("", "no", "always", "unless-stopped", "on-failure"):
+        raise Invalid(
+            f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or "
+            "'unless-stopped'"
+        )
+    if policy.maximum_retries and policy.name != "on-failure":
+        detail = "can only be used with 'on-failure'"
+        if policy.maximum_retries < 0:
+            detail += " and cannot be negative"
+        raise Invalid(f"invalid restart policy: maximum retry count {detail}")
+    if policy.maximum_retries < 0:
+        raise Invalid("invalid restart policy: maximum retry count cannot be negative")
+    if auto_remove and policy.name not in ("", "no"):
+        raise Invalid("can't create 'AutoRemove' container with restart policy")
+
+
+def capability(name: str) -> str:
+    """The kernel's name of a capability as users write it; "ALL" stays."""
+    upper = name.upper()
+    return upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
+
+
+def check_capabilities(field: str, names: Iterable[str]) -> None:
+    """Raises Invalid for a name that the kernel does not have."""
+    for name in names:
+        if capability(name) not in ("ALL", "CAP_ALL", *ALL):
+            raise Invalid(f'invalid {field}: unknown capability: "{capability(name)}"')
+
+
+def _check_modes(spec: ContainerSpec) -> None:
+    shared = spec.network_mode.startswith("container:")
+    if spec.network_mode == "container:":
+        raise Invalid("invalid container format container:<name|id>")
+    if shared:
+        refused = (
+            (spec.hostname, "conflicting options: hostname and the network mode"),
+            (spec.links, ("conflicting options: container type network can't be used with links. This would result "
+             "in undefined behavior")),
+            (spec.dns, "conflicting options: dns and the network mode"),
+            (spec.extra_hosts, "conflicting options: custom host-to-IP mapping and the network mode"),
+            (spec.mac_address, "conflicting options: mac-address and the network mode"),
+            (spec.port_bindings or spec.publish_all,
+             "conflicting options: port publishing and the container type network mode"),
+            (spec.exposed_ports, "conflicting options: port exposing and the container type network mode"),
+        )  # fmt: skip
+        for present, message in refused:
+            if present:
+                raise Invalid(message)
+    if spec.network_mode == "host" and spec.links:
+        raise Invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior"
+        )
+    if spec.uts_mode == "host" and spec.hostname:
+        raise Invalid("conflicting options: hostname and the UTS mode")
+    _check_mode("PID", spec.pid_mode, ("", "host"))
+    _check_mode("UTS", spec.uts_mode, ("", "host"), container=False)
+    _check_mode("IPC", spec.ipc_mode, ("", "none", "private", "shareable", "host"))
+    _check_mode("cgroup namespace", spec.cgroupns_mode, ("", "private", "host"), container=False)
+    _check_mode("user namespace", spec.userns_mode, ("", "host"), container=False)
+
+
+def _check_mode(kind: str, mode: str, words: tuple[str, ...], *, container: bool = True) -> None:
+    if mode in words or (container and mode.startswith("container:") and len(mode) > len("container:")):
+        return
+    raise Invalid(f"invalid {kind} mode: {mode}")
+
+
+def check_hosts(entries: Iterable[str]) -> None:
+    """Raises Invalid for what is not `name:address` or `name:host-gateway`."""
+    for entry in entries:
+        name, colon, address = entry.partition(":")
+        if not colon or not name:
+            raise Invalid(f"bad format for add-host: {_quoted(entry)}")
+        if address == "host-gateway":
+            continue
+        try:
+            ip_address(address.strip("[]"))
+        except ValueError:
+            raise Invalid(f"invalid IP address in add-host: {_quoted(address)}") from None
+
+
+def check_mount(mount: MountSpec) -> None:
+    """Raises Invalid; that a bind's source exists is for those who can look."""
+    if not mount.target:
+        raise _mount_error(mount, "field Target must not be empty")
+    if not mount.target.startswith("/"):
+        raise _mount_error(mount, f"invalid mount path: '{mount.target}' mount path must be absolute")
+    if clean(mount.target) == "/":
+        raise _mount_error(mount, "invalid specification: destination can't be '/'")
+    if mount.type == "bind":
+        if not mount.source:
+            raise _mount_error(mount, "field Source must not be empty")
+        if not mount.source.startswith("/"):
+            raise _mount_error(mount, f"invalid mount path: '{mount.source}' mount path must be absolute")
+    elif mount.type == "volume":
+        if mount.source:
+            check_volume_name(mount.source)
+    elif mount.type == "tmpfs":
+        if mount.source:
+            raise _mount_error(mount, "field Source must not be specified")
+    else:
+        raise Invalid(f'invalid mount config for type "{mount.type}": mount type unknown')
+
+
+def _mount_error(mount: MountSpec, detail: str) -> Invalid:
+    return Invalid(f'invalid mount config for type "{mount.type}": {detail}')
+
+
+def check_security_options(options: Iterable[str]) -> None:
+    """Raises Invalid for an option that is none."""
+    for option in options:
+        if option in ("no-new-privileges", "disable", "writable-cgroups"):
+            continue
+        key, found, value = option.partition("=")
+        if not found:
+            key, found, value = option.partition(":")
+        if not found or not value:
+            raise Invalid(f"invalid --security-opt 1: {_quoted(option)}")
+        if key not in (
+            "label",
+            "apparmor",
+            "seccomp",
+            "no-new-privileges",
+            "systempaths",
+            "writable-cgroups",
+        ):
+            raise Invalid(f"invalid --security-opt 2: {_quoted(option)}")
+        if key == "no-new-privileges" and value not in ("true", "false"):
+            raise Invalid(f"invalid --security-opt 2: {_quoted(option)}")
+
+
+def check_log(driver: str, options: Iterable[str]) -> None:
+    """Raises Invalid for a driver or an option that is not here."""
+    if driver not in ("", "json-file", "none", "local"):
+        raise Invalid(f"logger: no log driver named '{driver}' is registered")
+    if driver in ("", "json-file", "local"):
+        for option in options:
+            if option not in _JSON_FILE_OPTIONS:
+                raise Invalid(f"unknown log opt '{option}' for {driver or 'json-file'} log driver")
+
+
+def size(text: str) -> int:
+    """Reads `10m` or `-1`. Raises Invalid."""
+    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", text.strip().lower())
+    if not match:
+        raise Invalid(f"invalid size: '{text}'")
+    return int(float(match[1]) * _SIZES[match[2]])
+
+
+def _check_numbers(spec: ContainerSpec) -> None:
+    if not -1000 <= spec.oom_score_adj <= 1000:
+        raise Invalid(f"Invalid value {spec.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    if spec.shm_size < 0:
+        raise Invalid("SHM size can not be less than 0")
+    for device in spec.resources.devices:
+        if not _PERMISSIONS.match(device.permissions):
+            raise Invalid(f"invalid device mode: {device.permissions}")
+    for rule in spec.resources.device_cgroup_rules:
+        if not _DEVICE_RULE.match(rule):
+            raise Invalid(f"invalid device cgroup rule format: '{rule}'")
+    for name in spec.sysctls:
+        if spec.network_mode == "host" and name.startswith("net."):
+            raise Invalid(f"sysctl '{name}' not allowed in host network namespace")
+        if not name.startswith(("net.", "fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm")):
+            raise Invalid(f"sysctl '{name}' is not allowed: it is not namespaced")
+
+
+def check_resources(resources: Resources, cpus: int) -> None:
+    """Raises Invalid."""
+    _check_memory(resources)
+    if resources.nano_cpus and (resources.cpu_quota or resources.cpu_period):
+        other = "Period" if resources.cpu_period else "Quota"
+        raise Invalid(f"Conflicting options: Nano CPUs and CPU {other} cannot both be set.")
+    if resources.nano_cpus and not 10_000_000 <= resources.nano_cpus <= cpus * 1_000_000_000:
+        raise Invalid(f"range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available")
+    if resources.cpu_shares < 0:
+        raise Invalid(f"invalid CPU shares ({resources.cpu_shares}): value must be a positive integer")
+    if resources.cpu_period and not 1000 <= resources.cpu_period <= 1_000_000:
+        raise Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+    if 0 < resources.cpu_quota < 1000:
+        raise Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
+        raise Invalid("Range of blkio weight is from 10 to 1000")
+    wanted = cpu_set("cpus", resources.cpuset_cpus)
+    if wanted and max(wanted) >= cpus:
+        raise Invalid(
+            f"Requested CPUs are not available - requested {resources.cpuset_cpus}, available: "
+            + (f"0-{cpus - 1}" if cpus > 1 else "0")
+        )
+    cpu_set("mems", resources.cpuset_mems)
+
+
+def _check_memory(resources: Resources) -> None:
+    memory, swap, reservation = resources.memory, resources.memory_swap, resources.memory_reservation
+    if 0 < memory < _SMALLEST_MEMORY or memory < 0:
+        raise Invalid("Minimum memory limit allowed is 6MB")
+    if memory > 0 and 0 < swap < memory:
+        raise Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if memory == 0 and swap > 0:
+        raise Invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if resources.memory_swappiness is not None and not -1 <= resources.memory_swappiness <= 100:
+        raise Invalid(f"Invalid value: {resources.memory_swappiness}, valid memory swappiness range is 0-100")
+    if 0 < reservation < _SMALLEST_MEMORY:
+        raise Invalid("Minimum memory reservation allowed is 6MB")
+    if memory > 0 and reservation > memory:
+        raise Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
+
+
+def cpu_set(kind: str, text: str) -> set[int]:
+    """Reads cpuset(7)'s list form, such as `0-3,8`. Raises Invalid."""
+    numbers: set[int] = set()
+    for part in text.split(",") if text else ():
+        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part.strip())
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise Invalid(f"Invalid value {text} for cpuset {kind}")
+        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return numbers
+
+
+def clean(path: str) -> str:
+    """A path without `.`, `..`, doubled or trailing slashes."""
+    cleaned = normpath(path)
+    return cleaned[1:] if cleaned.startswith("//") else cleaned
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,109 @@
+"""What the engine keeps of a container: values that are rows in the state, and their JSON.
+
+`Extra` is the engine's own column: what was decided at create and at start and is not part of the request.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from knarr.model.container import ContainerSpec, ContainerState, MountPoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A mount decided: `source` is the host's path ("" for tmpfs), `name` the volume's."""
+
+    type: str
+    target: str
+    source: str = ""
+    name: str = ""
+    driver: str = ""
+    mode: str = ""
+    writable: bool = True
+    propagation: str = ""
+    options: tuple[str, ...] = ()
+    asked_by: str = "mounts"
+    anonymous: bool = False
+
+    def point(self) -> MountPoint:
+        """As inspect tells of it."""
+        return MountPoint(
+            type=self.type,
+            name=self.name,
+            source=self.source,
+            target=self.target,
+            driver=self.driver,
+            mode=self.mode,
+            writable=self.writable,
+            propagation=self.propagation,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """`endpoints` are network.plan's endpoint plans of this life; `restarts` and `failures` count lives."""
+
+    path: str
+    args: tuple[str, ...]
+    chain: tuple[str, ...]
+    mounts: tuple[Placed, ...] = ()
+    endpoints: tuple[Mapping[str, Any], ...] = ()
+    failures: int = 0
+    cgroup: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of `containers`."""
+
+    id: str
+    name: str
+    created: int
+    image: str
+    spec: ContainerSpec
+    state: ContainerState
+    extra: Extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeValue:
+    """The JSON column of `volumes`. `filled` is False until the image's files were copied into it."""
+
+    driver: str = "local"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+    making_for: str = ""
+
+
+def encode(value: object) -> str:
+    """A value as JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+_spec = msgspec.json.Decoder(ContainerSpec)
+_state = msgspec.json.Decoder(ContainerState)
+_extra = msgspec.json.Decoder(Extra)
+_volume = msgspec.json.Decoder(VolumeValue)
+
+
+def decode_row(values: tuple[Any, ...]) -> Row:
+    """Reads (id, name, created, image, spec, state, extra)."""
+    container_id, name, created, image, spec, state, extra = values
+    return Row(
+        id=container_id,
+        name=name,
+        created=created,
+        image=image,
+        spec=_spec.decode(spec),
+        state=_state.decode(state),
+        extra=_extra.decode(extra),
+    )
+
+
+def decode_volume(text: str) -> VolumeValue:
+    """Reads the JSON column of `volumes`."""
+    return _volume.decode(text)
