@@ -27,7 +27,9 @@ def mounts(*, privileged: bool = False, shm_size: int = SHM_SIZE) -> list[dict[s
     return [
         _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount(
+            "/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
         _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *ro),
         _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", *ro),
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),

@@ -1,0 +1,234 @@
+"""Acts on the process itself: namespaces, names, limits, its user, its privileges. Named in `plan.py`."""
+
+import os
+import resource
+import stat
+from collections.abc import Sequence
+
+from knarr.kernel import process, seccomp, terminal
+from knarr.kernel.capabilities import last
+from knarr.kernel.files import write_text
+from knarr.model.errors import Invalid
+from knarr.runtime.caps import bits
+from knarr.runtime.state import Walk
+from knarr.runtime.users import User, find_user, home_of
+
+_CLONES = {
+    "network": process.CLONE_NEWNET,
+    "ipc": process.CLONE_NEWIPC,
+    "uts": process.CLONE_NEWUTS,
+    "cgroup": process.CLONE_NEWCGROUP,
+    "mount": process.CLONE_NEWNS,
+    "pid": process.CLONE_NEWPID,
+}
+
+
+def clone_flags(kinds: Sequence[str]) -> int:
+    """The CLONE_NEW* flags of namespaces made with the process. A cgroup namespace is made later, inside the cgroup."""
+    flags = 0
+    for kind in kinds:
+        if kind != "cgroup":
+            flags |= _CLONES[kind]
+    return flags
+
+
+def protect(walk: Walk) -> None:
+    """Not dumpable: no ptrace and no /proc/PID/{exe,fd,mem} for processes of the container (CVE-2016-9962)."""
+    process.prctl(process.PR_SET_DUMPABLE, 0)
+
+
+def enter_cgroup(walk: Walk) -> None:
+    """Version 1 only: on version 2 a process is born inside (CLONE_INTO_CGROUP)."""
+    if walk.cgroup is not None and walk.cgroup.version == 1:
+        walk.cgroup.enter()
+
+
+def join_container(walk: Walk) -> None:
+    """All namespaces of the init at once (setns(2) with a pidfd)."""
+    process.setns(walk.init_pidfd, clone_flags(tuple(_CLONES)) | process.CLONE_NEWCGROUP)
+
+
+def keyring(walk: Walk) -> None:
+    """A session keyring of its own; kernels without keyrings have nothing to inherit."""
+    try:
+        process.join_session_keyring("knarr")
+    except OSError:
+        return
+
+
+def join(walk: Walk, kind: str, path: str) -> None:
+    """setns(2) into a namespace that somebody else made, its kind checked."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    process.setns(fd, _CLONES[kind])
+    os.close(fd)
+
+
+def unshare_cgroup(walk: Walk) -> None:
+    """Its root is the cgroup of this moment."""
+    process.unshare(process.CLONE_NEWCGROUP)
+
+
+def hostname(walk: Walk, name: str) -> None:
+    """sethostname(2)"""
+    process.sethostname(name)
+
+
+def domainname(walk: Walk, name: str) -> None:
+    """setdomainname(2)"""
+    process.setdomainname(name)
+
+
+def sysctl(walk: Walk, name: str, value: str) -> None:
+    """Writes below /proc/sys; dots are slashes."""
+    write_text(f"/proc/sys/{name.replace('.', '/')}", value)
+
+
+def oom_score(walk: Walk, score: int) -> None:
+    """Lowering needs CAP_SYS_RESOURCE; without it the score stays and the user is told."""
+    try:
+        write_text("/proc/self/oom_score_adj", str(score))
+    except OSError as error:
+        walk.warnings.append(f"cannot set oom_score_adj to {score}: {error.strerror}")
+
+
+def rlimit(walk: Walk, name: str, soft: int, hard: int) -> None:
+    """A hard limit that this machine does not let us raise is kept as it is, and the user is told."""
+    number = getattr(resource, name, None)
+    if number is None:
+        raise Invalid(f"invalid rlimit type: {name}")
+    soft, hard = (-1 if limit >= 1 << 63 else limit for limit in (soft, hard))
+    try:
+        process.prlimit(0, number, soft, hard)
+    except (PermissionError, ValueError):
+        _, most = resource.getrlimit(number)
+        soft = most if soft < 0 or 0 <= most < soft else soft
+        process.prlimit(0, number, soft, most)
+        walk.warnings.append(f"cannot raise the hard limit of {name} to {hard}: it stays {most}")
+
+
+def user_ids(walk: Walk, uid: int, gid: int, groups: Sequence[int]) -> None:
+    """Numbers that are known already."""
+    _become(walk, User(uid, gid, tuple(groups), home_of(uid, _text(walk, "/etc/passwd"))))
+
+
+def user(walk: Walk, wish: str, groups: Sequence[str]) -> None:
+    """Names of the container's own files."""
+    _become(walk, find_user(wish, groups, _text(walk, "/etc/passwd"), _text(walk, "/etc/group")))
+
+
+def _become(walk: Walk, who: User) -> None:
+    walk.user = who
+    walk.environment.setdefault("HOME", who.home)
+
+
+def _text(walk: Walk, path: str) -> str:
+    try:
+        return walk.root.read(path).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def directory(walk: Walk, path: str) -> None:
+    """The working directory, root's and 0755 where it was missing, as Docker makes it."""
+    try:
+        os.close(walk.root.mkdirs(path))
+    except NotADirectoryError:
+        raise Invalid(f"Cannot mkdir: {path} is not a directory") from None
+
+
+def stdio(walk: Walk) -> None:
+    """Descriptors 0 to 2, given to the user so that /dev/stdout can be opened again; a terminal becomes controlling."""
+    os.setsid()
+    if walk.slave >= 0:
+        for number in range(3):
+            os.dup2(walk.slave, number)
+        terminal.set_controlling(0)
+        os.fchown(0, walk.user.uid, -1)
+        return
+    for number, fd in enumerate(walk.stdio):
+        if fd < 0:
+            fd = walk.root.open("/dev/null", os.O_RDWR)
+        else:
+            os.fchown(fd, walk.user.uid, walk.user.gid)
+        os.dup2(fd, number)
+
+
+def cwd(walk: Walk, path: str) -> None:
+    """chdir(2), as root: the directory may be closed to its user."""
+    try:
+        os.chdir(path)
+    except OSError as error:
+        where = f'chdir to cwd ("{path}") set in config.json failed'
+        raise OSError(error.errno, error.strerror, where) from None
+
+
+def no_new_privileges(walk: Walk) -> None:
+    """PR_SET_NO_NEW_PRIVS"""
+    process.set_no_new_privs()
+
+
+def load_filter(walk: Walk) -> None:
+    """seccomp(2)"""
+    seccomp.load(walk.filter)
+
+
+def bounding(walk: Walk, keep: Sequence[str]) -> None:
+    """Drops every other capability from the bounding set."""
+    kept = bits(keep)
+    for number in range(last() + 1):
+        if not kept >> number & 1:
+            process.drop_bounding(number)
+
+
+def identity(walk: Walk) -> None:
+    """Its user and groups; capabilities are kept until the next act sets them."""
+    process.prctl(process.PR_SET_KEEPCAPS, 1)
+    process.setgroups(list(walk.user.groups))
+    os.setresgid(walk.user.gid, walk.user.gid, walk.user.gid)
+    os.setresuid(walk.user.uid, walk.user.uid, walk.user.uid)
+    process.prctl(process.PR_SET_DUMPABLE, 0)
+
+
+def capabilities(
+    walk: Walk,
+    effective: Sequence[str],
+    permitted: Sequence[str],
+    inheritable: Sequence[str],
+    ambient: Sequence[str],
+) -> None:
+    """capset(2); what the host does not have cannot be given."""
+    _, held, _ = process.capget()
+    may = bits(permitted) & held
+    process.capset(bits(effective) & may, may, bits(inheritable) & held)
+    for number in range(64):
+        if bits(ambient) & may >> number & 1:
+            process.raise_ambient(number)
+
+
+def command(walk: Walk, name: str) -> None:
+    """Finds the program as Go's exec.LookPath does, with the errors that Docker's clients know."""
+    if "/" in name:
+        try:
+            _executable(name)
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            stat_call = f"stat {name}: " if isinstance(error, FileNotFoundError) else ""
+            raise OSError(error.errno, f"{stat_call}{reason}", f'exec: "{name}"') from None
+        walk.executable = name
+        return
+    for place in walk.environment.get("PATH", "").split(":"):
+        candidate = f"{place or '.'}/{name}"
+        try:
+            _executable(candidate)
+        except OSError:
+            continue
+        walk.executable = candidate
+        return
+    raise OSError(2, "executable file not found in $PATH", f'exec: "{name}"')
+
+
+def _executable(path: str) -> None:
+    if stat.S_ISDIR(os.stat(path).st_mode):
+        raise IsADirectoryError(21, os.strerror(21), path)
+    if not os.access(path, os.X_OK):
+        raise PermissionError(13, os.strerror(13), path)

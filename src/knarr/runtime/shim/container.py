@@ -1,0 +1,362 @@
+"""What a shim holds: the init, its execs, the cgroup, and what may be asked of them.
+
+The order at the end is a law: reap the init, kill what is left in its cgroup, take the last output, write exit.json
+(fsync, rename), remove the cgroup, and only then tell.
+"""
+
+import json
+import os
+import signal
+import socket
+import time
+from binascii import a2b_base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from knarr.kernel.cgroups import hierarchy
+from knarr.kernel.cgroups.open import open_cgroup
+from knarr.kernel.files import write_atomic
+from knarr.model.errors import Conflict, Invalid, NotFound
+from knarr.runtime import failures
+from knarr.runtime.acts_process import clone_flags
+from knarr.runtime.defaults import device_rules
+from knarr.runtime.plan import plan_exec, plan_init
+from knarr.runtime.shim.child import Child, Recipe, start_exec, start_init
+from knarr.runtime.shim.client import Client
+from knarr.runtime.shim.control import Answer
+from knarr.runtime.shim.log import JsonLog
+from knarr.runtime.shim.loop import Loop
+from knarr.runtime.shim.streams import Streams
+from knarr.runtime.state import Walk
+from knarr.wire.detachkeys import Matcher, parse
+from knarr.wire.zygote import revive
+
+_PATIENCE = 30.0
+
+Refuse = Callable[[BaseException], None]
+
+
+class Container:
+    """One container. `tell(event)` reaches every connection; `on_hello`, `on_failed` speak to whoever sent the order."""
+
+    def __init__(self, loop: Loop, order: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]):
+        self._loop, self._tell = loop, tell
+        self.id: str = order["id"]
+        self._run_dir: str = order["run_dir"]
+        log = order.get("log") or {}
+        self._spill_dir = os.path.dirname(log.get("path") or "") or self._run_dir
+        self._filter = _read(order["seccomp"]) if order.get("seccomp") else b""
+        self.cgroup = open_cgroup(order["cgroup"], hierarchy.find())
+        self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
+        self.init = Child(loop, self.streams)
+        self.execs: dict[str, Child] = {}
+        self.ready = self.started = self.paused = self.releasing = False
+        self.exit: dict[str, Any] | None = None
+        self.facts: dict[str, Any] = {}
+        self.on_hello: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[BaseException], None] = lambda error: None
+        self.on_released: Callable[[], None] = lambda: None
+
+    def launch(self, order: Mapping[str, Any]) -> None:
+        """Makes the cgroup and the init. Raises what went wrong before the clone."""
+        bundle = order["bundle"]
+        plan = plan_init(bundle, order["rootfs"]["mounts"], seccomp=bool(self._filter))
+        began, at = time.monotonic_ns(), time.time_ns()
+        self.cgroup.create()
+        self.cgroup.apply(_with_devices((bundle.get("linux") or {}).get("resources") or {}))
+        self.facts["steps"] = [
+            {
+                "name": f"cgroup {self.cgroup.path}",
+                "reason": "its limits and its accounts",
+                "at": at,
+                "duration": time.monotonic_ns() - began,
+                "objects": {"cgroup": self.cgroup.path},
+            }
+        ]
+        fd = self.cgroup.open_for_clone()
+        recipe = Recipe(
+            plan.steps,
+            bundle["process"],
+            failures.RUN,
+            self._prepare,
+            stdin=bool(order.get("stdin")),
+            flags=clone_flags(plan.new),
+            cgroup_fd=fd,
+            explain=bool(order.get("explain")),
+        )
+        self.init.on_ready = self._walked
+        self.init.on_failed = lambda error: self._failed(revive(error))
+        self.init.on_exit = self._exited
+        try:
+            start_init(self.init, recipe, dict(plan.joined).get("pid"))
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _prepare(self, walk: Walk) -> None:
+        walk.cgroup, walk.filter, walk.run_dir = self.cgroup, self._filter, self._run_dir
+        walk.init_pidfd = self.init.pidfd
+
+    def _walked(self, facts: dict[str, Any]) -> None:
+        self.ready = True
+        steps = self.facts["steps"] + facts["steps"] if facts["steps"] else []
+        self.facts = {"steps": steps, "warnings": facts["warnings"]}
+        self.on_hello()
+
+    def _failed(self, error: BaseException) -> None:
+        self.exit = {}
+        self.on_failed(error)
+
+    def hello(self) -> dict[str, Any]:
+        """What every new connection is told."""
+        return {
+            "event": "hello",
+            "container": self.id,
+            "pid": self.init.pid,
+            "started": self.started,
+            "paused": self.paused,
+            "exit": self.exit,
+            "execs": [{"exec": name, "pid": child.pid} for name, child in self.execs.items()],
+            **self.facts,
+        }
+
+    # requests ----------------------------------------------------------------------------------------------------------
+
+    def start(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """Opens the gate; answers when the program runs."""
+        if self.started or self.exit is not None:
+            raise Conflict("the container was started already")
+        self.started = True
+        self.facts = {"steps": [], "warnings": []}
+        self.init.on_executed = lambda: answer({})
+        self.init.open_gate()
+
+    def attach(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """Takes a client's socket."""
+        client = self._client(request, fds, None, self.streams.master >= 0)
+        if self.exit is not None:
+            client.close()
+            raise NotFound("the container has exited")
+        self.streams.add(client, bool(request.get("stdin")), a2b_base64(request.get("tail") or ""))
+        answer({})
+
+    def _client(self, request: Mapping[str, Any], fds: list[int], name: str | None, tty: bool) -> Client:
+        if len(fds) != 1:
+            for fd in fds:
+                os.close(fd)
+            raise Invalid(f"attaching takes one socket, not {len(fds)}")
+        wants = frozenset(stream for stream, word in ((1, "stdout"), (2, "stderr")) if request.get(word))
+        client = Client(
+            self._loop, socket.socket(fileno=fds[0]), wants, bool(request.get("framed")), self._spill_dir
+        )
+        if tty:
+            client.matcher = Matcher(parse(request.get("keys") or ""))
+
+        def closed(gone: Client, detached: bool) -> None:
+            if detached:
+                self._tell({"event": "detached", "exec": name})
+
+        client.on_close = closed
+        return client
+
+    def signal(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """To the init, or to everyone. A frozen process dies only when it thaws (cgroup-v1/freezer-subsystem.rst)."""
+        number = int(request["signal"])
+        if request.get("all"):
+            self.cgroup.kill(number)
+        else:
+            _signal(self.init, number)
+        if self.paused and number == signal.SIGKILL:
+            self.cgroup.thaw()
+            self.paused = False
+        answer({})
+
+    def resize(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """The init's terminal."""
+        self.streams.resize(int(request["width"]), int(request["height"]))
+        answer({})
+
+    def exec(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """A process beside the init; answers when its program runs."""
+        name: str = request["exec"]
+        if not self.started or self.exit is not None:
+            for fd in fds:
+                os.close(fd)
+            raise Conflict(f"container {self.id} is not running")
+        steps = plan_exec(request["process"], seccomp=bool(self._filter))
+        streams = Streams(self._loop, None, stdin_once=True)
+        child = Child(self._loop, streams, name)
+        tty = bool(request["process"].get("terminal"))
+        waiting = self._client(request, fds, name, tty) if fds else None
+        if waiting is not None:
+            streams.add(waiting, bool(request.get("stdin")), b"")
+            waiting.hold(True)
+        self.execs[name] = child
+        failed = []
+
+        def ready(facts: dict[str, Any]) -> None:
+            child.open_gate()
+
+        def refused(error: dict[str, Any]) -> None:
+            failed.append(error)
+            refuse(revive(error))
+
+        def executed() -> None:
+            answer({"pid": child.pid})
+            if waiting is not None:
+                waiting.hold(False)
+                waiting.input(a2b_base64(request.get("tail") or ""))
+
+        def exited(code: int) -> None:
+            del self.execs[name]
+            streams.finish()
+            if not failed:
+                self._tell({"event": "exec-exited", "exec": name, "code": code, "at": time.time_ns()})
+
+        child.on_ready, child.on_failed, child.on_executed, child.on_exit = ready, refused, executed, exited
+        fd = self.cgroup.open_for_clone()
+        stdin = bool(request.get("stdin"))
+        recipe = Recipe(steps, request["process"], failures.EXEC, self._prepare, stdin=stdin, cgroup_fd=fd)
+        try:
+            start_exec(child, recipe, self.init)
+        except OSError:
+            del self.execs[name]
+            streams.finish()
+            raise
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def exec_resize(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """An exec's terminal."""
+        self._exec(request).streams.resize(int(request["width"]), int(request["height"]))
+        answer({})
+
+    def exec_signal(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """To an exec."""
+        _signal(self._exec(request), int(request["signal"]))
+        answer({})
+
+    def _exec(self, request: Mapping[str, Any]) -> Child:
+        try:
+            return self.execs[request["exec"]]
+        except KeyError:
+            raise NotFound(f"No such exec instance: {request['exec']}") from None
+
+    def pause(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """Freezes."""
+        self.cgroup.freeze()
+        self.paused = True
+        answer({})
+
+    def resume(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """Thaws."""
+        self.cgroup.thaw()
+        self.paused = False
+        answer({})
+
+    def update(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """Other limits."""
+        self.cgroup.apply(request["resources"])
+        answer({})
+
+    def pids(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """Of all processes, as the host numbers them."""
+        answer({"pids": self.cgroup.pids() if self.exit is None else []})
+
+    def stats(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """The cgroup's numbers."""
+        if self.exit is not None:
+            raise NotFound("the container has exited")
+        answer(self.cgroup.stats())
+
+    def release(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """The exit is on record. A container that never started is given up."""
+        if self.exit is None and self.started:
+            raise Conflict(f"container {self.id} is running")
+        self.releasing = True
+        answer({})
+        if self.exit is None:
+            _signal(self.init, signal.SIGKILL)
+        else:
+            self.on_released()
+
+    # the end -----------------------------------------------------------------------------------------------------------
+
+    def _exited(self, code: int) -> None:
+        at = time.time_ns()
+        oom = self.cgroup.oom_kills() > 0
+        self._clear_cgroup()
+        self.streams.finish()
+        if self.exit is None and not self.ready:
+            reason = "out of memory" if oom else f"exit code {code}"
+            self._failed(failures.failure(failures.RUN, f"container init was ended ({reason})"))
+        if not self.exit and self.ready:
+            self.exit = {"code": code, "oom": oom, "at": at}
+            self._record()
+        self.cgroup.remove()
+        if not self.ready:
+            self.on_released()
+            return
+        if oom:
+            self._tell({"event": "oom"})
+        self._tell({"event": "exited", **(self.exit or {})})
+        if self.releasing:
+            self.on_released()
+
+    def _clear_cgroup(self) -> None:
+        """Processes that outlived the init: there are some only where the pid namespace is shared."""
+        deadline = time.monotonic() + _PATIENCE
+        if self.paused:
+            self.cgroup.thaw()
+        while self.cgroup.pids() and time.monotonic() < deadline:
+            self.cgroup.kill()
+            for child in list(self.execs.values()):
+                child.poll()
+            self.reap_strangers()
+            time.sleep(0.001)
+
+    def _record(self) -> None:
+        try:
+            write_atomic(f"{self._run_dir}/exit.json", json.dumps(self.exit).encode(), 0o600)
+        except OSError:
+            return
+
+    def reap_strangers(self) -> None:
+        """Orphans of a shared pid namespace became ours (PR_SET_CHILD_SUBREAPER); our own children have pidfds."""
+        known = {self.init.pid, *(child.pid for child in self.execs.values())}
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid in known:
+                return
+            os.waitpid(found.si_pid, os.WNOHANG)
+
+
+def _signal(child: Child, number: int) -> None:
+    try:
+        child.signal(number)
+    except ProcessLookupError:
+        raise NotFound("process not found: it has exited") from None
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _log(wish: Mapping[str, Any]) -> JsonLog | None:
+    if wish.get("driver", "none") != "json-file":
+        return None
+    return JsonLog(wish["path"], int(wish.get("max_size", -1)), int(wish.get("max_file", 1)))
+
+
+def _with_devices(resources: Mapping[str, Any]) -> dict[str, Any]:
+    """The usual devices come first, unless everything is allowed (privileged)."""
+    rules = list(resources.get("devices") or ())
+    everything = (
+        bool(rules) and rules[0].get("allow") and not rules[0].get("type") and "major" not in rules[0]
+    )
+    return {**resources, "devices": rules if everything else device_rules() + rules}

@@ -1,0 +1,72 @@
+"""epoll(7) with callbacks: the one thread of a shim. A callback must not block."""
+
+import select
+import time
+from collections.abc import Callable
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+BROKEN = select.EPOLLHUP | select.EPOLLERR
+"""Always reported for a watched descriptor, asked for or not."""
+
+
+class Loop:
+    """Descriptors and what to call when they are ready; one deadline at a time a name."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll(select.EPOLL_CLOEXEC)
+        self._callbacks: dict[int, tuple[Callable[[int], None], int]] = {}
+        self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._running = True
+
+    def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
+        """Calls `callback(events)` when `fd` is ready; again with other events or another callback changes them."""
+        known = self._callbacks.get(fd)
+        self._callbacks[fd] = (callback, events)
+        if known is None:
+            self._epoll.register(fd, events)
+        elif known[1] != events:
+            self._epoll.modify(fd, events)
+
+    def forget(self, fd: int) -> None:
+        """Stops watching; must come before the descriptor is closed. Unknown ones are ignored."""
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def after(self, key: object, seconds: float, callback: Callable[[], None]) -> None:
+        """Calls once, later; the same key replaces."""
+        self._timers[key] = (time.monotonic() + seconds, callback)
+
+    def cancel(self, key: object) -> None:
+        """Takes a timer back; unknown ones are ignored."""
+        self._timers.pop(key, None)
+
+    def stop(self) -> None:
+        """Ends `run` after this round."""
+        self._running = False
+
+    def run(self) -> None:
+        """Serves until `stop`."""
+        while self._running:
+            for fd, events in self._poll():
+                entry = self._callbacks.get(fd)
+                if entry is not None:
+                    entry[0](events)
+            self._ring()
+
+    def _poll(self) -> list[tuple[int, int]]:
+        if not self._timers:
+            return self._epoll.poll()
+        first = min(when for when, _ in self._timers.values())
+        return self._epoll.poll(max(0.0, first - time.monotonic()))
+
+    def _ring(self) -> None:
+        if self._timers:
+            now = time.monotonic()
+            for key in [key for key, (when, _) in self._timers.items() if when <= now]:
+                entry = self._timers.pop(key, None)
+                if entry is not None:
+                    entry[1]()
+
+    def close(self) -> None:
+        """Lets go of the epoll descriptor."""
+        self._epoll.close()

@@ -1,0 +1,51 @@
+"""What a walk carries from act to act: descriptors, who it becomes, and the line to its shim."""
+
+import json
+import socket
+from typing import Any
+
+from knarr.kernel.cgroups.v1 import CgroupV1
+from knarr.kernel.cgroups.v2 import CgroupV2
+from knarr.kernel.fd import RootFd
+from knarr.kernel.sockets import send_packet
+from knarr.runtime.users import User
+
+
+class Walk:
+    """One process on its way to execve. `control` is its end of a packet pair with the shim."""
+
+    def __init__(self, control: socket.socket, process: dict[str, Any], stdio: tuple[int, int, int]):
+        self.control = control
+        self.arguments: list[str] = list(process["args"])
+        self.environment: dict[str, str] = dict(
+            word.split("=", 1) for word in process.get("env") or () if "=" in word
+        )
+        size = process.get("consoleSize") or {}
+        self.console_size: tuple[int, int] = (size.get("width") or 0, size.get("height") or 0)
+        self.stdio = stdio
+        self.run_dir = ""
+        self.init_pidfd = -1
+        self.cgroup: CgroupV1 | CgroupV2 | None = None
+        self.filter = b""
+        self.trees: dict[int, int] = {}
+        self.cgroup_trees: list[tuple[tuple[str, ...], int]] = []
+        self.slave = -1
+        self.user = User(0, 0, ())
+        self.executable = ""
+        self.warnings: list[str] = []
+        self._root: RootFd | None = None
+
+    @property
+    def root(self) -> RootFd:
+        """The container's root; an exec stands in it from its first act."""
+        if self._root is None:
+            self._root = RootFd("/")
+        return self._root
+
+    @root.setter
+    def root(self, value: RootFd) -> None:
+        self._root = value
+
+    def tell(self, message: dict[str, Any], fds: list[int] | tuple[int, ...] = ()) -> None:
+        """One packet to the shim."""
+        send_packet(self.control, json.dumps(message).encode(), fds)
