@@ -174,6 +174,15 @@ def check_snapshots_are_writable_and_apart(driver: Snapshotter, look: Look) -> N
     assert Path(driver.delta("two").lowers[0], "etc/a").read_text() == "base"
 
 
+def check_a_volatile_snapshot_can_be_mounted_again(driver: Snapshotter, look: Look) -> None:
+    add_layer(driver, BASE, {"etc/a": "base"})
+    with look(driver.prepare("one", [BASE], volatile=True)) as root:
+        (root / "etc/a").write_text("one")
+    for _ in range(2):
+        with look(driver.mounts("one")) as root:
+            assert (root / "etc/a").read_text() == "one"
+
+
 def check_an_empty_chain_is_an_empty_root(driver: Snapshotter, look: Look) -> None:
     with look(driver.prepare("scratch", [])) as root:
         assert os.listdir(root) == []
@@ -195,5 +204,6 @@ PLAIN: tuple[Check, ...] = (
 LOOKING: tuple[LookingCheck, ...] = (
     check_layers_stack,
     check_snapshots_are_writable_and_apart,
+    check_a_volatile_snapshot_can_be_mounted_again,
     check_an_empty_chain_is_an_empty_root,
 )

@@ -174,11 +174,11 @@ def look(mounts: tuple[Mount, ...]) -> Iterator[Path]:
         return
     parameters: list[tuple[str, str | None]] = []
     for option in mount.options:
-        key, _, value = option.partition("=")
+        key, equals, value = option.partition("=")
         if key == "lowerdir":
             parameters += [("lowerdir+", lower) for lower in value.split(":")]
         else:
-            parameters.append((key, value))
+            parameters.append((key, value if equals else None))
     with attached(mount.type, parameters) as path:
         yield path
 

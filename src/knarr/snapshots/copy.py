@@ -46,7 +46,7 @@ class Copy:
         """Into the trash."""
         self._disk.remove_layer(chain_id)
 
-    def prepare(self, key: str, chain: Sequence[Digest]) -> tuple[Mount, ...]:
+    def prepare(self, key: str, chain: Sequence[Digest], *, volatile: bool = False) -> tuple[Mount, ...]:
         """Copies every layer; what fails half-way goes into the trash."""
         lowers = self._disk.lowers(chain)
         made = self._disk.scratch()

@@ -70,7 +70,7 @@ class Memory:
             if chain_id not in self._layers:
                 raise NoSuchLayer(f"layer {chain_id} does not exist")
 
-    def prepare(self, key: str, chain: Sequence[Digest]) -> tuple[Mount, ...]:
+    def prepare(self, key: str, chain: Sequence[Digest], *, volatile: bool = False) -> tuple[Mount, ...]:
         """Raises SnapshotExists, NoSuchLayer."""
         self._check(chain)
         with self._guard:

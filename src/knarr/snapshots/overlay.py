@@ -54,7 +54,7 @@ class Overlay:
         """Into the trash."""
         self._disk.remove_layer(chain_id)
 
-    def prepare(self, key: str, chain: Sequence[Digest]) -> tuple[Mount, ...]:
+    def prepare(self, key: str, chain: Sequence[Digest], *, volatile: bool = False) -> tuple[Mount, ...]:
         """An upper and a work directory. The merged root has the upper's mode and owner: it takes the topmost layer's."""
         if len(chain) > MAX_LAYERS:
             raise Invalid(f"max depth exceeded: overlayfs takes {MAX_LAYERS} layers, not {len(chain)}")
@@ -62,23 +62,24 @@ class Overlay:
         made = self._disk.scratch()
         try:
             _make_upper(made, os.stat(lowers[0]))
+            if volatile:
+                (made / "volatile").touch()
             self._disk.publish(made, key, chain)
         except BaseException:
             self._disk.discard(made)
             raise
-        return self.mounts(key)
+        return (_mount(self._disk.snapshot_path(key), lowers, volatile=volatile),)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         """One overlay mount."""
-        lowers = self._disk.lowers(self._disk.chain(key)) or (str(self._empty),)
         path = self._disk.snapshot_path(key)
-        options = (
-            f"lowerdir={':'.join(lowers)}",
-            f"upperdir={path}/upper",
-            f"workdir={path}/work",
-            *_OPTIONS,
-        )
-        return (Mount("overlay", "overlay", options),)
+        lowers = self._disk.lowers(self._disk.chain(key)) or (str(self._empty),)
+        volatile = (path / "volatile").exists()
+        if volatile:
+            # A volatile mount leaves this mark so that nobody mounts an upper that a crash may have torn; ours is
+            # thrown away after a crash, and is whole after anything less (overlayfs.rst, "Volatile mount").
+            tree.remove_tree(f"{path}/work/work/incompat")
+        return (_mount(path, lowers, volatile=volatile),)
 
     def remove(self, key: str) -> None:
         """Into the trash."""
@@ -102,6 +103,12 @@ class Overlay:
     def empty_trash(self) -> int:
         """Deletes what removals left."""
         return self._disk.empty_trash()
+
+
+def _mount(path: Path, lowers: Sequence[str], *, volatile: bool) -> Mount:
+    """umount(2) of an overlay syncs the whole filesystem of its upper, 10 ms and more, unless it is volatile."""
+    options = (f"lowerdir={':'.join(lowers)}", f"upperdir={path}/upper", f"workdir={path}/work", *_OPTIONS)
+    return Mount("overlay", "overlay", (*options, "volatile") if volatile else options)
 
 
 def _make_upper(made: Path, root: os.stat_result) -> None:

@@ -74,8 +74,12 @@ class Snapshotter(Protocol):
     def remove_layer(self, chain_id: Digest) -> None:
         """No error if it is not there. The caller knows that nothing uses it."""
 
-    def prepare(self, key: str, chain: Sequence[Digest]) -> tuple[Mount, ...]:
-        """A writable snapshot on the layers, base first. Raises SnapshotExists, NoSuchLayer."""
+    def prepare(self, key: str, chain: Sequence[Digest], *, volatile: bool = False) -> tuple[Mount, ...]:
+        """A writable snapshot on the layers, base first. Raises SnapshotExists, NoSuchLayer.
+
+        `volatile`: its files need not survive a crash of the machine (a container that is removed when it ends), so
+        nothing is synced.
+        """
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         """What `prepare` returned, again. Raises NoSuchSnapshot."""

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from knarr.snapshots import header
+from knarr.snapshots import header, tree
 from knarr.snapshots.errors import BadArchive
 from knarr.snapshots.header import Header
 from knarr.snapshots.untar import UntarOptions, untar
@@ -25,12 +26,13 @@ def _stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A root beside a directory that must not change."""
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A root beside a directory that must not change; removed here, because pytest cannot remove what is very deep."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/secret").write_text("secret")
     (tmp_path / "root").mkdir()
-    return tmp_path / "root"
+    yield tmp_path / "root"
+    tree.remove_tree(str(tmp_path / "root"))
 
 
 def feed(root: Path, data: bytes, options: UntarOptions = LAYER) -> None:
