@@ -226,3 +226,19 @@ def test_a_blob_on_a_full_disk() -> None:
         with blobs.ingest(Digest.of(b"x"), 10 << 20) as ingest, pytest.raises(OSError, match="No space"):
             ingest.write(bytes(10 << 20))
         assert os.listdir(disk / "content/ingest") == []
+
+
+def test_what_a_killed_daemon_left_is_swept(driver: Snapshotter, tmp_path: Path) -> None:
+    layer(driver, BASE, *files("f"))
+    driver.prepare("kept", [BASE])
+    root = tmp_path / "snapshots"
+    (root / "layers" / TOP.hex).mkdir()
+    (root / "layers" / "scrap").mkdir()
+    (root / "staging" / "half" / "diff").mkdir(parents=True)
+    (root / "trash" / "old").mkdir()
+    driver.sweep({"kept"})
+    assert list(driver.layers()) == [BASE]
+    assert driver.empty_trash() == 4
+    assert os.listdir(root / "staging") == os.listdir(root / "trash") == []
+    with trees.look(driver.mounts("kept")) as view:
+        assert tree(view) == ["f"]
