@@ -3,6 +3,7 @@
 One connection a request: a unix socket costs nothing, and a stream or a taken-over connection needs its own anyway.
 """
 
+import io
 import json
 import os
 import socket
@@ -225,10 +226,8 @@ class Http:
             while left > 0 and (piece := sock.recv(65536)):
                 tail += piece
                 left -= len(piece)
-            import io
-
             return Answer(sock, io.BytesIO(tail), status, headers, bodiless=False), b""
-        return Answer(sock, sock.makefile("rb", buffering=0), status, headers, bodiless=True), tail
+        return Answer(sock, sock.makefile("rb"), status, headers, bodiless=True), tail
 
 
 def encode(query: Mapping[str, Any]) -> str:
