@@ -6,10 +6,18 @@ descriptor is duplicated into it and the caller closes its own.
 """
 
 import asyncio
+import json
+import os
+import socket
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+from knarr.kernel import memfd
+from knarr.loop.packets import PacketChannel
+from knarr.model.errors import Unavailable
 from knarr.model.system import Step
+from knarr.wire.zygote import INLINE, revive
 
 
 class Exit(NamedTuple):
@@ -21,38 +29,66 @@ class Exit(NamedTuple):
 
 
 class ExecHandle:
-    """A process beside the init. `exited` may be awaited by many."""
+    """A process beside the init. `exited` may be awaited by many (shield it)."""
 
-    id: str
-    pid: int
+    def __init__(self, shim: "Shim", exec_id: str, pid: int):
+        self._shim, self.id, self.pid = shim, exec_id, pid
+        self._exited = _future()
 
     @property
     def exited(self) -> "asyncio.Future[Exit]":
         """Done when it ended; Unavailable when the connection broke."""
-        raise NotImplementedError
+        return self._exited
 
     async def resize(self, width: int, height: int) -> None:
         """Changes its terminal's size; nothing happens after its end."""
-        raise NotImplementedError
+        if not self._exited.done():
+            await self._shim.ask("exec-resize", exec=self.id, width=width, height=height)
 
     async def signal(self, number: int) -> None:
         """Raises NotFound after its end."""
-        raise NotImplementedError
+        await self._shim.ask("exec-signal", exec=self.id, signal=number)
 
 
 class Shim:
     """A container's shim. `container` is its id, `pid` the init's, `steps` what the init walked (for --explain)."""
 
-    container: str
-    pid: int
-    started: bool
-    paused: bool
-    steps: tuple[Step, ...]
-    warnings: tuple[str, ...]
-    execs: Mapping[str, ExecHandle]
-    on_detach: Callable[[str | None], None] | None
-    """Called with an exec's id, or None for an attach, when a client typed the detach keys."""
-    on_oom: Callable[[], None] | None
+    def __init__(self, channel: PacketChannel, hello: Mapping[str, Any]):
+        self._channel = channel
+        self._next = 0
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._exited = _future()
+        self.container: str = hello["container"]
+        self.pid: int = hello["pid"]
+        self.started: bool = hello["started"]
+        self.paused: bool = hello["paused"]
+        self.steps = tuple(Step(room="runtime", **step) for step in hello.get("steps") or ())
+        self.warnings: tuple[str, ...] = tuple(hello.get("warnings") or ())
+        self._execs = {
+            entry["exec"]: ExecHandle(self, entry["exec"], entry["pid"]) for entry in hello["execs"]
+        }
+        self.on_detach: Callable[[str | None], None] | None = None
+        """Called with an exec's id, or None for an attach, when a client typed the detach keys."""
+        self.on_oom: Callable[[], None] | None = None
+        if hello["exit"]:
+            self._exited.set_result(Exit(**hello["exit"]))
+        self._reader = asyncio.create_task(self._read(), name=f"shim {self.container[:12]}")
+
+    @classmethod
+    async def greeted(cls, channel: PacketChannel) -> Self:
+        """A shim from a connection on which it will say hello, or why there is none."""
+        try:
+            hello, _ = await channel.receive()
+        except BaseException:
+            channel.close()
+            raise
+        if hello is None:
+            channel.close()
+            raise Unavailable("the shim ended without a word")
+        if "error" in hello:
+            channel.close()
+            raise revive(hello["error"])
+        return cls(channel, hello)
 
     @classmethod
     async def connect(cls, run_dir: str) -> Self:
@@ -60,12 +96,94 @@ class Shim:
 
         A shim that is gone may have left `exit.json`: see `read_exit`.
         """
-        raise NotImplementedError
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                sock.connect(f"/proc/self/fd/{directory}/shim.sock")
+            finally:
+                os.close(directory)
+        except OSError as error:
+            sock.close()
+            raise Unavailable(f"no shim listens in {run_dir}: {error.strerror}") from None
+        return await cls.greeted(PacketChannel(sock))
+
+    @property
+    def execs(self) -> Mapping[str, ExecHandle]:
+        """The execs that run, by id."""
+        return self._execs
 
     @property
     def exited(self) -> "asyncio.Future[Exit]":
         """Done when the container ended (exit.json is on disk); Unavailable when the connection broke."""
-        raise NotImplementedError
+        return self._exited
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                message, _ = await self._channel.receive()
+                if message is None:
+                    break
+                self._heard(message)
+        except (OSError, ValueError):
+            pass
+        finally:
+            self._lost()
+
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        event = message.get("event")
+        if event is None:
+            waiter = self._waiting.pop(message["id"], None)
+            if waiter is not None and not waiter.done():
+                if "error" in message:
+                    waiter.set_exception(revive(message["error"]))
+                else:
+                    waiter.set_result(message["ok"])
+        elif event == "exited":
+            _settle(self._exited, Exit(message["code"], message["oom"], message["at"]))
+        elif event == "exec-exited":
+            handle = self._execs.pop(message["exec"], None)
+            if handle is not None:
+                _settle(handle.exited, Exit(message["code"], False, message["at"]))
+        elif event == "detached" and self.on_detach is not None:
+            self.on_detach(message["exec"])
+        elif event == "oom" and self.on_oom is not None:
+            self.on_oom()
+
+    def _lost(self) -> None:
+        self._channel.close()
+        error = Unavailable(f"the connection to the shim of {self.container[:12]} is lost")
+        futures: list[asyncio.Future[Any]] = [*self._waiting.values(), self._exited]
+        futures += [handle.exited for handle in self._execs.values()]
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
+        self._waiting.clear()
+
+    async def ask(self, name: str, fds: Sequence[int] = (), **fields: Any) -> dict[str, Any]:
+        """One request and its answer (wire.shim). Raises the shim's error, or Unavailable."""
+        if self._channel.fileno() < 0:
+            raise Unavailable(f"the connection to the shim of {self.container[:12]} is lost")
+        self._next += 1
+        number = self._next
+        message: dict[str, Any] = {"id": number, "do": name, **fields}
+        waiter = self._waiting[number] = asyncio.get_running_loop().create_future()
+        large = -1
+        try:
+            text = json.dumps(message)
+            if len(text) > INLINE:
+                large = memfd.sealed("request", text.encode())
+                message, fds = {"memfd": True}, [*fds, large]
+            try:
+                await self._channel.send(message, fds)
+            except OSError:
+                raise Unavailable(f"the connection to the shim of {self.container[:12]} is lost") from None
+            facts: dict[str, Any] = await waiter
+            return facts
+        finally:
+            self._waiting.pop(number, None)
+            if large >= 0:
+                os.close(large)
 
     async def attach(
         self,
@@ -79,23 +197,24 @@ class Shim:
         tail: bytes = b"",
     ) -> None:
         """Hands a client's stream socket over; its answer head must have been sent. Before `start` nothing is missed."""
-        raise NotImplementedError
+        await self.ask("attach", [sock_fd], **_attachment(stdin, stdout, stderr, framed, detach_keys, tail))
 
     async def start(self) -> None:
-        """Opens the exec gate. Raises NoSuchCommand, CannotExecute with Docker's text; then the container has exited."""
-        raise NotImplementedError
+        """Opens the exec gate. What execve itself refuses is on the container's standard error, exit code 255, as runc's."""
+        await self.ask("start")
+        self.started = True
 
     async def signal(self, number: int) -> None:
         """To the init. Raises NotFound after its end."""
-        raise NotImplementedError
+        await self.ask("signal", signal=number)
 
     async def signal_all(self, number: int) -> None:
         """To every process of the container."""
-        raise NotImplementedError
+        await self.ask("signal", signal=number, all=True)
 
     async def resize(self, width: int, height: int) -> None:
-        """Changes the terminal's size. Raises Invalid without a terminal."""
-        raise NotImplementedError
+        """Changes the terminal's size; without a terminal nothing happens."""
+        await self.ask("resize", width=width, height=height)
 
     async def exec(
         self,
@@ -114,37 +233,81 @@ class Shim:
 
         Raises NoSuchCommand, CannotExecute with Docker's text ("OCI runtime exec failed: …"), Invalid.
         """
-        raise NotImplementedError
+        fields = _attachment(stdin, stdout, stderr, framed, detach_keys, tail)
+        handle = self._execs[exec_id] = ExecHandle(self, exec_id, 0)
+        try:
+            fds = [] if sock_fd is None else [sock_fd]
+            handle.pid = (await self.ask("exec", fds, exec=exec_id, process=process, **fields))["pid"]
+        except BaseException:
+            self._execs.pop(exec_id, None)
+            raise
+        return handle
 
     async def pause(self) -> None:
         """Freezes every process."""
-        raise NotImplementedError
+        await self.ask("pause")
+        self.paused = True
 
     async def resume(self) -> None:
         """Thaws."""
-        raise NotImplementedError
+        await self.ask("resume")
+        self.paused = False
 
     async def update(self, resources: Mapping[str, Any]) -> None:
         """Applies OCI linux.resources to the running container."""
-        raise NotImplementedError
+        await self.ask("update", resources=resources)
 
     async def pids(self) -> Sequence[int]:
         """The host's pids of all its processes."""
-        raise NotImplementedError
+        pids: list[int] = (await self.ask("pids"))["pids"]
+        return pids
 
     async def stats(self) -> dict[str, Any]:
         """The cgroup's numbers."""
-        raise NotImplementedError
+        return await self.ask("stats")
 
     async def release(self) -> None:
-        """The exit is on record: the shim ends, and this connection with it. Also closes; never raises for a dead shim."""
-        raise NotImplementedError
+        """The exit is on record: the shim ends, and this connection with it. Never raises for a dead shim.
+
+        A container that was launched but never started is killed. One that runs raises Conflict.
+        """
+        try:
+            await self.ask("release")
+            await self._reader
+        except Unavailable:
+            pass
+        await self.close()
 
     async def close(self) -> None:
         """Closes the connection; the shim stays."""
-        raise NotImplementedError
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        self._channel.close()
 
 
 def read_exit(run_dir: str) -> Exit | None:
     """What a shim that is gone left in `exit.json`; None if it left nothing."""
-    raise NotImplementedError
+    try:
+        with open(f"{run_dir}/exit.json", "rb") as file:
+            return Exit(**json.load(file))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _attachment(
+    stdin: bool, stdout: bool, stderr: bool, framed: bool, keys: str, tail: bytes
+) -> dict[str, Any]:
+    text = b2a_base64(tail, newline=False).decode()
+    return {"stdin": stdin, "stdout": stdout, "stderr": stderr, "framed": framed, "keys": keys, "tail": text}
+
+
+def _future() -> "asyncio.Future[Exit]":
+    """A future whose error nobody need retrieve."""
+    future: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+def _settle(future: "asyncio.Future[Exit]", value: Exit) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -5,14 +5,34 @@ the next request. Errors are the child's own (`model.errors`, `snapshots.errors`
 answer is Unavailable.
 """
 
+import asyncio
+import json
+import os
 import socket
+import subprocess
+import sys
+from binascii import a2b_base64
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import knarr
 from knarr.engine.shims import Shim
+from knarr.kernel import memfd, mounts
+from knarr.kernel.libc import AT_EMPTY_PATH
+from knarr.kernel.sockets import socketpair
+from knarr.loop.blocking import blocking
+from knarr.loop.packets import PacketChannel
+from knarr.model.errors import Unavailable
 from knarr.model.mount import Mount
+from knarr.runtime import netns
+from knarr.snapshots import errors as snapshot_errors
 from knarr.snapshots.maketar import Archived, TarOptions
 from knarr.snapshots.untar import Unpacked, UntarOptions
+from knarr.wire.zygote import INLINE, revive
+
+_STUB = "import sys; sys.path.insert(0, sys.argv[1]); from knarr.zygote import main; main(int(sys.argv[2]))"
+_KNOWN = {name: kind for name, kind in vars(snapshot_errors).items() if isinstance(kind, type)}
 
 
 class Netns(NamedTuple):
@@ -42,81 +62,243 @@ class FileStat(NamedTuple):
     link_target: str
 
 
+class _Reply:
+    """The answer to one request, once."""
+
+    def __init__(self, channel: PacketChannel):
+        self._channel = channel
+
+    async def facts(self) -> tuple[dict[str, Any], list[int]]:
+        """Waits for it. Raises what the job raised, or Unavailable."""
+        try:
+            message, fds = await self._channel.receive()
+        finally:
+            self._channel.close()
+        if message is None:
+            raise Unavailable("a job of the zygote ended without an answer")
+        if "error" in message:
+            raise revive(message["error"], _KNOWN)
+        return message["ok"], fds
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._channel.close()
+
+
 class Unpacking:
     """A running unpack: write the plain tar to `feed` (blocking pipe end), close it, then await `result()`."""
 
-    feed: int
+    def __init__(self, feed: int, reply: _Reply):
+        self.feed = feed
+        self._reply = reply
 
     def close_feed(self) -> None:
         """Ends the stream; may be called again."""
-        raise NotImplementedError
+        if self.feed >= 0:
+            os.close(self.feed)
+            self.feed = -1
 
     async def result(self) -> Unpacked:
         """Waits for the end. Raises BadArchive, OSError."""
-        raise NotImplementedError
+        facts, _ = await self._reply.facts()
+        return Unpacked(**facts)
 
 
 class Archiving:
     """A running archive_get: read the tar from `drain` (pipe end) until its end, then await `result()`."""
 
-    drain: int
+    def __init__(self, drain: int, reply: _Reply):
+        self.drain = drain
+        self._reply = reply
 
     async def result(self) -> Archived:
         """Waits for the end. Raises NoSuchPath, NotADirectory, OSError."""
-        raise NotImplementedError
+        facts, _ = await self._reply.facts()
+        return Archived(**facts)
 
     def close(self) -> None:
         """Lets go, read to the end or not; may be called again."""
-        raise NotImplementedError
+        if self.drain >= 0:
+            os.close(self.drain)
+            self.drain = -1
+        self._reply.close()
 
 
 class Zygote:
     """One fork server; `exec_root` is the daemon's own."""
 
+    def __init__(self, exec_root: str):
+        self._place = f"{exec_root}/view"
+        self._starting = asyncio.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: PacketChannel | None = None
+
     @classmethod
     async def start(cls, exec_root: str) -> Self:
         """Starts the process and waits until it is ready."""
-        raise NotImplementedError
+        zygote = cls(exec_root)
+        await zygote._begin()
+        return zygote
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid if self._process is not None else 0
+
+    async def _begin(self) -> PacketChannel:
+        await blocking(os.makedirs, self._place, 0o700, exist_ok=True)
+        process, sock = await blocking(_spawn)
+        self._process = process
+        channel = PacketChannel(sock)
+        ready, _ = await channel.receive()
+        if ready is None:
+            channel.close()
+            code = await blocking(process.wait)
+            raise Unavailable(f"the zygote did not start: exit code {code}")
+        self._channel = channel
+        return channel
 
     async def close(self) -> None:
         """Ends the process; shims live on."""
-        raise NotImplementedError
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._process is not None:
+            await blocking(self._process.wait)
+
+    async def _alive(self, dead: PacketChannel | None) -> PacketChannel:
+        """The channel; a new process's, if the present one is `dead`."""
+        async with self._starting:
+            if self._channel is None or self._channel is dead:
+                if self._process is None:
+                    raise Unavailable("the zygote is closed")
+                if self._channel is not None:
+                    self._channel.close()
+                    self._channel = None
+                    await blocking(self._process.wait)
+                return await self._begin()
+            return self._channel
+
+    async def _request(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> PacketChannel:
+        """Sends it; the channel on which the child will answer."""
+        mine, theirs = socketpair()
+        given = [theirs.fileno(), *fds]
+        large = -1
+        text = json.dumps(message)
+        if len(text) > INLINE:
+            large = memfd.sealed("order", text.encode())
+            given.append(large)
+            message = {"memfd": True}
+        try:
+            channel = await self._alive(None)
+            try:
+                await channel.send(message, given)
+            except OSError:
+                await (await self._alive(channel)).send(message, given)
+        except BaseException:
+            mine.close()
+            raise
+        finally:
+            theirs.close()
+            if large >= 0:
+                os.close(large)
+        return PacketChannel(mine)
+
+    async def _ask(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> _Reply:
+        return _Reply(await self._request(message, fds))
 
     async def netns(self, path: str) -> Netns:
         """Makes a network namespace, lo up, bind-mounted on `path` (its directory is made)."""
-        raise NotImplementedError
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        facts, (fd, route) = await (await self._ask({"job": "netns", "path": path})).facts()
+        return Netns(path, facts["inode"], fd, socket.socket(fileno=route))
 
     async def remove_netns(self, path: str) -> None:
         """Unmounts and removes `path`; a missing one is not an error."""
-        raise NotImplementedError
+        await blocking(netns.remove, path)
 
     async def unpack(self, root: str, options: UntarOptions) -> Unpacking:
         """Begins to unpack a tar stream into directory `root`."""
-        raise NotImplementedError
-
-    async def archive_stat(self, view: RootView, path: str) -> FileStat:
-        """Raises NoSuchPath."""
-        raise NotImplementedError
-
-    async def archive_get(self, view: RootView, path: str, options: TarOptions) -> Archiving:
-        """Begins to archive `path`."""
-        raise NotImplementedError
+        return await self._unpack({"job": "unpack", "root": root, "options": options._asdict()})
 
     async def archive_put(self, view: RootView, options: UntarOptions) -> Unpacking:
         """Begins to unpack below `options.directory` of the view."""
-        raise NotImplementedError
+        message = {"job": "archive-put", "view": self._view(view), "options": options._asdict()}
+        return await self._unpack(message)
+
+    async def _unpack(self, message: Mapping[str, Any]) -> Unpacking:
+        drain, feed = os.pipe()
+        try:
+            return Unpacking(feed, await self._ask(message, [drain]))
+        except BaseException:
+            os.close(feed)
+            raise
+        finally:
+            os.close(drain)
+
+    async def archive_stat(self, view: RootView, path: str) -> FileStat:
+        """Raises NoSuchPath."""
+        reply = await self._ask({"job": "archive-stat", "view": self._view(view), "path": path})
+        return FileStat(**(await reply.facts())[0])
+
+    async def archive_get(self, view: RootView, path: str, options: TarOptions) -> Archiving:
+        """Begins to archive `path`."""
+        message = {"job": "archive-get", "view": self._view(view), "path": path, "options": options._asdict()}
+        drain, feed = os.pipe()
+        try:
+            return Archiving(drain, await self._ask(message, [feed]))
+        except BaseException:
+            os.close(drain)
+            raise
+        finally:
+            os.close(feed)
 
     async def read(self, view: RootView, path: str, limit: int = 1 << 20) -> bytes:
         """A small file of a container, at most `limit` bytes. Raises NoSuchPath."""
-        raise NotImplementedError
+        message = {"job": "read", "view": self._view(view), "path": path, "limit": min(limit, 700 << 10)}
+        facts, _ = await (await self._ask(message)).facts()
+        return a2b_base64(facts["data"])
 
     async def copy_up(self, view: RootView, path: str, target: str) -> None:
         """Copies what the view has at directory `path` into `target` on the host; a missing path is no error."""
-        raise NotImplementedError
+        message = {"job": "copy-up", "view": self._view(view), "path": path, "target": target}
+        await (await self._ask(message)).facts()
+
+    def _view(self, view: RootView) -> dict[str, Any]:
+        if view.pid:
+            return {"pid": view.pid}
+        mounted = [[mount.type, mount.source, list(mount.options)] for mount in view.mounts]
+        return {"mounts": mounted, "binds": [list(pair) for pair in view.binds], "place": self._place}
 
     async def launch(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> Shim:
         """Forks a shim and its init up to the gate. Raises NoSuchCommand, CannotExecute, Invalid, OSError, KnarrError.
 
         After an error nothing of the container is left. `order` is wire.shim's ORDER.
         """
-        raise NotImplementedError
+        channel = await self._request({"job": "shim", "order": order}, fds)
+        return await Shim.greeted(channel)
+
+
+def _spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:
+    """The interpreter runs from a read-only clone of its mount: a container that gets hold of /proc/PID/exe of anything
+    that the zygote forks cannot write to it (CVE-2019-5736)."""
+    mine, theirs = socketpair()
+    executable = os.path.realpath(sys.executable)
+    clone = mounts.bind_tree(executable, recursive=False)
+    try:
+        mounts.mount_setattr(clone, "", AT_EMPTY_PATH, attr_set=mounts.MOUNT_ATTR_RDONLY)
+        package = str(Path(knarr.__file__).resolve().parent.parent)
+        process = subprocess.Popen(
+            [executable, "-I", "-S", "-c", _STUB, package, str(theirs.fileno())],
+            executable=f"/proc/self/fd/{clone}",
+            pass_fds=(theirs.fileno(), clone),
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+        )
+    except BaseException:
+        mine.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(clone)
+    return process, mine

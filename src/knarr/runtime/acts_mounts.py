@@ -118,13 +118,17 @@ def pivot(walk: Walk) -> None:
 def bind(walk: Walk, number: int, destination: str, options: Options) -> None:
     """Puts a taken tree in its place; a missing place is made, a directory for a directory and a file for a file."""
     tree = walk.trees.pop(number)
-    is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     _configure(tree, options)
     try:
-        place = walk.root.mkdirs(destination) if is_directory else _file(walk.root, destination)
-        _attach(tree, place)
+        place_tree(walk.root, tree, destination)
     except OSError as error:
         raise OSError(error.errno, error.strerror, f'error mounting to rootfs at "{destination}"') from None
+
+
+def place_tree(inside: RootFd, tree: int, destination: str) -> None:
+    """Attaches a detached mount at a path of a root, and closes its descriptor."""
+    is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+    _attach(tree, inside.mkdirs(destination) if is_directory else _file(inside, destination))
 
 
 def _file(root: RootFd, path: str) -> int:

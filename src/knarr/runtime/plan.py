@@ -88,11 +88,15 @@ def plan_init(bundle: Mapping[str, Any], rootfs: Sequence[Sequence[Any]], *, sec
         Step("enter-cgroup", "its limits hold from here on"),
         Step("keyring", "the host's keys are not inherited"),
     ]
-    steps += [Step("join", f"share the {kind} namespace at {path}", (kind, path)) for kind, path in joined]
+    steps += [
+        Step("join", f"share the {kind} namespace at {path}", (kind, path))
+        for kind, path in joined
+        if kind != "pid"
+    ]
+    if "cgroup" in new:
+        steps.append(Step("unshare-cgroup", "its own control group is the root that it sees"))
     steps += _sources(mounts)
-    steps.append(
-        Step("isolate", "mounts made here stay here", (linux.get("rootfsPropagation") or "rprivate",))
-    )
+    steps.append(Step("isolate", "mounts made here stay here"))
     steps += _root(rootfs)
     steps += _mounts(mounts)
     steps += _devices(mounts, linux.get("devices") or (), bool(process.get("terminal")))

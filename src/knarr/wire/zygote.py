@@ -21,11 +21,11 @@ JOBS = {
     "archive-get": "{view, path, options} + [tar sink] → {size, entries}",
     "archive-put": "{view, options} + [tar stream] → {size, entries}",
     "archive-stat": "{view, path} → {name, size, mode, mtime, link_target}; mode is st_mode, mtime nanoseconds",
-    "read": "{view, path, limit} → {data: text}: a small file of a container",
+    "read": "{view, path, limit} → {data: base64}: a small file of a container",
     "copy-up": "{view, path, target}: copies what the image has at `path` into an empty volume's directory `target`",
 }
 """`view` is how a job sees a container's root: {"pid": n} joins a running one, {"mounts": [[type, source, [option…]]…],
-"binds": [[source, destination]…]} performs its mounts in a private namespace. `options` are untar's or maketar's fields."""
+"binds": [[source, destination]…], "place": an empty directory} performs its mounts in a private namespace. `options` are untar's or maketar's fields."""
 
 _KINDS = {
     name: kind

@@ -1,5 +1,7 @@
 """A shim's life: launch, serve until released. It outlives whoever started it, and nobody may stop it by not listening."""
 
+import gc
+import json
 import os
 import signal
 import socket
@@ -19,6 +21,8 @@ _LINGER = 10.0
 def run(order: Mapping[str, Any], first: socket.socket) -> None:
     """Serves one container. `first` is where the order came from. Returns when it is released, or could not be made."""
     os.setsid()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    gc.enable()
     process.set_name("knarr-shim")
     process.set_child_subreaper()
     loop = Loop()
@@ -51,7 +55,7 @@ def run(order: Mapping[str, Any], first: socket.socket) -> None:
 
 def _refuse(first: socket.socket, error: BaseException) -> None:
     with first:
-        first.send(str({"error": describe(error)}).encode())
+        first.send(json.dumps({"error": describe(error)}).encode())
 
 
 def _serve(loop: Loop, server: Server, container: Container) -> None:

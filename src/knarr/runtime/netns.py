@@ -1,0 +1,40 @@
+"""A network namespace that exists before any process does: made, named by a bind mount, its lo set up."""
+
+import fcntl
+import os
+import socket
+import struct
+
+from knarr.kernel import mounts
+from knarr.kernel.process import CLONE_NEWNET, unshare
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+
+def make(path: str) -> tuple[int, socket.socket]:
+    """The calling process moves into a new namespace, named `path`; its descriptor and a NETLINK_ROUTE socket in it."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
+    try:
+        unshare(CLONE_NEWNET)
+        mounts.mount("/proc/self/ns/net", path, None, mounts.MS_BIND)
+    except OSError:
+        os.unlink(path)
+        raise
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
+    route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), route
+
+
+def remove(path: str) -> None:
+    """Takes the name away; the namespace lives as long as somebody is inside. A missing one is no error."""
+    try:
+        mounts.umount2(path, mounts.MNT_DETACH)
+    except OSError as error:
+        if not mounts.is_mount_error(error):
+            raise
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,176 @@
+"""The composition root of the fork server: a small process that forks ready-made jobs and does nothing else itself.
+
+Started once by knarrd (`engine.zygote`), with its end of a packet pair as descriptor argument. Everything that a job needs
+is imported before the first fork, and the heap is frozen (gc.freeze), so that a fork copies as few pages as can be. A job
+whose peer is gone ends quietly: nobody is left to tell. Shapes: wire.zygote.
+"""
+
+import gc
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+from binascii import b2a_base64
+from collections.abc import Callable
+from typing import Any
+
+from knarr.kernel.fd import RootFd
+from knarr.kernel.process import reset_signals, set_name
+from knarr.kernel.sockets import recv_packet, send_packet
+from knarr.model.errors import Invalid, KnarrError
+from knarr.runtime import netns, view
+from knarr.runtime.shim import main as shim
+from knarr.snapshots.errors import NoSuchPath
+from knarr.snapshots.maketar import TarOptions, maketar
+from knarr.snapshots.untar import UntarOptions, untar
+from knarr.wire.zygote import describe
+
+Reply = tuple[dict[str, Any], list[int]]
+
+
+def main(fd: int) -> None:
+    """Serves until the other end closes."""
+    os.setsid()
+    set_name("knarr-zygote")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    sock = socket.socket(fileno=fd)
+    send_packet(sock, b'{"ready":true}')
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    while True:
+        try:
+            data, fds = recv_packet(sock)
+        except OSError:
+            continue
+        if not data:
+            return
+        if fds and os.fork() == 0:
+            sock.close()
+            _live(data, fds)
+        for number in fds:
+            os.close(number)
+
+
+def _live(data: bytes, fds: list[int]) -> None:
+    """A child's whole life."""
+    try:
+        reset_signals()
+        reply = socket.socket(fileno=fds[0])
+        request = json.loads(data)
+        if request.get("memfd"):
+            with open(fds.pop(), "rb") as file:
+                request = json.load(file)
+        if request["job"] == "shim":
+            shim.run(request["order"], reply)
+        else:
+            _answer(request, fds[1:], reply)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(0)
+
+
+def _answer(request: dict[str, Any], fds: list[int], reply: socket.socket) -> None:
+    try:
+        job = JOBS.get(request["job"])
+        if job is None:
+            raise Invalid(f"unknown job {request['job']!r} for the zygote")
+        facts, given = job(request, fds)
+    except (KnarrError, OSError, ValueError, RecursionError, MemoryError) as error:
+        send_packet(reply, json.dumps({"error": describe(error)}).encode())
+        return
+    send_packet(reply, json.dumps({"ok": facts}).encode(), given)
+
+
+def make_netns(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A named network namespace."""
+    fd, route = netns.make(request["path"])
+    return {"inode": os.fstat(fd).st_ino}, [fd, route.detach()]
+
+
+def unpack(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A tar stream into a directory of the host, which is all that this process sees."""
+    os.chroot(request["root"])
+    os.chdir("/")
+    return untar(fds[0], "/", _untar_options(request))._asdict(), []
+
+
+def archive_put(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A tar stream into a container."""
+    view.enter(request["view"])
+    return untar(fds[0], "/", _untar_options(request))._asdict(), []
+
+
+def archive_get(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A path of a container as a tar stream."""
+    view.enter(request["view"])
+    return maketar(fds[0], "/", request["path"], TarOptions(**request["options"]))._asdict(), []
+
+
+def archive_stat(request: dict[str, Any], fds: list[int]) -> Reply:
+    """What a path of a container is."""
+    view.enter(request["view"])
+    path = request["path"]
+    with RootFd("/") as root:
+        try:
+            found = root.stat(path, follow=path.endswith("/"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchPath(f"no such file or directory: {path}") from None
+    target = os.path.realpath(path) if stat.S_ISLNK(found.st_mode) else ""
+    facts = {"name": os.path.basename(path.rstrip("/")) or "/", "size": found.st_size, "mode": found.st_mode}
+    return {**facts, "mtime": found.st_mtime_ns, "link_target": target}, []
+
+
+def read(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A small file of a container."""
+    view.enter(request["view"])
+    with RootFd("/") as root:
+        try:
+            data = root.read(request["path"], request["limit"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchPath(f"no such file or directory: {request['path']}") from None
+    return {"data": b2a_base64(data, newline=False).decode()}, []
+
+
+def copy_up(request: dict[str, Any], fds: list[int]) -> Reply:
+    """One process looks into the container, the other fills the volume."""
+    source, sink = os.pipe()
+    if os.fork() == 0:
+        code = 1
+        try:
+            os.close(source)
+            view.enter(request["view"])
+            maketar(sink, "/", request["path"], TarOptions(name=".", follow=True))
+            code = 0
+        except NoSuchPath:
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(sink)
+    done = untar(source, request["target"])
+    if os.waitstatus_to_exitcode(os.wait()[1]) != 0:
+        raise OSError(5, "cannot read what the image has there", request["path"])
+    return done._asdict(), []
+
+
+def _untar_options(request: dict[str, Any]) -> UntarOptions:
+    options = dict(request["options"])
+    if options.get("owner") is not None:
+        options["owner"] = tuple(options["owner"])
+    return UntarOptions(**options)
+
+
+JOBS: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
+    "netns": make_netns,
+    "unpack": unpack,
+    "archive-get": archive_get,
+    "archive-put": archive_put,
+    "archive-stat": archive_stat,
+    "read": read,
+    "copy-up": copy_up,
+}
