@@ -66,6 +66,8 @@ class Nftables:
 
     def run(self, commands: str) -> str:
         """nft_run_cmd_from_buffer(3): carries out the commands, all or none; returns what nft prints."""
+        if self._context is None:
+            raise OSError(errno.EBADF, "the nftables context is closed")
         code = self._library.nft_run_cmd_from_buffer(self._context, commands.encode())
         output = self._library.nft_ctx_get_output_buffer(self._context) or b""
         message = (
@@ -79,6 +81,8 @@ class Nftables:
 
     def list(self, command: str) -> list[dict[str, Any]]:
         """The objects that a `list …` command answers, as libnftables-json(5) describes them."""
+        if self._context is None:
+            raise OSError(errno.EBADF, "the nftables context is closed")
         self._library.nft_ctx_output_set_flags(self._context, NFT_CTX_OUTPUT_JSON)
         try:
             answer = self.run(command)

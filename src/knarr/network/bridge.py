@@ -17,6 +17,7 @@ from knarr.model.system import Step
 from knarr.network.hostports import HostPorts, local_port_range
 from knarr.network.links import reap
 from knarr.network.plan import EndpointPlan, NetworkConfig, PortPool
+from knarr.network.watch import Watch
 from knarr.network.wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,18 @@ class Bridge:
         self._turn = asyncio.Lock()
         self._reaper: asyncio.Task[None] | None = None
         self._condemned = False
+        self._networks: dict[str, NetworkConfig] = {}
+        self._watch: Watch | None = None
 
     async def ensure(self, config: NetworkConfig) -> None:
-        """Makes or repairs bridge, address, sysctls and firewall table; keeps what is already published."""
+        """Makes or repairs bridge, address, sysctls and firewall table; keeps what is already published.
+
+        From now on the table is watched, and mended when somebody flushes it.
+        """
         await self._in_turn(self._wiring.ensure, config)
+        self._networks[config.table] = config
+        if self._watch is None:
+            self._watch = Watch(self._networks, self._mend)
 
     async def reserve(
         self, endpoint_id: str, bindings: Sequence[PortBinding], *, endpoint: str
@@ -95,6 +104,7 @@ class Bridge:
 
     async def teardown(self, config: NetworkConfig) -> None:
         """Removes the network's bridge and table; missing ones are ignored."""
+        self._networks.pop(config.table, None)
         await self._in_turn(self._wiring.teardown, config)
 
     async def host_subnets(self) -> tuple[str, ...]:
@@ -108,6 +118,8 @@ class Bridge:
 
     def close(self) -> None:
         """Closes sockets; containers stay wired."""
+        if self._watch is not None:
+            self._watch.close()
         self._ports.close()
         self._wiring.close()
 
@@ -115,6 +127,11 @@ class Bridge:
         """One piece of wiring at a time, so that many starts at once do not fill the pool of threads with waiters."""
         async with self._turn:
             return await blocking(function, *args)
+
+    async def _mend(self, config: NetworkConfig) -> None:
+        async with self._turn:
+            if config.table in self._networks:
+                await blocking(self._wiring.mend, config)
 
     def _reap_soon(self) -> None:
         self._condemned = True

@@ -51,24 +51,31 @@ class Firewall:
                 for pair in pairs:
                     self.withdraw(table, [pair])
 
+    def whole(self, config: NetworkConfig) -> bool:
+        """Whether the table has as many rules as it should."""
+        return sum("rule" in each for each in self._table(config)) == rules.count(config)
+
     def owned(self, config: NetworkConfig) -> list[tuple[str, str, str]]:
         """Every element of the table as (endpoint id, set, element's key)."""
-        try:
-            objects = self._nft.list(f"list table ip {config.table}")
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return []
-            raise
         found: list[tuple[str, str, str]] = []
-        for each in objects:
+        for each in self._table(config):
             named = each.get("set") or each.get("map") or {}
             if named.get("name") in rules.SETS:
-                found += [(*_read(element), named["name"]) for element in named.get("elem", ())]
-        return [(owner, name, key) for owner, key, name in found]
+                keys = (_read(element) for element in named.get("elem", ()))
+                found += [(owner, named["name"], key) for owner, key in keys]
+        return found
 
     def remove(self, config: NetworkConfig) -> None:
         """Removes the network's table, if it is there."""
         self._nft.run(rules.delete(config) + _without(self._in_docker_user(config) or []))
+
+    def _table(self, config: NetworkConfig) -> list[dict[str, Any]]:
+        try:
+            return self._nft.list(f"list table ip {config.table}")
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return []
+            raise
 
     def _in_docker_user(self, config: NetworkConfig) -> list[int] | None:
         """The handles of our rules in Docker's chain; None when there is no such chain."""

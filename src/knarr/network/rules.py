@@ -33,6 +33,11 @@ def ruleset(config: NetworkConfig) -> str:
     return "".join(lines)
 
 
+def count(config: NetworkConfig) -> int:
+    """How many rules the whole table has."""
+    return sum(1 for _ in _rules(config))
+
+
 def delete(config: NetworkConfig) -> str:
     """Removes the table; can be run when there is none."""
     return f"add table ip {config.table}\ndelete table ip {config.table}\n"

@@ -6,6 +6,7 @@ missed it is tried a second time.
 
 import contextlib
 import errno
+import logging
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from knarr.network.firewall import Firewall
 from knarr.network.links import Links, wire
 from knarr.network.plan import Action, EndpointPlan, NetworkConfig, elements, veth_name
 
+log = logging.getLogger(__name__)
 _MISSING = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
 
 
@@ -39,6 +41,13 @@ class Wiring:
         """Makes or repairs a network, its known endpoints included."""
         with self._lock:
             self._ensure(config)
+
+    def mend(self, config: NetworkConfig) -> None:
+        """Repairs a network if its table is not whole."""
+        with self._lock:
+            if not self._firewall.whole(config):
+                log.warning("somebody changed the firewall table %s: setting it up again", config.table)
+                self._ensure(config)
 
     def attach(self, plan: EndpointPlan, netns_fd: int, sock: socket.socket) -> tuple[Step, ...]:
         """Wires an endpoint; on failure nothing of it is left."""

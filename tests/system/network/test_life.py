@@ -15,6 +15,7 @@ from knarr.network.hostports import local_port_range
 from tests.system.network.world import (
     OUTSIDE,
     OUTSIDE_HOST,
+    PATIENCE,
     Namespace,
     World,
     ask,
@@ -296,3 +297,22 @@ async def test_a_forward_policy_of_docker_is_no_hindrance() -> None:
     await world.bridge.detach(plan)
     await world.bridge.teardown(net)
     assert nft("list", "ruleset") == before
+
+
+@isolated
+async def test_a_flushed_firewall_is_mended_without_being_asked() -> None:
+    world, net = World(), config()
+    await world.bridge.ensure(net)
+    web, _ = await world.container(net, wish("80", 8080))
+    web.serve(80)
+    for command in ("flush ruleset", f"flush table ip {net.table}", f"delete table ip {net.table}"):
+        await blocking(nft, command)
+        # Until it is mended the daemon carries the connection, under the bridge's address.
+        for _ in range(PATIENCE * 100):
+            if await world.outside.ask(OUTSIDE_HOST, 8080) == OUTSIDE:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail(f"not mended after {command}")
+    await world.bridge.teardown(net)
+    assert net.table not in nft("list", "tables")

@@ -26,7 +26,7 @@ from knarr.network.plan import EndpointPlan, NetworkConfig, plan_endpoint
 
 T = TypeVar("T")
 Scenario = Callable[[], Awaitable[None]]
-PATIENCE = 60.0
+PATIENCE = 60
 SILENCE = 1.0
 OUTSIDE_HOST, OUTSIDE = "10.210.200.1", "10.210.200.2"
 

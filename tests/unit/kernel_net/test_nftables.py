@@ -16,6 +16,9 @@ def test_a_syntax_error_bears_the_words_of_nft() -> None:
     assert failure.value.errno == errno.EINVAL
     nft.close()
     nft.close()
+    for use in (nft.run, nft.list):
+        with pytest.raises(OSError, match="closed"):
+            use("list tables")
 
 
 def test_a_missing_library_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
