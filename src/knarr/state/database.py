@@ -20,6 +20,19 @@ from knarr.state.errors import StateTooNew, Taken
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]
 
+# The file or the disk is at fault, not the one write: the whole commit fails (sqlite3's primary result codes).
+_BROKEN = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_BUSY,
+    }
+)
 _CONSTRAINT = re.compile(r"(?:UNIQUE|FOREIGN KEY|NOT NULL|CHECK) constraint failed(?:: (.*))?")
 
 
@@ -30,6 +43,7 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._reading = threading.Lock()
+        self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
         self._thread.start()
@@ -69,6 +83,12 @@ class Database:
         with self._reading:
             return function(self._reader)
 
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback()` on this event loop after every commit, until the returned function is called."""
+        watcher = (asyncio.get_running_loop(), callback)
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
     async def close(self) -> None:
         """Waits for the writes under way and closes the file."""
         self._queue.put(None)
@@ -101,14 +121,16 @@ class Database:
                 job.fail(error)
         for job in jobs:
             job.deliver()
+        for loop, callback in tuple(self._watchers):
+            _call_soon(loop, callback)
 
     def _attempt(self, job: "_Job") -> None:
         self._writer.execute("SAVEPOINT one")
         try:
             job.result = job.function(self._writer)
-        except sqlite3.OperationalError:
-            raise  # a full disk or a broken file fails the whole commit
         except BaseException as error:
+            if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
+                raise
             self._writer.execute("ROLLBACK TO one")
             job.fail(_translated(error))
         self._writer.execute("RELEASE one")
@@ -128,10 +150,7 @@ class _Job:
         self.error = self.error or error
 
     def deliver(self) -> None:
-        try:
-            self.loop.call_soon_threadsafe(self._set)
-        except RuntimeError:
-            return  # the loop ended meanwhile; nobody waits
+        _call_soon(self.loop, self._set)
 
     def _set(self) -> None:
         if self.future.done():
@@ -140,6 +159,13 @@ class _Job:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        return  # the loop ended meanwhile; nobody waits
 
 
 def _connect(path: str) -> sqlite3.Connection:
