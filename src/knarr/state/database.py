@@ -43,7 +43,6 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._reading = threading.Lock()
-        self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
         self._thread.start()
@@ -83,12 +82,6 @@ class Database:
         with self._reading:
             return function(self._reader)
 
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls `callback()` on this event loop after every commit, until the returned function is called."""
-        watcher = (asyncio.get_running_loop(), callback)
-        self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
-
     async def close(self) -> None:
         """Waits for the writes under way and closes the file."""
         self._queue.put(None)
@@ -121,8 +114,6 @@ class Database:
                 job.fail(error)
         for job in jobs:
             job.deliver()
-        for loop, callback in tuple(self._watchers):
-            _call_soon(loop, callback)
 
     def _attempt(self, job: "_Job") -> None:
         self._writer.execute("SAVEPOINT one")
@@ -150,7 +141,10 @@ class _Job:
         self.error = self.error or error
 
     def deliver(self) -> None:
-        _call_soon(self.loop, self._set)
+        try:
+            self.loop.call_soon_threadsafe(self._set)
+        except RuntimeError:
+            return  # the loop ended meanwhile; nobody waits
 
     def _set(self) -> None:
         if self.future.done():
@@ -159,13 +153,6 @@ class _Job:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:
-        return  # the loop ended meanwhile; nobody waits
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -9,7 +9,6 @@ import pytest
 
 from knarr.state.database import Database, migrations
 from knarr.state.errors import StateTooNew, Taken
-from knarr.state.events import append, since
 
 
 @pytest.fixture
@@ -95,24 +94,3 @@ async def test_a_mistake_in_one_write_spares_the_others(db: Database) -> None:
     results = await asyncio.gather(good, bad, return_exceptions=True)
     assert isinstance(results[1], sqlite3.OperationalError)
     assert await keys(db) == {"a"}
-
-
-async def test_who_watches_is_told_of_every_commit(db: Database) -> None:
-    told = asyncio.Event()
-    stop = db.watch(told.set)
-    await db.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('a', '')"))
-    await asyncio.wait_for(told.wait(), 30)
-    stop()
-    told.clear()
-    await db.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('b', '')"))
-    await db.write(lambda tx: None)
-    assert not told.is_set()
-
-
-async def test_an_event_is_kept_with_its_attributes(db: Database) -> None:
-    await db.write(lambda tx: append(tx, "image", "tag", "sha256:1", 5, {"name": "a:1"}))
-    found = await db.read(lambda tx: since(tx, 0))
-    assert [(e.number, e.type, e.action, e.id, e.at, dict(e.attributes)) for e in found] == [
-        (1, "image", "tag", "sha256:1", 5, {"name": "a:1"})
-    ]
-    assert await db.read(lambda tx: since(tx, 1)) == []
