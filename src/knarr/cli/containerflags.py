@@ -206,7 +206,12 @@ def resources(options: Options) -> dict[str, Any]:
 
 def pairs(words: Iterable[str]) -> dict[str, str]:
     """key=value words as a mapping; a word without "=" has an empty value."""
-    return {key: value for key, _, value in (word.partition("=") for word in words)}
+    return dict(_pair(word) for word in words)
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key, value
 
 
 def env_file(path: str) -> list[str]:
@@ -266,7 +271,7 @@ def _device(word: str) -> dict[str, str]:
 
 
 def _ulimit(word: str) -> dict[str, Any]:
-    name, equals, values = word.partition("=")
+    name, _, values = word.partition("=")
     soft, _, hard = values.partition(":")
     try:
         return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
@@ -327,7 +332,7 @@ def mount(word: str) -> dict[str, Any]:
     for part in word.split(","):
         key, equals, text = part.partition("=")
         key = key.strip().lower()
-        if key in ("type",):
+        if key == "type":
             value["Type"] = text.lower()
         elif key in ("source", "src"):
             value["Source"] = text
@@ -359,7 +364,5 @@ def mount(word: str) -> dict[str, Any]:
             )
     if "Target" not in value:
         raise UsageError(f'invalid argument "{word}" for "--mount" flag: target is required')
-    for key, each in (("BindOptions", bind), ("VolumeOptions", volume), ("TmpfsOptions", tmpfs)):
-        if each:
-            value[key] = each
-    return value
+    kinds = {"BindOptions": bind, "VolumeOptions": volume, "TmpfsOptions": tmpfs}
+    return {**value, **{key: each for key, each in kinds.items() if each}}

@@ -1,0 +1,226 @@
+"""The verbs on one or more containers: start, stop, kill, restart, rm, pause, unpause, rename, wait, port, top, diff, update."""
+
+import contextlib
+import sys
+
+from knarr.api.client.http import ApiError, Http
+from knarr.cli import streams
+from knarr.cli.common import Failed, confirm, each, filters
+from knarr.cli.flags import Flag, Options, Verb
+from knarr.cli.units import human_size
+
+_MANY = "CONTAINER [CONTAINER...]"
+_TIME = Flag("time", "t", "int", "Seconds to wait before killing the container")
+_TIMEOUT = Flag("timeout", "", "int", "Seconds to wait before killing the container", hidden=True)
+_SIGNAL = Flag("signal", "s", "string", "Signal to send to the container")
+
+START = Verb(
+    "start",
+    "Start one or more stopped containers",
+    f"[OPTIONS] {_MANY}",
+    (
+        Flag("attach", "a", "bool", "Attach STDOUT/STDERR and forward signals"),
+        Flag("interactive", "i", "bool", "Attach container's STDIN"),
+        Flag("detach-keys", "", "string", "Override the key sequence for detaching a container"),
+        Flag("explain", "", "bool", "Print each step of the start"),
+    ),
+    least=1,
+)
+STOP = Verb(
+    "stop", "Stop one or more running containers", f"[OPTIONS] {_MANY}", (_TIME, _TIMEOUT, _SIGNAL), least=1
+)
+RESTART = Verb(
+    "restart", "Restart one or more containers", f"[OPTIONS] {_MANY}", (_TIME, _TIMEOUT, _SIGNAL), least=1
+)
+KILL = Verb("kill", "Kill one or more running containers", f"[OPTIONS] {_MANY}", (_SIGNAL,), least=1)
+PAUSE = Verb("pause", "Pause all processes within one or more containers", _MANY, least=1)
+UNPAUSE = Verb("unpause", "Unpause all processes within one or more containers", _MANY, least=1)
+RM = Verb(
+    "rm",
+    "Remove one or more containers",
+    f"[OPTIONS] {_MANY}",
+    (
+        Flag("force", "f", "bool", "Force the removal of a running container (uses SIGKILL)"),
+        Flag("volumes", "v", "bool", "Remove anonymous volumes associated with the container"),
+        Flag("link", "l", "bool", "Remove the specified link"),
+    ),
+    least=1,
+)
+RENAME = Verb("rename", "Rename a container", "CONTAINER NEW_NAME", least=2, most=2)
+WAIT = Verb("wait", "Block until one or more containers stop, then print their exit codes", _MANY, least=1)
+PORT = Verb(
+    "port",
+    "List port mappings or a specific mapping for the container",
+    "CONTAINER [PRIVATE_PORT[/PROTO]]",
+    least=1,
+    most=2,
+)
+TOP = Verb(
+    "top",
+    "Display the running processes of a container",
+    "CONTAINER [ps OPTIONS]",
+    least=1,
+    interspersed=False,
+)
+DIFF = Verb(
+    "diff",
+    "Inspect changes to files or directories on a container's filesystem",
+    "CONTAINER",
+    least=1,
+    most=1,
+)
+PRUNE = Verb(
+    "container prune",
+    "Remove all stopped containers",
+    "[OPTIONS]",
+    (
+        Flag("force", "f", "bool", "Do not prompt for confirmation"),
+        Flag("filter", "", "list", 'Provide filter values (e.g. "until=<timestamp>")'),
+    ),
+    most=0,
+)
+
+
+def _timeout(options: Options) -> int | None:
+    for key in ("time", "timeout"):
+        if key in options.given:
+            return int(getattr(options, key))
+    return None
+
+
+def start(http: Http, options: Options) -> int:
+    """Attached to one, or any number in the background."""
+    if not (options.attach or options.interactive):
+        return each(options.args, lambda name: _start(http, name, options))
+    if len(options.args) > 1:
+        raise Failed("you cannot start and attach multiple containers at once", 1)
+    from knarr.cli.attach import foreground
+
+    name = options.args[0]
+    return foreground(
+        http,
+        name,
+        stdin=options.interactive,
+        keys=options.detach_keys,
+        begin=lambda: _start(http, name, options),
+    )
+
+
+def _start(http: Http, name: str, options: Options) -> None:
+    with http.request("POST", f"/containers/{name}/start", {"explain": options.explain}) as answer:
+        steps = answer.json() if answer.status == 200 else None
+    if options.explain:
+        from knarr.cli.explain import show
+
+        sys.stderr.write(show(steps or []))
+
+
+def stop(http: Http, options: Options) -> int:
+    """SIGTERM, then SIGKILL."""
+    query = {"t": _timeout(options), "signal": options.signal or None}
+    return each(options.args, lambda name: http.request("POST", f"/containers/{name}/stop", query).close())
+
+
+def restart(http: Http, options: Options) -> int:
+    """Stop and start."""
+    query = {"t": _timeout(options), "signal": options.signal or None}
+    return each(options.args, lambda name: http.request("POST", f"/containers/{name}/restart", query).close())
+
+
+def kill(http: Http, options: Options) -> int:
+    """A signal, SIGKILL unless told otherwise."""
+    query = {"signal": options.signal or "KILL"}
+    return each(options.args, lambda name: http.request("POST", f"/containers/{name}/kill", query).close())
+
+
+def pause(http: Http, options: Options) -> int:
+    """By the freezer."""
+    return each(options.args, lambda name: http.request("POST", f"/containers/{name}/pause").close())
+
+
+def unpause(http: Http, options: Options) -> int:
+    """By the freezer."""
+    return each(options.args, lambda name: http.request("POST", f"/containers/{name}/unpause").close())
+
+
+def remove(http: Http, options: Options) -> int:
+    """With -f a container that is not there is no failure, as with docker."""
+    query = {"force": options.force, "v": options.volumes, "link": options.link}
+    return each(options.args, lambda name: http.request("DELETE", f"/containers/{name}", query).close())
+
+
+def rename(http: Http, options: Options) -> int:
+    """Nothing is printed."""
+    http.request("POST", f"/containers/{options.args[0]}/rename", {"name": options.args[1]}).close()
+    return 0
+
+
+def wait(http: Http, options: Options) -> int:
+    """Prints each exit code."""
+    code = 0
+    for name in options.args:
+        try:
+            with http.request("POST", f"/containers/{name}/wait") as answer:
+                print(answer.json()["StatusCode"], flush=True)
+        except ApiError as error:
+            print(f"Error response from daemon: {error}", file=sys.stderr)
+            code = 1
+    return code
+
+
+def port(http: Http, options: Options) -> int:
+    """All mappings, or those of one port."""
+    with http.request("GET", f"/containers/{options.args[0]}/json") as answer:
+        mapped = answer.json()["NetworkSettings"]["Ports"] or {}
+    wanted = options.args[1] if len(options.args) > 1 else ""
+    if wanted:
+        wanted = wanted if "/" in wanted else f"{wanted}/tcp"
+        if not mapped.get(wanted):
+            raise Failed(f"No public port '{wanted}' published for {options.args[0]}", 1)
+    for key in sorted(mapped, key=lambda text: (int(text.split("/")[0]), text)):
+        for binding in mapped[key] or ():
+            ip = f"[{binding['HostIp']}]" if ":" in binding["HostIp"] else binding["HostIp"]
+            place = f"{ip}:{binding['HostPort']}"
+            if not wanted:
+                print(f"{key} -> {place}")
+            elif key == wanted:
+                print(place)
+    return 0
+
+
+def top(http: Http, options: Options) -> int:
+    """As ps shows it."""
+    from knarr.cli.table import columns
+
+    query = {"ps_args": " ".join(options.args[1:]) or None}
+    with http.request("GET", f"/containers/{options.args[0]}/top", query) as answer:
+        value = answer.json()
+    sys.stdout.write(columns([value["Titles"], *value["Processes"]]))
+    return 0
+
+
+def diff(http: Http, options: Options) -> int:
+    """C changed, A added, D deleted."""
+    with http.request("GET", f"/containers/{options.args[0]}/changes") as answer:
+        for change in answer.json() or ():
+            print("CAD"[change["Kind"]], change["Path"])
+    return 0
+
+
+def prune(http: Http, options: Options) -> int:
+    """Asks first, unless -f."""
+    if not confirm("WARNING! This will remove all stopped containers.", options.force):
+        return 0
+    with http.request("POST", "/containers/prune", {"filters": filters(options.filter)}) as answer:
+        value = answer.json()
+    if value.get("ContainersDeleted"):
+        print("Deleted Containers:\n" + "\n".join(value["ContainersDeleted"]) + "\n")
+    print(f"Total reclaimed space: {human_size(value.get('SpaceReclaimed') or 0)}")
+    return 0
+
+
+def resize_to_window(http: Http, path: str) -> contextlib.AbstractContextManager[None]:
+    """Keeps the terminal behind `path` at this window's size."""
+    return streams.following_size(
+        lambda width, height: http.request("POST", path, {"w": width, "h": height}).close()
+    )
