@@ -16,6 +16,7 @@ from knarr.network.errors import AddressOutside, AddressTaken, NoFreeAddress
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _NAME_LIMIT = 15
+_HEXADECIMAL = frozenset("0123456789abcdef")
 VETH_PREFIX = "kv"
 _REASONS = {
     "endpoints": "the firewall knows the address",
@@ -144,12 +145,15 @@ def plan_endpoint(
     default_route: bool = True,
     published: Iterable[Published] = (),
 ) -> EndpointPlan:
-    """Plans one endpoint; without `mac` it follows from the address, so that no neighbour's ARP cache goes stale."""
+    """Plans one endpoint; without `mac` it follows from the address, so that no neighbour's ARP cache goes stale.
+
+    Raises Invalid for a malformed one.
+    """
     return EndpointPlan(
         network=config,
         endpoint_id=endpoint_id,
         address=address,
-        mac=mac or mac_of(address),
+        mac=_checked_mac(mac) if mac else mac_of(address),
         interface=interface,
         default_route=default_route and not config.internal,
         published=tuple(published),
@@ -169,6 +173,14 @@ def veth_name(endpoint_id: str) -> str:
 def mac_of(address: str) -> str:
     """The locally administered hardware address that belongs to an IPv4 address."""
     return "02:42:" + ":".join(f"{byte:02x}" for byte in IPv4Address(address).packed)
+
+
+def _checked_mac(mac: str) -> str:
+    parts = mac.lower().replace("-", ":").split(":")
+    good = len(parts) == 6 and all(len(part) == 2 and set(part) <= _HEXADECIMAL for part in parts)
+    if not good:
+        raise Invalid(f"address {mac}: invalid MAC address")
+    return ":".join(parts)
 
 
 def _actions(plan: EndpointPlan) -> Iterator[Action]:

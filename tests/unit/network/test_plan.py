@@ -61,6 +61,13 @@ def test_the_hardware_address_follows_from_the_address() -> None:
     assert endpoint(mac="02:00:00:00:00:09").mac == "02:00:00:00:00:09"
 
 
+@pytest.mark.parametrize("mac", ["02:42", "02:42:ac:11:00:zz", "02:42:ac:11:00:002", "x"])
+def test_a_bad_hardware_address_is_invalid(mac: str) -> None:
+    with pytest.raises(Invalid, match="invalid MAC address"):
+        endpoint(mac=mac)
+    assert endpoint(mac="02-42-AC-11-00-0A").mac == "02:42:ac:11:00:0a"
+
+
 def test_actions_come_in_order_and_each_has_a_reason() -> None:
     plan = endpoint(published=[Published(Port(80), "0.0.0.0", 8080)])
     assert [(each.where, each.name) for each in plan.actions()] == [
