@@ -1,0 +1,121 @@
+"""The facade of images: each method is one use case, in a file of its own.
+
+`name` is a reference, an id or a unique prefix of an id. A method that gives `Progress` raises what is wrong when it is
+iterated: before the first line if nothing was begun. Closing the iterator stops the work; what was fetched stays for the
+next attempt, and nothing half-made is left.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from knarr.engine.images import listing, loading, pulling, pushing, removing, saving, tagging
+from knarr.engine.images.importing import import_image
+from knarr.engine.images.layers import Layers
+from knarr.engine.images.port import Auth
+from knarr.engine.images.progress import streamed
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.images.values import PrunedImages
+from knarr.model.digest import Digest
+from knarr.model.image import History, Image, ImageView, Progress, Removed
+from knarr.model.platform import Platform
+from knarr.model.reference import Reference
+
+
+class Images:
+    """All images of one engine. `rooms` are the collaborators; nothing is opened or closed here."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._layers = Layers(rooms)
+
+    async def recover(self) -> None:
+        """At start: lets old leases go and deletes what no image, container or lease holds."""
+        await removing.recover(self._rooms)
+
+    async def collect(self) -> None:
+        """Deletes blobs and layers that nothing refers to: after a container whose image is gone was removed."""
+        await removing.collect(self._rooms)
+
+    def pull(
+        self, ref: Reference, *, platform: Platform | None = None, auth: Auth | None = None
+    ) -> AsyncIterator[Progress]:
+        """Raises NotFound, Denied, NoMatchingPlatform, CorruptBlob, Unavailable."""
+        return streamed(lambda report: pulling.pull(self._rooms, self._layers, ref, platform, auth, report))
+
+    def push(self, ref: Reference, *, auth: Auth | None = None) -> AsyncIterator[Progress]:
+        """Without a tag in `ref`: every tag of the repository."""
+        return streamed(lambda report: pushing.push(self._rooms, ref, auth, report))
+
+    async def get(self, name: str) -> ImageView:
+        """Raises NoSuchImage, AmbiguousImage."""
+        return await listing.get(self._rooms, name)
+
+    def chain(self, image: Image) -> tuple[Digest, ...]:
+        """The chain ids of its layers, lowest first: what a snapshot is prepared on."""
+        return listing.chain(image)
+
+    async def raw_config(self, image: Image) -> bytes:
+        """The configuration's JSON as it was pulled or made; its digest is the image's id."""
+        return await listing.raw_config(self._rooms, image)
+
+    async def count(self) -> int:
+        """How many images there are."""
+        return await listing.count(self._rooms)
+
+    async def layers_size(self) -> int:
+        """Bytes of all unpacked layers, each once."""
+        return await listing.layers_size(self._rooms)
+
+    async def list(
+        self,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        *,
+        all: bool = False,  # noqa: A002 - Docker's word
+        shared_size: bool = False,
+    ) -> list[ImageView]:
+        """Newest first. Filters: before, dangling, label, reference, since, until. Raises Invalid."""
+        return await listing.list_images(self._rooms, filters or {}, all=all, shared_size=shared_size)
+
+    async def history(self, name: str) -> tuple[History, ...]:
+        """Newest step first."""
+        return await listing.history(self._rooms, name)
+
+    async def tag(self, name: str, ref: Reference) -> None:
+        """A further name; an image that had it loses it."""
+        await tagging.tag(self._rooms, name, ref)
+
+    async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> tuple[Removed, ...]:
+        """Names go first, the image with its last. Raises NoSuchImage, ImageInUse."""
+        return await removing.remove(self._rooms, name, force=force, prune=prune)
+
+    async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> PrunedImages:
+        """Images without names, or with filter dangling=false every unused one. Filters: dangling, label, label!, until."""
+        return await removing.prune(self._rooms, filters or {})
+
+    def import_(
+        self,
+        stream: AsyncIterator[bytes],
+        ref: Reference | None,
+        *,
+        changes: Sequence[str] = (),
+        message: str = "",
+        source: str = "-",
+        platform: Platform | None = None,
+    ) -> AsyncIterator[Progress]:
+        """A root file system as a tar (plain or compressed) becomes an image; its id is the last line's status."""
+        return streamed(
+            lambda report: import_image(
+                self._rooms, self._layers, stream, ref, changes, message, source, platform, report
+            )
+        )
+
+    def load(
+        self, stream: AsyncIterator[bytes], *, platform: Platform | None = None, quiet: bool = False
+    ) -> AsyncIterator[Progress]:
+        """Docker's archive or an OCI layout, as a tar (plain or compressed)."""
+        return streamed(
+            lambda report: loading.load(self._rooms, self._layers, stream, platform, report, quiet=quiet)
+        )
+
+    async def save(self, names: Sequence[str], *, platform: Platform | None = None) -> AsyncIterator[bytes]:
+        """A tar that is both Docker's archive and an OCI layout; names are looked up before it returns."""
+        return await saving.save(self._rooms, names)
