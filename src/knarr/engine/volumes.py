@@ -1,13 +1,75 @@
-"""Named and anonymous volumes: directories below the data root that outlive containers."""
+"""Named and anonymous volumes: directories below the data root that outlive containers.
 
-from collections.abc import Mapping, Sequence
+A volume's row comes before its directory (`making_for` names the container that it is being made for), so that recovery
+knows what was half-made; it goes after the directory went to the trash.
+"""
 
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from knarr.engine import filters, rows
+from knarr.engine.checks import check_volume_name
+from knarr.engine.errors import NoSuchVolume, VolumeInUse
+from knarr.engine.live import Roster
+from knarr.engine.names import new_id
+from knarr.engine.record import VolumeValue
 from knarr.engine.values import Pruned
-from knarr.model.system import VolumeView
+from knarr.engine.world import World, now
+from knarr.loop.blocking import blocking
+from knarr.model.errors import NotFound, Unsupported
+from knarr.model.system import Event, VolumeView
+from knarr.state.errors import Taken
+
+_FILTERS = frozenset(("dangling", "driver", "label", "name"))
+_PRUNE_FILTERS = frozenset(("all", "label", "label!"))
 
 
 class Volumes:
     """All volumes of one engine."""
+
+    def __init__(self, world: World, roster: Roster) -> None:
+        self._world = world
+        self._roster = roster
+        self._volumes: dict[str, tuple[int, VolumeValue]] = {}
+        self._uses: dict[str, set[str]] = {}
+
+    async def load(self) -> None:
+        """Reads the state; takes half-made volumes away."""
+        found = await self._world.db.read(rows.load_volumes)
+        self._volumes = {name: (created, value) for name, created, value in found}
+        for live in self._roster:
+            self.use(live.id, (mount.name for mount in live.extra.mounts if mount.name))
+        for name, _, value in found:
+            if value.making_for:
+                await self._delete([name])
+
+    def use(self, container_id: str, names: Iterable[str]) -> None:
+        """The container holds these volumes."""
+        for name in names:
+            self._uses.setdefault(name, set()).add(container_id)
+
+    def unuse(self, container_id: str, names: Iterable[str]) -> None:
+        """The container is gone."""
+        for name in names:
+            users = self._uses.get(name)
+            if users is not None:
+                users.discard(container_id)
+                if not users:
+                    del self._uses[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._volumes
+
+    def users(self, name: str) -> frozenset[str]:
+        """The ids of containers that hold the volume."""
+        return frozenset(self._uses.get(name, ()))
+
+    def is_anonymous(self, name: str) -> bool:
+        """Whether nobody named it."""
+        return name in self._volumes and self._volumes[name][1].anonymous
 
     async def create(
         self,
@@ -17,20 +79,177 @@ class Volumes:
         labels: Mapping[str, str] | None = None,
     ) -> VolumeView:
         """An empty name makes an anonymous one; an existing one is returned as it is."""
-        raise NotImplementedError
+        value = VolumeValue(labels=dict(labels or {}), anonymous=not name)
+        name = name or new_id()
+        if name not in self._volumes:
+            await self.begin([(name, value)], driver=driver, options=options or {}, making_for=name)
+            await self._world.commit(
+                lambda tx: self.finish(tx, [name]), event("create", name, value.driver or "local")
+            )
+            self.finished([name])
+        return await self.inspect(name)
 
-    async def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[VolumeView]:
+    async def begin(
+        self,
+        wanted: Sequence[tuple[str, VolumeValue]],
+        *,
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        making_for: str,
+    ) -> None:
+        """Makes rows, marked as half-made, and directories. Raises Invalid, NotFound, Unsupported."""
+        for name, _ in wanted:
+            check_volume_name(name)
+        if driver not in ("", "local"):
+            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+        if options:
+            raise Unsupported(
+                f"create {wanted[0][0]}: options of local volumes are not supported: {', '.join(options)}"
+            )
+        made = {name: (now(), replace(value, making_for=making_for)) for name, value in wanted}
+        self._volumes.update(made)
+        try:
+            await self._world.db.write(lambda tx: rows.put_volumes(tx, made))
+            await blocking(_make, [self._world.paths.volume(name) for name in made])
+        except BaseException:
+            await self._delete(list(made))
+            raise
+
+    def finish(self, tx: sqlite3.Connection, names: Iterable[str]) -> None:
+        """In the transaction of what they were made for: the volumes are whole."""
+        for name in names:
+            created, value = self._volumes[name]
+            rows.put_volume(tx, name, created, replace(value, making_for=""))
+
+    def finished(self, names: Iterable[str]) -> None:
+        """After that transaction."""
+        for name in names:
+            created, value = self._volumes[name]
+            self._volumes[name] = (created, replace(value, making_for=""))
+
+    async def undo(self, names: Sequence[str]) -> None:
+        """What they were made for failed."""
+        await self._delete(names)
+
+    async def list(self, wanted: Mapping[str, Sequence[str]] | None = None) -> list[VolumeView]:
         """By name; filters dangling, driver, label, name."""
-        raise NotImplementedError
+        wanted = wanted or {}
+        filters.check(wanted, _FILTERS)
+        dangling = filters.boolean(wanted, "dangling")
+        return [
+            self._view(name)
+            for name in sorted(self._volumes)
+            if (dangling is None or dangling != bool(self._uses.get(name)))
+            and filters.one_of(wanted, "driver", ("local",))
+            and filters.labels(wanted, self._volumes[name][1].labels)
+            and filters.names(wanted, (name,))
+        ]
 
     async def inspect(self, name: str) -> VolumeView:
         """Raises NoSuchVolume."""
-        raise NotImplementedError
+        if name not in self._volumes:
+            raise NoSuchVolume(name)
+        return self._view(name)
+
+    def _view(self, name: str) -> VolumeView:
+        created, value = self._volumes[name]
+        return VolumeView(
+            name=name,
+            driver="local",
+            mountpoint=self._world.paths.volume(name),
+            created=created,
+            labels=value.labels,
+            options=value.options,
+            anonymous=value.anonymous,
+            references=len(self._uses.get(name, ())),
+        )
 
     async def remove(self, name: str, force: bool = False) -> None:
         """Raises NoSuchVolume (unless `force`), VolumeInUse."""
-        raise NotImplementedError
+        if name not in self._volumes:
+            if force:
+                return
+            raise NoSuchVolume(name)
+        users = self._uses.get(name)
+        if users:
+            raise VolumeInUse(name, ", ".join(sorted(users)))
+        try:
+            await self._delete([name], event("destroy", name, "local"))
+        except Taken as error:
+            raise VolumeInUse(name, "") from error
 
-    async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+    async def prune(self, wanted: Mapping[str, Sequence[str]] | None = None) -> Pruned:
         """Removes unused volumes: the anonymous ones, or with filter all=true each."""
-        raise NotImplementedError
+        wanted = wanted or {}
+        filters.check(wanted, _PRUNE_FILTERS)
+        everything = filters.boolean(wanted, "all")
+        names = [
+            name
+            for name, (_, value) in self._volumes.items()
+            if name not in self._uses
+            and not value.making_for
+            and (everything or value.anonymous)
+            and filters.labels(wanted, value.labels)
+            and filters.not_labels(wanted, value.labels)
+        ]
+        space = 0
+        for name in names:
+            space += await blocking(_size, self._world.paths.volume(name))
+            await self._delete([name], event("destroy", name, "local"))
+        return Pruned(tuple(names), space)
+
+    async def usage(self) -> "Sequence[VolumeView]":
+        """Every volume with its size."""
+        views = [self._view(name) for name in sorted(self._volumes)]
+        return [replace(view, size=await blocking(_size, view.mountpoint)) for view in views]
+
+    async def discard(self, names: Sequence[str]) -> None:
+        """Anonymous volumes of a container that is gone; those that others hold stay."""
+        free = [name for name in names if name not in self._uses and name in self._volumes]
+        if free:
+            await self._delete(free, *(event("destroy", name, "local") for name in free))
+
+    async def _delete(self, names: Sequence[str], *events: Event) -> None:
+        await self._world.commit(lambda tx: rows.delete_volumes(tx, names), *events)
+        for name in names:
+            self._volumes.pop(name, None)
+        paths = self._world.paths
+        await blocking(_trash, [os.path.dirname(paths.volume(name)) for name in names], paths.trash)
+
+
+def event(action: str, name: str, driver: str, **attributes: str) -> Event:
+    """An event of a volume, with Docker's attributes."""
+    return Event(type="volume", action=action, id=name, at=now(), attributes={"driver": driver, **attributes})
+
+
+def _make(directories: Sequence[str]) -> None:
+    for path in directories:
+        os.makedirs(os.path.dirname(path), 0o701, exist_ok=True)
+        os.makedirs(path, 0o755, exist_ok=True)
+
+
+def _trash(directories: Sequence[str], trash: str) -> None:
+    for path in directories:
+        gone = f"{trash}/{new_id()}"
+        try:
+            os.rename(path, gone)
+        except FileNotFoundError:
+            continue
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def is_empty(path: str) -> bool:
+    """Whether a volume has nothing yet."""
+    with os.scandir(path) as entries:
+        return next(entries, None) is None
+
+
+def _size(path: str) -> int:
+    total = 0
+    for directory, _, files in os.walk(path):
+        for name in files:
+            try:
+                total += os.lstat(f"{directory}/{name}").st_size
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,69 @@
+"""Hands clients' sockets over to shims, at once or when the container starts.
+
+The shim's copy of a socket lives on; ours is closed here. A client that goes away before the start is noticed by the
+loop: end of file on its socket.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+
+from knarr.engine.live import Live, PendingAttach
+from knarr.engine.shims import Shim
+from knarr.engine.values import AttachOptions
+from knarr.model.errors import KnarrError
+
+
+async def hand_over(shim: Shim, pending: PendingAttach, tty: bool) -> None:
+    """Gives a socket that waited to the shim; a client that is gone is no error."""
+    asyncio.get_running_loop().remove_reader(pending.sock.fileno())
+    try:
+        with contextlib.suppress(KnarrError, OSError):
+            await give(shim, pending.sock, pending.options, pending.tail, tty)
+    finally:
+        pending.sock.close()
+
+
+async def give(shim: Shim, sock: socket.socket, options: AttachOptions, tail: bytes, tty: bool) -> None:
+    """Now. A terminal's output has no frames."""
+    await shim.attach(
+        sock.fileno(),
+        stdin=options.stdin,
+        stdout=options.stdout,
+        stderr=options.stderr,
+        framed=options.framed and not tty,
+        detach_keys=options.detach_keys,
+        tail=tail,
+    )
+
+
+def keep(live: Live, sock: socket.socket, options: AttachOptions, tail: bytes) -> None:
+    """Until the container starts."""
+    copy = socket.socket(fileno=os.dup(sock.fileno()))
+    copy.setblocking(False)
+    pending = PendingAttach(copy, options, tail)
+    live.pending.append(pending)
+    asyncio.get_running_loop().add_reader(copy.fileno(), _look, live, pending)
+
+
+def _look(live: Live, pending: PendingAttach) -> None:
+    """Something came before the start: data stays in the socket for the shim, an end drops the client."""
+    asyncio.get_running_loop().remove_reader(pending.sock.fileno())
+    try:
+        gone = pending.sock.recv(1, socket.MSG_PEEK) == b"" and not pending.options.stdin
+    except BlockingIOError:
+        gone = False
+    except OSError:
+        gone = True
+    if gone and pending in live.pending:
+        live.pending.remove(pending)
+        pending.sock.close()
+
+
+def drop(live: Live) -> None:
+    """The container will not start: its waiting clients see the end."""
+    for pending in live.pending:
+        asyncio.get_running_loop().remove_reader(pending.sock.fileno())
+        pending.sock.close()
+    live.pending.clear()

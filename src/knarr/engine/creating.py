@@ -1,0 +1,259 @@
+"""Makes a container: plan, volumes, snapshot, then one transaction. What fails half-way leaves nothing.
+
+Recovery needs no row for what is prepared before the transaction: snapshots and directories that no row names are swept,
+and volumes have rows of their own (`volumes.py`).
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from knarr.engine import rows
+from knarr.engine.checks import check_name
+from knarr.engine.errors import BindSourceMissing, NameTaken
+from knarr.engine.live import Live, Roster
+from knarr.engine.names import new_id, numbered, random_name
+from knarr.engine.plan import Planned, plan_container, plan_mounts
+from knarr.engine.record import Extra, Placed, Row, VolumeValue
+from knarr.engine.values import Created
+from knarr.engine.volumes import Volumes, event, is_empty
+from knarr.engine.world import World, now
+from knarr.engine.zygote import RootView
+from knarr.loop.blocking import blocking
+from knarr.model.container import ContainerSpec, ContainerState, MountSpec, Status
+from knarr.model.descriptor import chain_ids
+from knarr.model.digest import Digest
+from knarr.model.errors import Invalid, NotFound, Unsupported
+from knarr.model.image import ImageView
+from knarr.model.undo import Undo
+from knarr.state.errors import Taken
+
+
+class ImageSource(Protocol):
+    """What creating needs of `engine.images`."""
+
+    async def get(self, name: str) -> ImageView:
+        """Raises NoSuchImage."""
+
+
+@dataclass(slots=True)
+class _Wishes:
+    """Mounts decided, and the volumes that must be made for them."""
+
+    placed: list[Placed] = field(default_factory=list)
+    volumes: list[tuple[str, VolumeValue]] = field(default_factory=list)
+    filled: list[Placed] = field(default_factory=list)
+    driver: str = ""
+
+
+class Creator:
+    """Makes containers."""
+
+    def __init__(self, world: World, roster: Roster, volumes: Volumes, images: ImageSource) -> None:
+        self._world = world
+        self._roster = roster
+        self._volumes = volumes
+        self._images = images
+
+    async def create(self, asked: ContainerSpec, name: str | None) -> Created:
+        """Raises NoSuchImage, NameTaken, Invalid."""
+        bare = check_name(name) if name else ""
+        container_id = new_id()
+        view = await self._images.get(asked.image)
+        asked = self._resolve(asked)
+        planned = plan_container(container_id, asked, view.image.config, self._world.host)
+        wishes = self._decide(planned.spec)
+        chain = chain_ids(view.image.layers)
+        async with Undo() as undo:
+            name = self._reserve(bare, container_id)
+            undo.push(self._release, name)
+            await self._prepare(undo, container_id, chain, wishes)
+            row = self._row(container_id, name, planned, view, chain, wishes)
+            await self._write(row, wishes)
+            undo.keep()
+        self._volumes.use(container_id, _volume_names(row))
+        self._roster.add(Live(row))
+        return Created(container_id, planned.warnings)
+
+    def _resolve(self, asked: ContainerSpec) -> ContainerSpec:
+        """Names of other containers become ids, of networks are known. Raises NotFound, Unsupported."""
+        changes = {}
+        for word in ("network_mode", "pid_mode", "ipc_mode"):
+            mode: str = getattr(asked, word)
+            if mode.startswith("container:") and mode != "container:":
+                changes[word] = f"container:{self._roster.find(mode.partition(':')[2]).id}"
+        if changes:
+            asked = replace(asked, **changes)  # type: ignore[arg-type]
+        mode = asked.network_mode
+        if mode not in ("", "default", "bridge", "host", "none") and not mode.startswith("container:"):
+            raise NotFound(f"network {mode} not found")
+        if asked.links and mode in ("", "default", "bridge"):
+            raise Unsupported("links are not supported: use a user-defined network")
+        return asked
+
+    def _reserve(self, name: str, container_id: str) -> str:
+        if name:
+            self._roster.reserve(name, container_id)
+            return name
+        candidate = random_name()
+        while True:
+            try:
+                self._roster.reserve(candidate, container_id)
+            except NameTaken:
+                candidate = numbered(candidate)
+            else:
+                return candidate
+
+    async def _release(self, name: str) -> None:
+        self._roster.release(name)
+
+    def _decide(self, spec: ContainerSpec) -> _Wishes:
+        inherited = [mount for text in spec.volumes_from for mount in self._inherited(text)]
+        wishes = _Wishes(driver=spec.volume_driver)
+        for mount in plan_mounts(spec, inherited):
+            placed = self._place(mount, wishes)
+            wishes.placed.append(placed)
+            if placed.type == "volume" and not mount.no_copy:
+                wishes.filled.append(placed)
+        return wishes
+
+    def _inherited(self, text: str) -> list[MountSpec]:
+        """--volumes-from CONTAINER[:ro|rw]"""
+        name, _, mode = text.partition(":")
+        if mode not in ("", "ro", "rw", "z", "Z"):
+            raise Invalid(f"invalid mode: {mode}")
+        return [
+            MountSpec(
+                type=mount.type,
+                target=mount.target,
+                source=mount.name or mount.source,
+                read_only=mode == "ro" or not mount.writable,
+                propagation=mount.propagation,
+                options=mount.options,
+                no_copy=True,
+                asked_by=mount.asked_by,
+                create_source=True,
+            )
+            for mount in self._roster.find(name).extra.mounts
+            if mount.type != "tmpfs"
+        ]
+
+    def _place(self, mount: MountSpec, wishes: _Wishes) -> Placed:
+        placed = Placed(
+            type=mount.type,
+            target=mount.target,
+            mode=",".join(mount.options) if mount.asked_by == "binds" else "",
+            writable=not mount.read_only,
+            options=mount.options,
+            asked_by=mount.asked_by,
+        )
+        if mount.type == "bind":
+            return replace(placed, source=mount.source, propagation=mount.propagation or "rprivate")
+        if mount.type == "tmpfs":
+            return placed
+        if mount.driver not in ("", "local"):
+            wishes.driver = mount.driver
+        name = mount.source or new_id()
+        known = {each for each, _ in wishes.volumes}
+        if name not in self._volumes and name not in known:
+            value = VolumeValue(
+                labels=dict(mount.labels), anonymous=not mount.source, options=dict(mount.driver_options)
+            )
+            wishes.volumes.append((name, value))
+        return replace(
+            placed,
+            name=name,
+            source=self._world.paths.volume(name),
+            driver="local",
+            anonymous=not mount.source or self._volumes.is_anonymous(name),
+        )
+
+    async def _prepare(self, undo: Undo, container_id: str, chain: Sequence[Digest], wishes: _Wishes) -> None:
+        made = [name for name, _ in wishes.volumes]
+        if made:
+            options = {key: value for _, each in wishes.volumes for key, value in each.options.items()}
+            await self._volumes.begin(
+                wishes.volumes, driver=wishes.driver, options=options, making_for=container_id
+            )
+            undo.push(self._volumes.undo, made)
+        undo.push(self._remove, container_id)
+        missing = [
+            mount.source for mount in wishes.placed if mount.type == "bind" and mount.asked_by == "mounts"
+        ]
+        mounts, empty = await blocking(
+            self._prepare_disk, container_id, chain, missing, [mount.source for mount in wishes.filled]
+        )
+        for mount in wishes.filled:
+            if mount.source in empty:
+                await self._world.zygote.copy_up(RootView(mounts=mounts), mount.target, mount.source)
+
+    def _prepare_disk(
+        self, container_id: str, chain: Sequence[Digest], binds: Sequence[str], volumes: Sequence[str]
+    ) -> tuple[tuple, set[str]]:  # type: ignore[type-arg]
+        for source in binds:
+            if not os.path.exists(source):
+                raise BindSourceMissing(source)
+        os.mkdir(self._world.paths.container(container_id), 0o710)
+        mounts = self._world.snapshots.prepare(container_id, chain)
+        return mounts, {path for path in volumes if is_empty(path)}
+
+    async def _remove(self, container_id: str) -> None:
+        await blocking(discard_disk, self._world, container_id)
+
+    def _row(
+        self,
+        container_id: str,
+        name: str,
+        planned: Planned,
+        view: ImageView,
+        chain: Sequence[Digest],
+        wishes: _Wishes,
+    ) -> Row:
+        parent = planned.spec.cgroup_parent or self._world.settings.cgroup_parent
+        return Row(
+            id=container_id,
+            name=name,
+            created=now(),
+            image=str(view.image.id),
+            spec=planned.spec,
+            state=ContainerState(status=Status.CREATED),
+            extra=Extra(
+                path=planned.path,
+                args=planned.args,
+                chain=tuple(str(digest) for digest in chain),
+                mounts=tuple(wishes.placed),
+                cgroup=f"{parent.rstrip('/') or self._world.paths.cgroup}/{container_id}",
+            ),
+        )
+
+    async def _write(self, row: Row, wishes: _Wishes) -> None:
+        made = [name for name, _ in wishes.volumes]
+
+        def write(tx: sqlite3.Connection) -> None:
+            if not rows.has_image(tx, row.image):
+                raise NotFound(f"No such image: {row.spec.image}")
+            rows.insert_container(tx, row)
+            self._volumes.finish(tx, made)
+            rows.use_volumes(tx, row.id, _volume_names(row))
+
+        try:
+            await self._world.commit(
+                write, *(event("create", name, "local") for name in made), Live(row).event("create")
+            )
+        except Taken as error:
+            raise NameTaken(row.name, "?") from error
+        self._volumes.finished(made)
+
+
+def _volume_names(row: Row) -> list[str]:
+    return [mount.name for mount in row.extra.mounts if mount.name]
+
+
+def discard_disk(world: World, container_id: str) -> None:
+    """Removes what is on disk of a container whose row is gone or never came."""
+    world.snapshots.remove(container_id)
+    shutil.rmtree(world.paths.container(container_id), ignore_errors=True)
+    shutil.rmtree(world.paths.run(container_id), ignore_errors=True)

@@ -1,0 +1,46 @@
+"""Compiled seccomp filters as files that shims load: each (profile, capabilities) once a boot."""
+
+import hashlib
+import json
+import os
+import platform
+import threading
+
+from knarr.kernel.files import write_atomic
+from knarr.model.errors import Invalid
+from knarr.runtime.seccomp.compiler import compile_default, compile_profile
+
+_known: dict[tuple[str, str, tuple[str, ...]], str] = {}
+_turn = threading.Lock()
+
+
+def filter_path(directory: str, profile: str, capabilities: tuple[str, ...]) -> str:
+    """The path of the filter for a profile's JSON ("" is Docker's default one). Raises Invalid."""
+    key = (directory, profile, capabilities)
+    if key not in _known:
+        with _turn:
+            _known[key] = _made(directory, profile, capabilities)
+    return _known[key]
+
+
+def _made(directory: str, profile: str, capabilities: tuple[str, ...]) -> str:
+    machine, kernel = platform.machine(), _kernel(platform.release())
+    key = json.dumps([profile, capabilities, machine, kernel])
+    path = f"{directory}/{hashlib.sha256(key.encode()).hexdigest()[:32]}.bpf"
+    if not os.path.exists(path):
+        if profile:
+            try:
+                document = json.loads(profile)
+            except ValueError as error:
+                raise Invalid(f"Decoding seccomp profile failed: {error}") from error
+            program = compile_profile(document, capabilities, machine, kernel)
+        else:
+            program = compile_default(capabilities, machine, kernel)
+        write_atomic(path, program, 0o444, sync=False)
+    return path
+
+
+def _kernel(release: str) -> tuple[int, int]:
+    major, _, rest = release.partition(".")
+    digits = "".join(character if character.isdigit() else " " for character in rest).split()
+    return int(major), int(digits[0]) if digits else 0

@@ -1,0 +1,435 @@
+"""Begins a life: address, namespace, files and shim, then one byte opens the gate. What fails half-way leaves nothing.
+
+The row says `starting` while the kernel is touched; the namespace, the files and that transaction are made side by side,
+then the wiring and the shim. The network is wired before the gate opens.
+"""
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from knarr.engine import bundle, devices, hostfiles, rows
+from knarr.engine.attaching import hand_over
+from knarr.engine.checks import size
+from knarr.engine.live import Live, Roster
+from knarr.engine.moves import Move, moved
+from knarr.engine.names import new_id
+from knarr.engine.plan import bindings
+from knarr.engine.seccomp import filter_path
+from knarr.engine.shims import Shim
+from knarr.engine.world import World, now
+from knarr.engine.zygote import Netns
+from knarr.kernel.files import read_text
+from knarr.loop.blocking import blocking
+from knarr.model.container import ContainerSpec, ContainerState, LogConfig, Status
+from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, Unsupported
+from knarr.model.mount import Mount
+from knarr.model.ports import Published
+from knarr.model.system import Event, Step
+from knarr.model.undo import Undo
+from knarr.network.plan import EndpointPlan, plan_endpoint
+
+MAX_SIZE = "10m"
+MAX_FILE = "3"
+_INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static", "/sbin/tini")
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """What was found and made on disk for this life."""
+
+    rootfs: tuple[Mount, ...]
+    nodes: tuple[bundle.Node, ...]
+    numbers: Mapping[str, tuple[int, int]]
+    files: tuple[tuple[str, str], ...]
+    seccomp: str | None
+    init: str
+
+
+@dataclass(slots=True)
+class _Life:
+    """One life on its way."""
+
+    live: Live
+    spec: ContainerSpec
+    undo: Undo
+    endpoint: EndpointPlan | None = None
+    joined: dict[str, str] = field(default_factory=dict)
+    shm_source: str = ""
+    borrowed: str = ""
+    steps: list[Step] = field(default_factory=list)
+
+
+class Starter:
+    """Begins lives; `Lifecycle` ends them."""
+
+    def __init__(self, world: World, roster: Roster) -> None:
+        self._world = world
+        self._roster = roster
+
+    async def start(self, live: Live) -> tuple[Shim, tuple[Step, ...]]:
+        """The caller holds the lock. The container runs when this returns; on an error it is as it was, with the reason."""
+        before = live.row
+        status = moved(live.name, live.status, Move.START)
+        live.row = replace(live.row, state=replace(live.state, status=status))
+        try:
+            async with Undo() as undo:
+                life = _Life(live, live.spec, undo)
+                shim = await self._make(life)
+                undo.keep()
+        except BaseException as error:
+            await asyncio.shield(self._failed(live, before, error))
+            raise
+        return shim, tuple(life.steps)
+
+    async def _make(self, life: _Life) -> Shim:
+        live, world = life.live, self._world
+        self._join(life)
+        life.spec = self._identity(life)
+        begun = time.time_ns()
+        await self._plan_network(life)
+        own = life.joined.get("network") == world.paths.namespace(live.id)
+        prepared, netns, _ = await _all(
+            blocking(self._prepare, life),
+            self._namespace(life) if own else _none(),
+            self._write_starting(life),
+        )
+        _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
+        order = self._order(life, prepared)
+        begun = time.time_ns()
+        try:
+            shim, _ = await _all(self._launch(life, order), self._attach(life, netns))
+        finally:
+            _close(netns)
+        _note(life, "engine", "launch", "the zygote forks a shim, the shim its init", begun)
+        life.steps += shim.steps
+        hand_over_all = [hand_over(shim, pending, live.spec.tty) for pending in live.pending]
+        live.pending.clear()
+        for hand in hand_over_all:
+            await hand
+        begun = time.time_ns()
+        await shim.start()
+        _note(life, "runtime", "gate", "one byte: the init becomes the command", begun)
+        begun = time.time_ns()
+        await self._write_running(life, shim)
+        _note(life, "engine", "running", "the fact is on record", begun)
+        return shim
+
+    def _join(self, life: _Life) -> None:
+        """Which namespaces are not its own. Raises Conflict for a container that does not run."""
+        spec, joined = life.spec, life.joined
+        mode = spec.network_mode
+        if mode == "host":
+            joined["network"] = ""
+        elif mode.startswith("container:"):
+            other = self._other(mode, "network")
+            joined["network"] = f"/proc/{other.state.pid}/ns/net"
+            life.borrowed = other.id
+        else:
+            joined["network"] = self._world.paths.namespace(life.live.id)
+        for kind, value in (("pid", spec.pid_mode), ("ipc", spec.ipc_mode)):
+            if value == "host":
+                joined[kind] = ""
+            elif value.startswith("container:"):
+                pid = self._other(value, kind.upper()).state.pid
+                joined[kind] = f"/proc/{pid}/ns/{kind}"
+                if kind == "ipc":
+                    life.shm_source = f"pid:{pid}/dev/shm"
+        if spec.uts_mode == "host":
+            joined["uts"] = ""
+        if spec.cgroupns_mode == "host":
+            joined["cgroup"] = ""
+
+    def _other(self, mode: str, kind: str) -> Live:
+        other = self._roster.find(mode.partition(":")[2])
+        if not other.runs:
+            raise Conflict(
+                f"cannot join {kind if kind != 'network' else 'network namespace'} of a non running container: {other.id}"
+            )
+        return other
+
+    def _identity(self, life: _Life) -> ContainerSpec:
+        """A container in another's network has its name too."""
+        if not life.borrowed:
+            return life.spec
+        return replace(life.spec, hostname=self._roster.find(life.borrowed).spec.hostname)
+
+    async def _plan_network(self, life: _Life) -> None:
+        world, live = self._world, life.live
+        if life.spec.network_mode != "bridge" or world.bridge is None:
+            if life.spec.network_mode == "bridge" and life.spec.port_bindings:
+                raise Unsupported("this daemon has no default bridge (--bridge none)")
+            return
+        assert world.pool is not None
+        assert world.network is not None
+        endpoint_id = new_id()
+        asked = next((each for each in life.spec.endpoints if each.network in ("bridge", "default")), None)
+        address = world.pool.allocate()
+        life.undo.push(self._give_back, address)
+        published = await world.bridge.reserve(endpoint_id, bindings(life.spec), endpoint=live.name)
+        life.undo.push(world.bridge.release, endpoint_id)
+        life.endpoint = plan_endpoint(
+            world.network,
+            endpoint_id=endpoint_id,
+            address=address,
+            mac=(asked.mac if asked else "") or life.spec.mac_address,
+            published=published,
+        )
+
+    async def _give_back(self, address: str) -> None:
+        assert self._world.pool is not None
+        self._world.pool.release(address)
+
+    async def _namespace(self, life: _Life) -> Netns:
+        path = life.joined["network"]
+        life.undo.push(self._world.zygote.remove_netns, path)
+        begun = time.time_ns()
+        netns = await self._world.zygote.netns(path)
+        _note(
+            life,
+            "engine",
+            "netns",
+            "a network namespace that exists before any process",
+            begun,
+            path=path,
+            inode=str(netns.inode),
+        )
+        return netns
+
+    async def _attach(self, life: _Life, netns: Netns | None) -> None:
+        if life.endpoint is None or netns is None:
+            return
+        assert self._world.bridge is not None
+        life.undo.push(self._world.bridge.detach, life.endpoint)
+        attached = await self._world.bridge.attach(life.endpoint, netns.fd, netns.route)
+        life.steps += attached.steps
+
+    async def _launch(self, life: _Life, order: Mapping[str, Any]) -> Shim:
+        shim = await self._world.zygote.launch(order)
+        life.undo.push(_end, shim)
+        return shim
+
+    def _prepare(self, life: _Life) -> _Prepared:
+        """Blocking: everything on disk in one go."""
+        world, live, spec = self._world, life.live, life.spec
+        os.makedirs(world.paths.run(live.id), 0o710, exist_ok=True)
+        for mount in live.extra.mounts:
+            if mount.type == "bind" and not os.path.exists(mount.source):
+                if mount.asked_by == "mounts":
+                    raise Invalid(
+                        f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
+                    )
+                os.makedirs(mount.source, 0o755, exist_ok=True)
+        profile = bundle.seccomp_profile(spec)
+        seccomp = None
+        if profile is not None:
+            names = bundle.capabilities(spec, world.capabilities)
+            seccomp = filter_path(world.paths.filters, profile or world.settings.seccomp_profile, names)
+        return _Prepared(
+            rootfs=world.snapshots.mounts(live.id),
+            nodes=devices.nodes(spec.resources.devices, privileged=spec.privileged),
+            numbers=devices.numbers(spec.resources),
+            files=self._write_files(life),
+            seccomp=seccomp,
+            init=_init_path() if spec.init else "",
+        )
+
+    def _write_files(self, life: _Life) -> tuple[tuple[str, str], ...]:
+        """/etc/hosts, /etc/hostname, /etc/resolv.conf; a container in another's network has that one's."""
+        world, spec = self._world, life.spec
+        directory = world.paths.container(life.borrowed or life.live.id)
+        names = ("hosts", "hostname", "resolv.conf")
+        if not life.borrowed:
+            settings = world.settings
+            private = spec.network_mode != "host"
+            gateway = world.network.gateway if world.network else "127.0.0.1"
+            addresses = [life.endpoint.address] if life.endpoint else []
+            defaults = hostfiles.Resolver(settings.dns, settings.dns_search, settings.dns_options)
+            hosts = hostfiles.hosts(spec, addresses, gateway)
+            if not private:
+                extra = hostfiles.extra_hosts(spec.extra_hosts, gateway)
+                hosts = _read("/etc/hosts") + "".join(f"{line}\n" for line in extra)
+            texts = (
+                hosts,
+                f"{spec.hostname}\n",
+                hostfiles.resolv_conf(_read("/etc/resolv.conf"), spec, defaults, private=private),
+            )
+            for name, text in zip(names, texts, strict=True):
+                with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
+                    file.write(text)
+        return tuple((f"{directory}/{name}", f"/etc/{name}") for name in names)
+
+    def _order(self, life: _Life, prepared: _Prepared) -> dict[str, Any]:
+        live, world = life.live, self._world
+        facts = bundle.Facts(
+            capabilities=world.capabilities,
+            cgroup=live.extra.cgroup,
+            joined=life.joined,
+            mounts=live.extra.mounts,
+            files=prepared.files,
+            nodes=prepared.nodes,
+            numbers=prepared.numbers,
+            shm_source=life.shm_source,
+            init=prepared.init,
+            no_new_privileges=world.settings.no_new_privileges,
+        )
+        return {
+            "id": live.id,
+            "bundle": bundle.make_bundle(life.spec, live.extra.path, live.extra.args, facts),
+            "rootfs": {"mounts": [[each.type, each.source, list(each.options)] for each in prepared.rootfs]},
+            "run_dir": world.paths.run(live.id),
+            "log": log_order(live.spec.log, world.paths.log(live.id), world.settings.log_options),
+            "stdin": live.spec.open_stdin,
+            "stdin_once": live.spec.stdin_once,
+            "cgroup": live.extra.cgroup,
+            "seccomp": prepared.seccomp,
+        }
+
+    async def _write_starting(self, life: _Life) -> None:
+        live = life.live
+        plans = (life.endpoint.to_dict(),) if life.endpoint else ()
+        live.row = replace(live.row, extra=replace(live.extra, endpoints=plans))
+        endpoint, network = life.endpoint, self._world.network
+
+        def write(tx: sqlite3.Connection) -> None:
+            rows.save_state(tx, live.row)
+            if endpoint is not None and network is not None:
+                rows.claim_endpoint(
+                    tx, live.id, network.name, endpoint.address, _distinct(endpoint.published)
+                )
+
+        await self._world.commit(write)
+
+    async def _write_running(self, life: _Life, shim: Shim) -> None:
+        live = life.live
+        state = ContainerState(
+            status=moved(live.name, live.status, Move.STARTED),
+            pid=shim.pid,
+            started_at=now(),
+            finished_at=live.state.finished_at,
+            restart_count=live.state.restart_count,
+        )
+        live.row = replace(live.row, state=state)
+        await self._world.commit(
+            lambda tx: rows.save_state(tx, live.row),
+            *mount_events(live, "mount"),
+            *network_events(self._world, live, "connect"),
+            live.event("start"),
+        )
+
+    async def _failed(self, live: Live, before: Any, error: BaseException) -> None:
+        """The row as it was, with the reason and Docker's exit code."""
+        code = 127 if isinstance(error, NoSuchCommand) else 126 if isinstance(error, CannotExecute) else 128
+        status = before.state.status if before.state.status is not Status.RESTARTING else Status.EXITED
+        state = replace(before.state, status=status, error=str(error), exit_code=code, pid=0)
+        live.row = replace(live.row, state=state, extra=replace(live.extra, endpoints=()))
+
+        def write(tx: sqlite3.Connection) -> None:
+            rows.save_state(tx, live.row)
+            rows.release_endpoints(tx, live.id)
+
+        await self._world.commit(write)
+
+
+def log_order(log: LogConfig, path: str, defaults: Mapping[str, str]) -> dict[str, Any]:
+    """What the shim shall do with output: wire.shim's `log`. Raises Invalid."""
+    if log.driver == "none":
+        return {"driver": "none", "path": path, "max_size": -1, "max_file": 1}
+    options = {"max-size": MAX_SIZE, "max-file": MAX_FILE, **defaults, **log.options}
+    try:
+        count = int(options["max-file"])
+    except ValueError:
+        raise Invalid(f"invalid value for max-file: {options['max-file']}") from None
+    return {"driver": "json-file", "path": path, "max_size": size(options["max-size"]), "max_file": count}
+
+
+def network_events(world: World, live: Live, action: str) -> list[Event]:
+    """One for each endpoint of this life, and for the host's network and none."""
+    mode = live.spec.network_mode
+    if mode not in ("bridge", "host", "none") or (mode == "bridge" and not live.extra.endpoints):
+        return []
+    kind = "null" if mode == "none" else mode
+    return [
+        Event(
+            type="network",
+            action=action,
+            id=world.network_ids.get(mode, ""),
+            at=now(),
+            attributes={"container": live.id, "name": mode, "type": kind},
+        )
+    ]
+
+
+def mount_events(live: Live, action: str) -> list[Event]:
+    """Volumes taken into use, or given back."""
+    return [
+        Event(
+            type="volume",
+            action=action,
+            id=mount.name,
+            at=now(),
+            attributes={
+                "container": live.id,
+                "driver": "local",
+                **({"destination": mount.target, "propagation": ""} if action == "mount" else {}),
+                **({"read/write": str(mount.writable).lower()} if action == "mount" else {}),
+            },
+        )
+        for mount in live.extra.mounts
+        if mount.type == "volume"
+    ]
+
+
+def _distinct(published: Sequence[Published]) -> list[Published]:
+    return list(dict.fromkeys(published))
+
+
+def _init_path() -> str:
+    for path in _INITS:
+        if os.path.exists(path):
+            return path
+    raise Unsupported("--init needs tini: install the package tini (tini-static)")
+
+
+def _read(path: str) -> str:
+    try:
+        return read_text(path)
+    except FileNotFoundError:
+        return ""
+
+
+async def _end(shim: Shim) -> None:
+    """A container that was not to be."""
+    if shim.started and not shim.exited.done():
+        await shim.signal_all(9)
+        await asyncio.wait([shim.exited])
+    await shim.release()
+
+
+async def _none() -> None:
+    return None
+
+
+async def _all(*work: Any) -> Any:
+    """All side by side; if one fails the others are waited for, so that what they make is known to the undo stack."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def _close(netns: Netns | None) -> None:
+    if netns is not None:
+        os.close(netns.fd)
+        netns.route.close()
+
+
+def _note(life: _Life, room: str, name: str, reason: str, begun: int, **objects: str) -> None:
+    life.steps.append(
+        Step(room=room, name=name, reason=reason, at=begun, duration=time.time_ns() - begun, objects=objects)
+    )

@@ -1,0 +1,96 @@
+"""What every use case of one engine shares; built once by `engine.Engine.open`."""
+
+import os
+import platform
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from knarr.engine.events import Events, write_event
+from knarr.engine.paths import Paths
+from knarr.engine.plan import Host
+from knarr.engine.settings import Settings
+from knarr.engine.zygote import Zygote
+from knarr.kernel.capabilities import NUMBERS
+from knarr.kernel.cgroups.hierarchy import Hierarchy
+from knarr.kernel.files import read_text
+from knarr.loop.tasks import Tasks
+from knarr.model.system import Event
+from knarr.network.bridge import Bridge
+from knarr.network.plan import AddressPool, NetworkConfig
+from knarr.snapshots.port import Snapshotter
+from knarr.state.database import Database
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """Collaborators and facts. `bridge` and `network` are None with `--bridge none`."""
+
+    settings: Settings
+    paths: Paths
+    db: Database
+    events: Events
+    zygote: Zygote
+    snapshots: Snapshotter
+    tasks: Tasks
+    hierarchy: Hierarchy
+    host: Host
+    bridge: Bridge | None = None
+    network: NetworkConfig | None = None
+    network_ids: dict[str, str] = field(default_factory=dict)
+    pool: AddressPool | None = None
+    capabilities: frozenset[str] = frozenset()
+    closing: bool = False
+
+    async def commit(self, change: Callable[[sqlite3.Connection], object], *events: Event) -> None:
+        """One transaction: the change and what it is told as. Raises what the change raises."""
+
+        def write(tx: sqlite3.Connection) -> list[Event]:
+            change(tx)
+            return [write_event(tx, event) for event in events]
+
+        self.events.publish(await self.db.write(write))
+
+    async def tell(self, *events: Event) -> None:
+        """Events of something that no row keeps."""
+        await self.commit(_nothing, *events)
+
+
+def _nothing(_tx: sqlite3.Connection) -> None:
+    return None
+
+
+def now() -> int:
+    """Nanoseconds since the epoch."""
+    return time.time_ns()
+
+
+def host_facts(settings: Settings, hierarchy: Hierarchy) -> Host:
+    """What plans must know of this machine."""
+    return Host(
+        cpus=len(os.sched_getaffinity(0)),
+        hostname=platform.node(),
+        shm_size=settings.default_shm_size,
+        log_driver=settings.log_driver,
+        cgroup_version=hierarchy.version,
+    )
+
+
+def own_capabilities() -> frozenset[str]:
+    """What this process may give to others: its bounding set."""
+    for line in read_text("/proc/self/status").splitlines():
+        key, _, value = line.partition(":")
+        if key == "CapBnd":
+            return names(int(value, 16))
+    return frozenset()
+
+
+def names(mask: int) -> frozenset[str]:
+    """The capabilities of a kernel bit mask."""
+    return frozenset(name for name, number in NUMBERS.items() if mask >> number & 1)
+
+
+def labelled(labels: Iterable[tuple[str, str]], **attributes: str) -> dict[str, str]:
+    """An event's attributes: the object's labels, then what is known of it."""
+    return {**dict(labels), **attributes}
