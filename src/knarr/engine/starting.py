@@ -102,7 +102,7 @@ class Starter:
         order = self._order(life, prepared)
         begun = time.time_ns()
         try:
-            shim, _ = await _all(self._launch(life, order), self._attach(life, netns))
+            shim: Shim = (await _all(self._launch(life, order), self._attach(life, netns)))[0]
         finally:
             _close(netns)
         _note(life, "engine", "launch", "the zygote forks a shim, the shim its init", begun)
