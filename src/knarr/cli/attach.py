@@ -7,8 +7,8 @@ from collections.abc import Callable
 from knarr.api.client.http import Http
 from knarr.cli import streams
 from knarr.cli.common import Failed
-from knarr.cli.containers import resize_to_window
 from knarr.cli.containerflags import env_file
+from knarr.cli.containers import resize_to_window
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.wire import detachkeys
 

@@ -144,9 +144,18 @@ def unpause(http: Http, options: Options) -> int:
 
 
 def remove(http: Http, options: Options) -> int:
-    """With -f a container that is not there is no failure, as with docker."""
+    """With -f a container that is not there is told, and is no failure, as with docker."""
     query = {"force": options.force, "v": options.volumes, "link": options.link}
-    return each(options.args, lambda name: http.request("DELETE", f"/containers/{name}", query).close())
+    code = 0
+    for name in options.args:
+        try:
+            http.request("DELETE", f"/containers/{name}", query).close()
+        except ApiError as error:
+            print(f"Error response from daemon: {error}", file=sys.stderr)
+            code = code if options.force and error.status == 404 else 1
+        else:
+            print(name)
+    return code
 
 
 def rename(http: Http, options: Options) -> int:

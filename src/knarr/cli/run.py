@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any
 
-from knarr.api.client.http import ApiError, Answer, Http
+from knarr.api.client.http import Answer, ApiError, Http
 from knarr.cli import containerflags, streams
 from knarr.cli.common import Failed, pull
 from knarr.cli.flags import Flag, Options, UsageError, Verb
