@@ -75,13 +75,8 @@ class Shim:
         self._reader = asyncio.create_task(self._read(), name=f"shim {self.container[:12]}")
 
     @classmethod
-    async def greeted(cls, channel: PacketChannel) -> Self:
-        """A shim from a connection on which it will say hello, or why there is none."""
-        try:
-            hello, _ = await channel.receive()
-        except BaseException:
-            channel.close()
-            raise
+    def of(cls, channel: PacketChannel, hello: Mapping[str, Any] | None) -> Self:
+        """A shim from a connection and what it said first: hello, or why there is none."""
         if hello is None:
             channel.close()
             raise Unavailable("the shim ended without a word")
@@ -106,7 +101,13 @@ class Shim:
         except OSError as error:
             sock.close()
             raise Unavailable(f"no shim listens in {run_dir}: {error.strerror}") from None
-        return await cls.greeted(PacketChannel(sock))
+        channel = PacketChannel(sock)
+        try:
+            hello, _ = await channel.receive()
+        except BaseException:
+            channel.close()
+            raise
+        return cls.of(channel, hello)
 
     @property
     def execs(self) -> Mapping[str, ExecHandle]:

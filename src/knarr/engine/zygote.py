@@ -74,15 +74,20 @@ class _Reply:
             message, fds = await self._channel.receive()
         finally:
             self._channel.close()
-        if message is None:
-            raise Unavailable("a job of the zygote ended without an answer")
-        if "error" in message:
-            raise revive(message["error"], _KNOWN)
-        return message["ok"], fds
+        return _told(message), fds
 
     def close(self) -> None:
         """Nobody waits any more."""
         self._channel.close()
+
+
+def _told(message: Mapping[str, Any] | None) -> dict[str, Any]:
+    if message is None:
+        raise Unavailable("a job of the zygote ended without an answer")
+    if "error" in message:
+        raise revive(message["error"], _KNOWN)
+    facts: dict[str, Any] = message["ok"]
+    return facts
 
 
 class Unpacking:
@@ -204,13 +209,47 @@ class Zygote:
                 os.close(large)
         return PacketChannel(mine)
 
+    async def _exchange(
+        self, message: Mapping[str, Any], fds: Sequence[int] = ()
+    ) -> tuple[PacketChannel, dict[str, Any] | None, list[int]]:
+        """A request and its first answer; the caller closes the channel.
+
+        A zygote that dies with a request in its queue leaves no trace of it, so the request is sent again, once.
+        """
+        for again in (True, False):
+            channel = await self._request(message, fds)
+            try:
+                first, given = await channel.receive()
+            except BaseException:
+                channel.close()
+                raise
+            if first is not None or not again or not await self._died():
+                break
+            channel.close()
+        return channel, first, given
+
+    async def _died(self) -> bool:
+        process = self._process
+        if process is None:
+            return True
+        try:
+            await blocking(process.wait, 1)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    async def _call(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        channel, first, given = await self._exchange(message)
+        channel.close()
+        return _told(first), given
+
     async def _ask(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> _Reply:
         return _Reply(await self._request(message, fds))
 
     async def netns(self, path: str) -> Netns:
         """Makes a network namespace, lo up, bind-mounted on `path` (its directory is made)."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        facts, (fd, route) = await (await self._ask({"job": "netns", "path": path})).facts()
+        facts, (fd, route) = await self._call({"job": "netns", "path": path})
         return Netns(path, facts["inode"], fd, socket.socket(fileno=route))
 
     async def remove_netns(self, path: str) -> None:
@@ -238,8 +277,8 @@ class Zygote:
 
     async def archive_stat(self, view: RootView, path: str) -> FileStat:
         """Raises NoSuchPath."""
-        reply = await self._ask({"job": "archive-stat", "view": self._view(view), "path": path})
-        return FileStat(**(await reply.facts())[0])
+        facts, _ = await self._call({"job": "archive-stat", "view": self._view(view), "path": path})
+        return FileStat(**facts)
 
     async def archive_get(self, view: RootView, path: str, options: TarOptions) -> Archiving:
         """Begins to archive `path`."""
@@ -256,13 +295,13 @@ class Zygote:
     async def read(self, view: RootView, path: str, limit: int = 1 << 20) -> bytes:
         """A small file of a container, at most `limit` bytes. Raises NoSuchPath."""
         message = {"job": "read", "view": self._view(view), "path": path, "limit": min(limit, 700 << 10)}
-        facts, _ = await (await self._ask(message)).facts()
+        facts, _ = await self._call(message)
         return a2b_base64(facts["data"])
 
     async def copy_up(self, view: RootView, path: str, target: str) -> None:
         """Copies what the view has at directory `path` into `target` on the host; a missing path is no error."""
         message = {"job": "copy-up", "view": self._view(view), "path": path, "target": target}
-        await (await self._ask(message)).facts()
+        await self._call(message)
 
     def _view(self, view: RootView) -> dict[str, Any]:
         if view.pid:
@@ -275,8 +314,8 @@ class Zygote:
 
         After an error nothing of the container is left. `order` is wire.shim's ORDER.
         """
-        channel = await self._request({"job": "shim", "order": order}, fds)
-        return await Shim.greeted(channel)
+        channel, hello, _ = await self._exchange({"job": "shim", "order": order}, fds)
+        return Shim.of(channel, hello)
 
 
 def _spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:

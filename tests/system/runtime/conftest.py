@@ -131,7 +131,7 @@ class Runtime:
                 try:
                     await shim.signal(9)
                     await asyncio.wait_for(asyncio.shield(shim.exited), PATIENCE)
-                except Exception:  # noqa: BLE001, S110
+                except Exception:
                     pass
             await shim.release()
 
