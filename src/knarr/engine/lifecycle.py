@@ -1,0 +1,411 @@
+"""Begins, watches and ends lives of containers: start, exit, restart policies, stop, kill, removal.
+
+An exit is first recorded, then told to those who wait, then cleaned up; all of it under the container's lock, so that the
+next start finds nothing of the last life. A removed container's row goes first: recovery takes what no row claims.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from knarr.engine import attaching, plan, rows, signals
+from knarr.engine.creating import discard_disk
+from knarr.engine.errors import (
+    AlreadyStarted,
+    CannotRemove,
+    IsPaused,
+    NotRunning,
+    NotStarted,
+    RemovalInProgress,
+)
+from knarr.engine.live import Live, Roster
+from knarr.engine.moves import Move, moved
+from knarr.engine.record import Row
+from knarr.engine.shims import Exit, Shim, read_exit
+from knarr.engine.starting import Starter, mount_events, network_events
+from knarr.engine.values import Waited
+from knarr.engine.volumes import Volumes
+from knarr.engine.world import World, now
+from knarr.loop.blocking import blocking
+from knarr.model.container import ContainerState, Status
+from knarr.model.errors import KnarrError, NotFound, Unavailable
+from knarr.model.system import Event, Step
+from knarr.network.plan import EndpointPlan
+
+log = logging.getLogger(__name__)
+STOP_TIMEOUT = 10
+_KILL_PATIENCE = 60.0
+Endpoints = tuple[Mapping[str, Any], ...]
+
+
+class Lifecycle:
+    """The lives of all containers of one engine."""
+
+    def __init__(self, world: World, roster: Roster, volumes: Volumes) -> None:
+        self._world = world
+        self._roster = roster
+        self._volumes = volumes
+        self._starter = Starter(world, roster)
+
+    async def start(self, live: Live) -> tuple[Step, ...]:
+        """Raises AlreadyStarted, IsPaused, NoSuchCommand, CannotExecute, PortTaken."""
+        async with live.lock:
+            self._check_present(live)
+            if live.status is Status.PAUSED:
+                raise IsPaused(live.name, ": cannot start a paused container, try unpause instead")
+            if live.status is Status.RUNNING:
+                raise AlreadyStarted(f"container {live.name} is already running")
+            self._stop_retrying(live)
+            live.stopping = False
+            return await self._start(live, restart_count=0)
+
+    def _check_present(self, live: Live) -> None:
+        if live.removing or live.id not in self._roster:
+            raise NotFound(f"No such container: {live.id}")
+
+    async def _start(self, live: Live, *, restart_count: int) -> tuple[Step, ...]:
+        """The caller holds the lock."""
+        live.row = replace(live.row, state=replace(live.state, restart_count=restart_count))
+        self._forget_execs(live)
+        try:
+            shim, steps = await self._starter.start(live)
+        except BaseException as error:
+            attaching.drop(live)
+            live.finish(live.exit_waiters, Waited(live.state.exit_code, str(error)))
+            if live.spec.auto_remove:
+                await asyncio.shield(self._erase(live))
+            raise
+        self.watch(live, shim)
+        return steps
+
+    def _forget_execs(self, live: Live) -> None:
+        for exec_id in live.execs:
+            self._roster.execs.pop(exec_id, None)
+        live.execs.clear()
+
+    def watch(self, live: Live, shim: Shim) -> None:
+        """From here on its end is noticed."""
+        live.shim = shim
+        live.ended = asyncio.get_running_loop().create_future()
+        shim.on_oom = lambda: self._say(live.event("oom"))
+        shim.on_detach = lambda exec_id: self._say(
+            live.event("exec_detach", execID=exec_id) if exec_id else live.event("detach")
+        )
+        self._world.tasks.start(self._watch(live, shim), f"watch {live.name}")
+
+    def _say(self, event: Event) -> None:
+        if not self._world.closing:
+            self._world.tasks.start(self._world.tell(event), "event")
+
+    async def _watch(self, live: Live, shim: Shim) -> None:
+        try:
+            found = await asyncio.shield(shim.exited)
+        except Unavailable:
+            if self._world.closing:
+                return
+            found = await self._lost(live)
+        async with live.lock:
+            if live.shim is shim and not self._world.closing:
+                await self.ended(live, found)
+
+    async def _lost(self, live: Live) -> Exit:
+        """The shim is gone without a word: what it left on disk, or that it was killed."""
+        left = await blocking(read_exit, self._world.paths.run(live.id))
+        return left or Exit(137, False, now())
+
+    async def ended(self, live: Live, found: Exit) -> None:
+        """A life is over. The caller holds the lock."""
+        state, policy = live.state, live.spec.restart
+        stopped = live.stopping
+        again = plan.should_restart(policy, found.code, state.restart_count, stopped_by_user=stopped)
+        move = Move.RETRY if again and live.runs else Move.EXIT
+        failures = plan.next_failures(live.extra.failures, found.at - state.started_at) if again else 0
+        endpoints = live.extra.endpoints
+        after = replace(
+            live.row,
+            state=replace(
+                state,
+                status=moved(live.name, live.status, move),
+                pid=0,
+                exit_code=found.code,
+                oom_killed=found.oom,
+                finished_at=found.at,
+                stopped_by_user=stopped,
+                error="",
+            ),
+            extra=replace(live.extra, endpoints=(), failures=failures),
+        )
+        events = [
+            live.event("die", exitCode=str(found.code), execDuration=_seconds(state, found)),
+            *network_events(self._world, live, "disconnect"),
+            *mount_events(live, "unmount"),
+        ]
+        if live.spec.auto_remove and not again:
+            await self._end_and_erase(live, after, endpoints, events)
+            return
+        await self._world.commit(lambda tx: _record(tx, after), *events)
+        live.row = after
+        shim, live.shim = live.shim, None
+        result = Waited(found.code)
+        if live.ended is not None and not live.ended.done():
+            live.ended.set_result(result)
+        if not again:
+            live.finish(live.exit_waiters, result)
+        await self.clean(live, shim, endpoints)
+        if again:
+            self.retry(live, plan.restart_delay(failures - 1 if failures else 0))
+
+    async def _end_and_erase(self, live: Live, after: Row, endpoints: Endpoints, events: list[Event]) -> None:
+        """--rm: the end and the removal are one transaction; then those who wait are told, then the kernel is cleaned."""
+        live.removing = True
+        await self._world.commit(
+            lambda tx: rows.delete_container(tx, live.id), *events, live.event("destroy")
+        )
+        live.row = after
+        shim, live.shim = live.shim, None
+        result = Waited(after.state.exit_code)
+        self._roster.discard(live)
+        self._volumes.unuse(live.id, _names(live))
+        if any(_published(each) for each in endpoints):
+            await self.clean(live, shim, endpoints)
+            shim, endpoints = None, ()
+        if live.ended is not None and not live.ended.done():
+            live.ended.set_result(result)
+        live.finish(live.exit_waiters, result)
+        live.finish(live.removal_waiters, result)
+        self._world.tasks.start(self._clean_up(live, shim, endpoints), f"clean up {live.name}")
+
+    async def _clean_up(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
+        if shim is not None:
+            await self.clean(live, shim, endpoints)
+        await self._discard(live, volumes=True)
+
+    async def clean(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
+        """Takes the kernel's objects of a life away; failures are logged, recovery sweeps again."""
+        work = [self._detach(each) for each in endpoints]
+        if shim is not None:
+            work.append(shim.release())
+        work.append(self._world.zygote.remove_netns(self._world.paths.namespace(live.id)))
+        for result in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("cannot clean up after %s: %s", live.name, result, exc_info=result)
+
+    async def _detach(self, endpoint: Mapping[str, Any]) -> None:
+        if self._world.bridge is None or self._world.pool is None:
+            return
+        planned = EndpointPlan.from_dict(endpoint)
+        await self._world.bridge.detach(planned)
+        self._world.pool.release(planned.address)
+
+    def retry(self, live: Live, delay: int) -> None:
+        """Begins the next life after `delay` nanoseconds."""
+        live.retry = self._world.tasks.start(self._retry(live, delay / 1e9), f"restart {live.name}")
+
+    async def _retry(self, live: Live, delay: float) -> None:
+        await asyncio.sleep(delay)
+        async with live.lock:
+            if live.status is not Status.RESTARTING or live.retry is not asyncio.current_task():
+                return
+            live.retry = None
+            try:
+                await self._start(live, restart_count=live.state.restart_count + 1)
+            except (KnarrError, OSError) as error:
+                log.warning("cannot restart %s: %s", live.name, error)
+
+    def _stop_retrying(self, live: Live) -> None:
+        if live.retry is not None:
+            live.retry.cancel()
+            live.retry = None
+
+    async def stop(self, live: Live, signal: str, timeout: int | None) -> None:
+        """Raises NotStarted."""
+        async with live.lock:
+            if live.status is Status.RESTARTING:
+                await self._give_up(live)
+                return
+            if not live.runs:
+                raise NotStarted(f"container {live.name} is already stopped")
+            live.stopping = True
+            ended = live.ended
+        assert ended is not None
+        number = signals.number(signal or live.spec.stop_signal or "SIGTERM")
+        await self._signal(live, number)
+        if timeout is None:
+            timeout = live.spec.stop_timeout if live.spec.stop_timeout is not None else STOP_TIMEOUT
+        await asyncio.wait([ended], timeout=None if timeout < 0 else timeout)
+        if not ended.done():
+            await self._kill(live, ended)
+        async with live.lock:
+            await self._world.tell(live.event("stop"))
+
+    async def _give_up(self, live: Live) -> None:
+        """Between two lives: there is no next one. The caller holds the lock."""
+        self._stop_retrying(live)
+        state = replace(live.state, status=moved(live.name, live.status, Move.EXIT), stopped_by_user=True)
+        live.row = replace(live.row, state=state)
+        await self._world.commit(lambda tx: rows.save_state(tx, live.row), live.event("stop"))
+        live.finish(live.exit_waiters, Waited(state.exit_code))
+
+    async def _signal(self, live: Live, number: int) -> None:
+        """With its event; a container that ends meanwhile is no error. A frozen one is thawed for its end."""
+        with contextlib.suppress(NotRunning, NotFound, Unavailable):
+            shim = live.running_shim()
+            await self._world.tell(live.event("kill", signal=str(number)))
+            await shim.signal(number)
+            if live.status is Status.PAUSED:
+                await self._thaw(live, shim)
+
+    async def _thaw(self, live: Live, shim: Shim) -> None:
+        async with live.lock:
+            if live.status is Status.PAUSED and live.shim is shim:
+                await shim.resume()
+                live.row = replace(live.row, state=replace(live.state, status=Status.RUNNING))
+                await self._world.commit(lambda tx: rows.save_state(tx, live.row))
+
+    async def _kill(self, live: Live, ended: "asyncio.Future[Waited]") -> None:
+        await self._signal(live, 9)
+        await asyncio.wait([ended], timeout=_KILL_PATIENCE)
+        if not ended.done():
+            raise Unavailable(f"container {live.id} did not end after it was killed")
+
+    async def kill(self, live: Live, signal: str) -> None:
+        """Raises NotRunning, Invalid."""
+        number = signals.number(signal or "SIGKILL")
+        async with live.lock:
+            if live.status is Status.RESTARTING and number in (9, 15):
+                await self._give_up(live)
+                return
+            shim = live.running_shim()
+            if number == 9 or number == signals.number(live.spec.stop_signal or "SIGTERM"):
+                live.stopping = True
+            ended, paused = live.ended, live.status is Status.PAUSED
+        try:
+            await shim.signal(number)
+        except (NotFound, Unavailable):
+            raise NotRunning(live.id) from None
+        await self._world.tell(live.event("kill", signal=str(number)))
+        if number == 9:
+            if paused:
+                await self._thaw(live, shim)
+            if ended is not None:
+                await asyncio.wait([ended], timeout=_KILL_PATIENCE)
+
+    async def restart(self, live: Live, signal: str, timeout: int | None) -> None:
+        """Stops it if it runs; --rm does not remove it in between."""
+        auto_remove = live.spec.auto_remove
+        if live.runs or live.status is Status.RESTARTING:
+            if auto_remove:
+                live.row = replace(live.row, spec=replace(live.spec, auto_remove=False))
+            try:
+                with contextlib.suppress(NotStarted):
+                    await self.stop(live, signal, timeout)
+            finally:
+                if auto_remove:
+                    live.row = replace(live.row, spec=replace(live.spec, auto_remove=True))
+        with contextlib.suppress(AlreadyStarted):
+            await self.start(live)
+        await self._world.tell(live.event("restart"))
+
+    async def pause(self, live: Live) -> None:
+        """Raises NotRunning, Conflict."""
+        async with live.lock:
+            shim = live.running_shim()
+            if live.status is Status.PAUSED:
+                raise IsPaused(live.id, "")
+            await shim.pause()
+            await self._moved(live, Move.PAUSE, "pause")
+
+    async def unpause(self, live: Live) -> None:
+        """Raises Conflict."""
+        async with live.lock:
+            if live.status is not Status.PAUSED:
+                raise NotRunning(live.id) if not live.runs else _NotPaused(live.id)
+            await live.running_shim().resume()
+            await self._moved(live, Move.UNPAUSE, "unpause")
+
+    async def _moved(self, live: Live, move: Move, action: str) -> None:
+        live.row = replace(live.row, state=replace(live.state, status=moved(live.name, live.status, move)))
+        await self._world.commit(lambda tx: rows.save_state(tx, live.row), live.event(action))
+
+    async def remove(self, live: Live, *, force: bool, volumes: bool) -> None:
+        """Raises CannotRemove, RemovalInProgress."""
+        if live.removing:
+            raise RemovalInProgress(live.name)
+        self._check_removable(live, force)
+        if live.runs or live.status in (Status.RESTARTING, Status.STARTING):
+            await self._end_for_removal(live)
+        async with live.lock:
+            if live.id in self._roster:
+                await self._erase(live, volumes=volumes or live.spec.auto_remove)
+
+    def _check_removable(self, live: Live, force: bool) -> None:
+        if force:
+            return
+        if live.status is Status.PAUSED:
+            raise CannotRemove(f"/{live.name}", "paused", "unpause the container")
+        if live.status in (Status.RUNNING, Status.RESTARTING, Status.STARTING):
+            word = "restarting" if live.status is Status.RESTARTING else "running"
+            raise CannotRemove(f"/{live.name}", word, "stop the container")
+
+    async def _end_for_removal(self, live: Live) -> None:
+        async with live.lock:
+            if live.status is Status.RESTARTING:
+                await self._give_up(live)
+            if not live.runs:
+                return
+            live.stopping = True
+            ended = live.ended
+        if ended is not None:
+            await self._kill(live, ended)
+
+    async def _erase(self, live: Live, *, volumes: bool = True) -> None:
+        """A container that does not run is removed. The caller holds the lock."""
+        if live.removing:
+            return
+        live.removing = True
+        try:
+            await self._world.commit(lambda tx: rows.delete_container(tx, live.id), live.event("destroy"))
+        except BaseException:
+            live.removing = False
+            raise
+        self._roster.discard(live)
+        self._volumes.unuse(live.id, _names(live))
+        attaching.drop(live)
+        live.finish(live.exit_waiters, Waited(live.state.exit_code))
+        live.finish(live.removal_waiters, Waited(live.state.exit_code))
+        await self._discard(live, volumes=volumes)
+
+    async def _discard(self, live: Live, *, volumes: bool) -> None:
+        await blocking(discard_disk, self._world, live.id)
+        self._world.tasks.start(self._empty_trash(), "empty the trash")
+        if volumes:
+            await self._volumes.discard([mount.name for mount in live.extra.mounts if mount.anonymous])
+
+    async def _empty_trash(self) -> None:
+        await blocking(self._world.snapshots.empty_trash)
+
+
+class _NotPaused(NotRunning):
+    def __init__(self, container_id: str) -> None:
+        KnarrError.__init__(self, f"Container {container_id} is not paused")
+
+
+def _record(tx: sqlite3.Connection, row: Row) -> None:
+    rows.save_state(tx, row)
+    rows.release_endpoints(tx, row.id)
+
+
+def _names(live: Live) -> list[str]:
+    return [mount.name for mount in live.extra.mounts if mount.name]
+
+
+def _seconds(state: ContainerState, found: Exit) -> str:
+    return str(max(found.at - state.started_at, 0) // 1_000_000_000)
+
+
+def _published(endpoint: Mapping[str, Any]) -> bool:
+    return bool(endpoint["published"])
