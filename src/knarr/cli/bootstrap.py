@@ -3,11 +3,13 @@
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 from knarr.api.client.http import Http
 from knarr.cli import progress
 from knarr.cli.common import Failed
 from knarr.cli.flags import Flag, Options, Verb
+from knarr.model.reference import Reference
 
 BOOTSTRAP = Verb(
     "bootstrap",
@@ -15,7 +17,7 @@ BOOTSTRAP = Verb(
     "[OPTIONS] NAME|RECIPE.toml",
     (
         Flag("output", "o", "string", "Write the archive to a file, instead of loading it"),
-        Flag("tag", "t", "string", "Name of the image (default: NAME)"),
+        Flag("tag", "t", "string", "Another name for the image"),
         Flag("quiet", "q", "bool", "Print only the image's id"),
     ),
     least=1,
@@ -24,22 +26,31 @@ BOOTSTRAP = Verb(
 
 
 def bootstrap(http: Http, options: Options) -> int:
-    """Makes the archive here and loads it there."""
+    """Makes the archive here and loads it there; prints the image's id."""
     if os.geteuid() != 0:
         raise Failed("knarr bootstrap needs root: a base image holds files of other owners", 1)
-    from knarr.build.bootstrap.make import make_archive
+    from knarr.build.bootstrap.bootstrap import bootstrap as make
 
+    tag = Reference.parse(options.tag).tagged() if options.tag else None
     with tempfile.TemporaryDirectory(prefix="knarr-bootstrap-") as directory:
-        path = options.output or os.path.join(directory, "image.tar")
-        say = (
-            (lambda text: None) if options.quiet else (lambda text: print(text, file=sys.stderr, flush=True))
-        )
-        digest = make_archive(options.args[0], path, tag=options.tag, say=say)
+        archive = Path(options.output or os.path.join(directory, "image.tar"))
+        made = make(options.args[0], archive, report=_silent if options.quiet else _report)
         if not options.output:
             with (
-                open(path, "rb") as stream,
+                archive.open("rb") as stream,
                 http.request("POST", "/images/load", {"quiet": True}, stream=stream) as answer,
             ):
                 progress.show(answer.lines(), quiet=options.quiet)
-    print(digest)
+            if tag:
+                query = {"repo": tag.familiar_name, "tag": tag.tag}
+                http.request("POST", f"/images/{made.reference}/tag", query).close()
+    print(made.image)
     return 0
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _silent(_: str) -> None:
+    return

@@ -100,7 +100,7 @@ def run(words: Sequence[str]) -> int:
         return _run(words)
     except BrokenPipeError:
         # The reader has gone: what is left in the buffer must not fail again at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 141
     except KeyboardInterrupt:
         return 130
