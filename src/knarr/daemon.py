@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -328,7 +328,7 @@ def _notify(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _locked(data_root: str) -> Any:
+def _locked(data_root: str) -> Iterator[None]:
     """Holds the data root for this daemon alone. Raises Invalid while another has it."""
     os.makedirs(data_root, mode=0o711, exist_ok=True)
     fd = os.open(os.path.join(data_root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -343,7 +343,7 @@ def _locked(data_root: str) -> Any:
 
 
 @contextlib.contextmanager
-def _pidfile(path: str | None) -> Any:
+def _pidfile(path: str | None) -> Iterator[None]:
     if not path:
         yield
         return

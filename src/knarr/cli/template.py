@@ -10,6 +10,7 @@ from typing import Any
 
 from knarr.cli.flags import UsageError
 
+_OF_BEFORE = "\0"  # marks a path that belongs to the parenthesis before it
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 Node = tuple[Any, ...]
 
@@ -101,6 +102,12 @@ def _words(text: str) -> list[str]:
         elif character in "|(),":
             out.append(character)
             position += 1
+            if character == ")" and text.startswith(".", position):
+                end = position
+                while end < len(text) and not text[end].isspace() and text[end] not in "|(),":
+                    end += 1
+                out.append(_OF_BEFORE + text[position:end])
+                position = end
         elif text.startswith(":=", position):
             out.append(":=")
             position += 2
@@ -182,7 +189,9 @@ def _command(words: Sequence[str], dot: Any, names: dict[str, Any], piped: Any) 
             operands.append(_evaluate(words[at + 1 : end - 1], dot, names))
             at = end
             continue
-        if at == 0 and word in _FUNCTIONS:
+        if word.startswith(_OF_BEFORE) and operands:
+            operands.append(_operand(word[1:], operands.pop(), names))
+        elif at == 0 and word in _FUNCTIONS:
             name = word
         else:
             operands.append(_operand(word, dot, names))
