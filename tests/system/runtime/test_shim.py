@@ -49,18 +49,14 @@ def log_lines(path: Path) -> list[tuple[str, str]]:
 
 async def test_a_terminal(runtime: Runtime) -> None:
     size = {"consoleSize": {"width": 91, "height": 33}}
-    shim = await runtime.launch(runtime.order("sh", tty=True, stdin=True, process=size))
+    script = "stty size; tty; test -c /dev/console && echo seen; read x; stty size; exit 7"
+    shim = await runtime.launch(runtime.order("sh", "-c", script, tty=True, stdin=True, process=size))
     with await attach(shim, stdin=True) as client:
         await shim.start()
-        await asyncio.get_running_loop().sock_sendall(
-            client, b"stty size; tty; test -c /dev/console && echo con''sole\n"
-        )
-        await read_until(client, b"33 91")
-        await read_until(client, b"/dev/pts/0")
+        assert await read_until(client, b"seen\r\n") == b"33 91\r\n/dev/pts/0\r\nseen\r\n"
         await shim.resize(100, 40)
-        await asyncio.get_running_loop().sock_sendall(client, b"stty size; exit 7\n")
-        await read_until(client, b"40 100")
-        await read_all(client)
+        await asyncio.get_running_loop().sock_sendall(client, b"\n")
+        assert await read_all(client) == b"\r\n40 100\r\n"
     assert await ended(shim) == 7
 
 
@@ -78,15 +74,15 @@ async def test_ctrl_c_reaches_the_foreground(runtime: Runtime) -> None:
 
 async def test_detach_keys_leave_the_program_alone(runtime: Runtime) -> None:
     shim = await runtime.launch(runtime.order("cat", tty=True, stdin=True))
-    told: list[str | None] = []
-    shim.on_detach = told.append
+    told: asyncio.Queue[str | None] = asyncio.Queue()
+    shim.on_detach = told.put_nowait
     with await attach(shim, stdin=True, keys="ctrl-x,x") as client:
         await shim.start()
         await asyncio.get_running_loop().sock_sendall(client, b"hello")
         await read_until(client, b"hello")
         await asyncio.get_running_loop().sock_sendall(client, b"\x18x")
         await read_all(client)
-    assert told == [None]
+    assert await asyncio.wait_for(told.get(), PATIENCE) is None
     assert not shim.exited.done()
     await shim.signal(signal.SIGKILL)
     assert await ended(shim) == 137
@@ -199,17 +195,21 @@ async def test_exec_on_a_terminal(runtime: Runtime) -> None:
     shim = await runtime.launch(runtime.order("sleep", "1000"))
     await shim.start()
     mine, theirs = pair()
-    process = {"args": ["sh"], "env": ["PATH=/bin"], "cwd": "/", "user": {"name": "web"}, "terminal": True}
+    process = {
+        "args": ["sh", "-c", "read x; stty size; id -u; exit 3"],
+        "env": ["PATH=/bin"],
+        "cwd": "/",
+        "user": {"name": "web"},
+        "terminal": True,
+    }
     with mine:
         with theirs:
             handle = await shim.exec(
                 "t", process, sock_fd=theirs.fileno(), stdin=True, stdout=True, framed=False
             )
         await handle.resize(77, 22)
-        await asyncio.get_running_loop().sock_sendall(mine, b"stty size; id -u; exit 3\n")
-        await read_until(mine, b"22 77")
-        await read_until(mine, b"33")
-        await read_all(mine)
+        await asyncio.get_running_loop().sock_sendall(mine, b"\n")
+        assert await read_all(mine) == b"\r\n22 77\r\n33\r\n"
     assert (await asyncio.wait_for(asyncio.shield(handle.exited), PATIENCE)).code == 3
 
 
