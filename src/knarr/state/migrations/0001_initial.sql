@@ -35,14 +35,6 @@ CREATE TABLE image_blobs (              -- what must not be collected while the 
 ) STRICT;
 CREATE INDEX image_blobs_by_digest ON image_blobs (digest);
 
-CREATE TABLE layer_blobs (              -- a layer's compressed form, as it was pulled or pushed
-    diff     TEXT NOT NULL,
-    digest   TEXT NOT NULL,
-    media    TEXT NOT NULL,
-    size     INTEGER NOT NULL,
-    PRIMARY KEY (diff, digest)
-) STRICT;
-
 CREATE TABLE containers (
     id       TEXT PRIMARY KEY,
     name     TEXT NOT NULL UNIQUE,

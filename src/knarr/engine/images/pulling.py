@@ -1,0 +1,212 @@
+"""Pull: reference → index → platform → manifest → configuration and layers → one transaction, in docker's words."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from knarr.content.leases import Lease, Resource
+from knarr.content.store import CorruptBlob
+from knarr.engine.images import removing, rows
+from knarr.engine.images.config import parse_image
+from knarr.engine.images.errors import BadImage, NoMatchingPlatform
+from knarr.engine.images.layers import Layers, OpenBlob, Wanted
+from knarr.engine.images.manifest import MAX_SIZE, choose, is_index, media_type, parse_index, parse_manifest
+from knarr.engine.images.port import Auth
+from knarr.engine.images.progress import Report
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.images.settled import all_of, settled
+from knarr.loop.blocking import blocking
+from knarr.model.descriptor import Descriptor, chain_ids
+from knarr.model.digest import Digest
+from knarr.model.errors import Unavailable
+from knarr.model.image import Image, Progress
+from knarr.model.platform import Platform
+from knarr.model.reference import Reference
+from knarr.model.system import Event
+
+_DEPTH = 4
+
+
+class Found(NamedTuple):
+    """What a reference led to: `top` is what was asked for, perhaps an index; `manifest` is the image's own."""
+
+    top: Descriptor
+    manifest: Descriptor
+    data: bytes
+    documents: tuple[Digest, ...]
+
+
+async def pull(
+    rooms: Rooms, layers: Layers, ref: Reference, platform: Platform | None, auth: Auth | None, report: Report
+) -> None:
+    """The use case. What it fetched is leased until the rows are written, and deleted if it is of no use."""
+    ref = ref.tagged()
+    with rooms.leases.create() as lease:
+        pulling = _Pull(rooms, layers, ref, platform, auth, report, lease)
+        try:
+            await pulling.run()
+        except (Unavailable, TimeoutError, ConnectionError):
+            raise  # what came so far is where the next attempt goes on
+        except Exception:
+            lease.release()
+            await removing.discard(rooms, pulling.held)
+            raise
+
+
+class _Pull:
+    def __init__(
+        self,
+        rooms: Rooms,
+        layers: Layers,
+        ref: Reference,
+        platform: Platform | None,
+        auth: Auth | None,
+        report: Report,
+        lease: Lease,
+    ) -> None:
+        self._rooms = rooms
+        self._layers = layers
+        self._ref = ref
+        self._platform = platform
+        self._auth = auth
+        self._report = report
+        self._lease = lease
+        self.held: set[Resource] = set()
+
+    def _hold(self, *resources: Resource) -> None:
+        self._lease.add(*resources)
+        self.held.update(resources)
+
+    async def run(self) -> None:
+        found = await self._find()
+        self._report(
+            Progress(
+                id=str(self._ref.digest or self._ref.tag),
+                status=f"Pulling from {self._ref.path}",
+            )
+        )
+        newer = await self._known(found)
+        if newer is None:
+            newer = await self._new(found)
+        self._report(Progress(status=f"Digest: {found.top.digest}"))
+        what = "Downloaded newer image" if newer else "Image is up to date"
+        self._report(Progress(status=f"Status: {what} for {self._ref.familiar}"))
+
+    async def _find(self) -> Found:
+        """Walks from the reference to one image's manifest."""
+        top = await self._rooms.registry.resolve(self._ref, self._auth)
+        documents: list[Digest] = []
+        current = top
+        for _ in range(_DEPTH):
+            data = await self._document(current)
+            documents.append(current.digest)
+            kind = media_type(data, current.media_type)
+            if not is_index(kind):
+                return Found(top, current._replace(media_type=kind), data, tuple(documents))
+            current = choose(parse_index(data), self._platform or self._rooms.platform)
+        raise BadImage("the manifest list is nested too deeply")
+
+    async def _document(self, descriptor: Descriptor) -> bytes:
+        self._hold(rows.blob(descriptor.digest))
+        if await blocking(self._rooms.blobs.has, descriptor.digest):
+            return await blocking(self._rooms.blobs.read, descriptor.digest)
+        data = await self._rooms.registry.fetch_manifest(self._ref, descriptor.digest, self._auth)
+        await self._keep(descriptor.digest, data)
+        return data
+
+    async def _keep(self, digest: Digest, data: bytes) -> None:
+        if Digest.of(data) != digest and digest.algorithm == "sha256":
+            raise CorruptBlob(f"manifest verification failed for digest {digest}")
+        await settled(_put, self._rooms, digest, data)
+
+    async def _known(self, found: Found) -> bool | None:
+        """The image is here: its names are enough. None if it is not, or is removed at this moment."""
+        manifest = parse_manifest(found.data, found.manifest.media_type)
+        image = await self._rooms.db.read(lambda tx: rows.read(tx, manifest.config.digest))
+        if image is None:
+            return None
+        self._check(image, found)
+
+        def write(tx: sqlite3.Connection) -> tuple[bool | None, list[Event]]:
+            if not rows.read(tx, image.id):
+                return None, []
+            rows.keep_blobs(tx, image.id, found.documents)
+            return self._name(tx, image, found)
+
+        return await self._rooms.commit(write)
+
+    async def _new(self, found: Found) -> bool:
+        """The image's configuration and layers, then its rows."""
+        manifest = parse_manifest(found.data, found.manifest.media_type)
+        image = parse_image(await self._config(manifest.config), manifest=found.manifest.digest)
+        self._check(image, found)
+        if len(image.layers) != len(manifest.layers):
+            raise BadImage(
+                f"the manifest has {len(manifest.layers)} layers and its configuration {len(image.layers)}"
+            )
+        wanted = [
+            Wanted(chain, diff, blob)
+            for chain, diff, blob in zip(chain_ids(image.layers), image.layers, manifest.layers, strict=True)
+        ]
+        self._hold(
+            *(rows.layer(one.chain) for one in wanted), *(rows.blob(one.blob.digest) for one in wanted)
+        )
+        fetched = await all_of(
+            [self._layers.fetch(one, self._opener(one.blob), self._report) for one in wanted]
+        )
+        blobs = (
+            *found.documents,
+            manifest.config.digest,
+            *(layer.digest for layer in manifest.layers),
+        )
+
+        def write(tx: sqlite3.Connection) -> tuple[bool, list[Event]]:
+            rows.insert(tx, image, fetched, blobs)
+            return self._name(tx, image, found)
+
+        return await self._rooms.commit(write)
+
+    def _name(self, tx: sqlite3.Connection, image: Image, found: Found) -> tuple[bool, list[Event]]:
+        """Names and event; True if the reference led elsewhere before."""
+        ref = self._ref
+        newer = rows.named(tx, ref) != str(image.id)
+        rows.name_it(tx, ref._replace(tag=None, digest=found.top.digest), image.id)
+        if ref.tag and not ref.digest:
+            rows.name_it(tx, ref, image.id)
+        return newer, [rows.event(image, ref.familiar, "pull", ref.familiar_name)]
+
+    def _check(self, image: Image, found: Found) -> None:
+        wanted = self._platform or self._rooms.platform
+        if image.platform.os not in ("linux", ""):
+            raise NoMatchingPlatform(
+                f'image operating system "{image.platform.os}" cannot be used on this platform: operating system is not supported'
+            )
+        single = found.top.digest == found.manifest.digest
+        if self._platform is not None and single and not image.platform.matches(wanted):
+            raise NoMatchingPlatform(
+                f"image with reference {self._ref.familiar} was found but does not provide the specified platform ({wanted})"
+            )
+
+    async def _config(self, descriptor: Descriptor) -> bytes:
+        if descriptor.size > MAX_SIZE:
+            raise BadImage(f"the image configuration has {descriptor.size} bytes")
+        self._hold(rows.blob(descriptor.digest))
+        if not await blocking(self._rooms.blobs.has, descriptor.digest):
+            with await blocking(self._rooms.blobs.ingest, descriptor.digest, descriptor.size) as ingest:
+                if ingest.offset < descriptor.size:
+                    async for data in self._opener(descriptor)(ingest.offset):
+                        await settled(ingest.write, data)
+                await settled(ingest.commit)
+        return await blocking(self._rooms.blobs.read, descriptor.digest)
+
+    def _opener(self, blob: Descriptor) -> OpenBlob:
+        def opened(offset: int) -> AsyncIterator[bytes]:
+            return self._rooms.registry.open_blob(self._ref, blob, offset, self._auth)
+
+        return opened
+
+
+def _put(rooms: Rooms, digest: Digest, data: bytes) -> None:
+    with rooms.blobs.ingest(digest, len(data), resume=False) as ingest:
+        ingest.write(data)
+        ingest.commit()
