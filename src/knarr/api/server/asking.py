@@ -1,0 +1,300 @@
+"""From Docker's JSON to values: what a container, an exec or an update is asked to be. Pure; Raises Invalid.
+
+What older versions of the API did not know, or read otherwise, is settled here, so that the engine knows one version only.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from knarr.api.server.mounting import read_mounts
+from knarr.api.spec import containers as spec
+from knarr.api.spec.versions import Version
+from knarr.model.container import (
+    BlockLimit,
+    ContainerSpec,
+    DeviceMapping,
+    EndpointSpec,
+    ExecSpec,
+    Healthcheck,
+    LogConfig,
+    Resources,
+    RestartPolicy,
+    Ulimit,
+)
+from knarr.model.errors import Invalid
+from knarr.model.ports import Port, PortBinding
+
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?\Z")
+
+
+def container(body: spec.Create, version: Version, platform: str = "") -> ContainerSpec:
+    """The body of POST /containers/create."""
+    host = body.HostConfig or spec.HostConfig()
+    network_mode = "bridge" if host.NetworkMode in ("", "default") else host.NetworkMode
+    endpoints = _endpoints(body, network_mode, version)
+    return ContainerSpec(
+        image=body.Image,
+        command=_words(body.Cmd),
+        entrypoint=_words(body.Entrypoint),
+        environment=_tuple(body.Env),
+        working_dir=body.WorkingDir,
+        user=body.User,
+        hostname=body.Hostname,
+        domainname=body.Domainname,
+        labels=body.Labels or {},
+        tty=body.Tty,
+        open_stdin=body.OpenStdin,
+        stdin_once=body.StdinOnce,
+        attach_stdin=body.AttachStdin,
+        attach_stdout=body.AttachStdout,
+        attach_stderr=body.AttachStderr,
+        stop_signal=body.StopSignal,
+        stop_timeout=body.StopTimeout,
+        exposed_ports=tuple(
+            dict.fromkeys(port for text in body.ExposedPorts or () for port in _port_range(text))
+        ),
+        volumes=tuple(body.Volumes or ()),
+        healthcheck=_healthcheck(body.Healthcheck, version),
+        shell=_tuple(body.Shell),
+        on_build=_tuple(body.OnBuild),
+        network_disabled=body.NetworkDisabled,
+        mac_address=body.MacAddress if version < (1, 44) else "",
+        platform=platform,
+        endpoints=endpoints,
+        network_mode=network_mode,
+        **_host(host, version),
+    )
+
+
+def _host(host: spec.HostConfig, version: Version) -> dict[str, Any]:
+    """The fields that HostConfig has."""
+    log = host.LogConfig or spec.LogConfig()
+    ipc, cgroupns = host.IpcMode, host.CgroupnsMode
+    if version < (1, 40):
+        ipc = ipc or "shareable"
+    if version < (1, 41):
+        cgroupns = cgroupns or "host"
+    console = tuple(host.ConsoleSize or ()) if version >= (1, 42) else ()
+    return {
+        "groups": _tuple(host.GroupAdd),
+        "port_bindings": _bindings(host.PortBindings or {}),
+        "publish_all": host.PublishAllPorts,
+        "mounts": read_mounts(host, version),
+        "volumes_from": _tuple(host.VolumesFrom),
+        "extra_hosts": _tuple(host.ExtraHosts),
+        "links": _tuple(host.Links),
+        "dns": _tuple(host.Dns),
+        "dns_options": _tuple(host.DnsOptions),
+        "dns_search": _tuple(host.DnsSearch),
+        "restart": _restart(host.RestartPolicy),
+        "auto_remove": host.AutoRemove,
+        "privileged": host.Privileged,
+        "read_only": host.ReadonlyRootfs,
+        "init": host.Init,
+        "cap_add": _words(host.CapAdd) or (),
+        "cap_drop": _words(host.CapDrop) or (),
+        "security_options": _tuple(host.SecurityOpt),
+        "ipc_mode": ipc,
+        "pid_mode": host.PidMode,
+        "uts_mode": host.UTSMode,
+        "userns_mode": host.UsernsMode,
+        "cgroupns_mode": cgroupns,
+        "cgroup_parent": host.CgroupParent,
+        "runtime": host.Runtime,
+        "isolation": host.Isolation,
+        "volume_driver": host.VolumeDriver,
+        "shm_size": host.ShmSize,
+        "sysctls": host.Sysctls or {},
+        "oom_score_adj": host.OomScoreAdj,
+        "storage_options": host.StorageOpt or {},
+        "masked_paths": None if host.MaskedPaths is None else tuple(host.MaskedPaths),
+        "readonly_paths": None if host.ReadonlyPaths is None else tuple(host.ReadonlyPaths),
+        "cid_file": host.ContainerIDFile,
+        "console_size": console if len(console) == 2 else (0, 0),
+        "annotations": (host.Annotations or {}) if version >= (1, 43) else {},
+        "log": LogConfig(driver=log.Type, options=log.Config or {}),
+        "resources": resources(host, version),
+    }
+
+
+def resources(body: spec.Resources, version: Version) -> Resources:
+    """The limits of a HostConfig or of an update."""
+    if body.DeviceRequests:
+        asked = body.DeviceRequests[0]
+        raise Invalid(
+            f'could not select device driver "{asked.get("Driver") or ""}" '
+            f"with capabilities: {_go_list(asked.get('Capabilities') or [])}"
+        )
+    pids = body.PidsLimit or 0
+    return Resources(
+        memory=body.Memory,
+        memory_reservation=body.MemoryReservation,
+        memory_swap=body.MemorySwap,
+        memory_swappiness=body.MemorySwappiness,
+        oom_kill_disable=bool(body.OomKillDisable),
+        nano_cpus=body.NanoCpus,
+        cpu_shares=body.CpuShares,
+        cpu_period=body.CpuPeriod,
+        cpu_quota=body.CpuQuota,
+        cpu_realtime_period=body.CpuRealtimePeriod,
+        cpu_realtime_runtime=body.CpuRealtimeRuntime,
+        cpuset_cpus=body.CpusetCpus,
+        cpuset_mems=body.CpusetMems,
+        pids_limit=pids,
+        blkio_weight=body.BlkioWeight,
+        blkio_weight_devices=tuple(
+            BlockLimit(path=each.Path, rate=each.Weight) for each in body.BlkioWeightDevice or ()
+        ),
+        blkio_read_bps=_rates(body.BlkioDeviceReadBps),
+        blkio_write_bps=_rates(body.BlkioDeviceWriteBps),
+        blkio_read_iops=_rates(body.BlkioDeviceReadIOps),
+        blkio_write_iops=_rates(body.BlkioDeviceWriteIOps),
+        devices=tuple(
+            DeviceMapping(
+                host=each.PathOnHost,
+                container=each.PathInContainer or each.PathOnHost,
+                permissions=each.CgroupPermissions or "rwm",
+            )
+            for each in body.Devices or ()
+        ),
+        device_cgroup_rules=_tuple(body.DeviceCgroupRules),
+        ulimits=tuple(Ulimit(name=each.Name, soft=each.Soft, hard=each.Hard) for each in body.Ulimits or ()),
+    )
+
+
+def restart(body: spec.RestartPolicy | None) -> RestartPolicy | None:
+    """The policy of an update; None where it says nothing."""
+    return _restart(body) if body and body.Name else None
+
+
+def exec_(body: spec.ExecCreate) -> ExecSpec:
+    """The body of POST /containers/{id}/exec."""
+    command = _words(body.Cmd)
+    if not command:
+        raise Invalid("No exec command specified")
+    return ExecSpec(
+        command=command,
+        environment=_tuple(body.Env),
+        working_dir=body.WorkingDir,
+        user=body.User,
+        tty=body.Tty,
+        attach_stdin=body.AttachStdin,
+        attach_stdout=body.AttachStdout,
+        attach_stderr=body.AttachStderr,
+        privileged=body.Privileged,
+        detach_keys=body.DetachKeys,
+    )
+
+
+def endpoint(network: str, body: spec.Endpoint) -> EndpointSpec:
+    """One entry of EndpointsConfig."""
+    addresses = body.IPAMConfig or spec.IPAMConfig()
+    return EndpointSpec(
+        network=network,
+        aliases=_tuple(body.Aliases),
+        links=_tuple(body.Links),
+        ipv4=addresses.IPv4Address,
+        ipv6=addresses.IPv6Address,
+        mac=body.MacAddress,
+        driver_options=body.DriverOpts or {},
+        priority=body.GwPriority,
+    )
+
+
+def _endpoints(body: spec.Create, network_mode: str, version: Version) -> tuple[EndpointSpec, ...]:
+    """The networks asked for; a container-wide MAC address moves to the main one, as dockerd moves it."""
+    asked = (body.NetworkingConfig and body.NetworkingConfig.EndpointsConfig) or {}
+    found = {
+        name: endpoint(name, each or spec.Endpoint())
+        for name, each in ((_network(name), each) for name, each in asked.items())
+    }
+    if version < (1, 44) and len(found) > 1:
+        raise Invalid("Container cannot be created with multiple network endpoints: " + ", ".join(found))
+    mac = body.MacAddress
+    if mac and network_mode not in ("host", "none") and not network_mode.startswith("container:"):
+        main = found.get(network_mode) or EndpointSpec(network=network_mode)
+        if version >= (1, 44) and main.mac not in ("", mac):
+            raise Invalid(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, "
+                "or be left empty"
+            )
+        found[network_mode] = replace(main, mac=mac)
+    return tuple(found.values())
+
+
+def _network(name: str) -> str:
+    return "bridge" if name == "default" else name
+
+
+def _port_range(text: str) -> list[Port]:
+    numbers, _, protocol = text.partition("/")
+    first, dash, last = numbers.partition("-")
+    low = Port.parse(f"{first}/{protocol or 'tcp'}")
+    if not dash:
+        return [low]
+    high = Port.parse(f"{last}/{protocol or 'tcp'}")
+    if high.number < low.number:
+        raise Invalid(f"invalid port range: {text}")
+    return [Port(number, low.protocol) for number in range(low.number, high.number + 1)]
+
+
+def _bindings(asked: Mapping[str, list[spec.PortBinding] | None]) -> tuple[PortBinding, ...]:
+    out = []
+    for text, bindings in asked.items():
+        for port in _port_range(text):
+            for each in bindings or [spec.PortBinding()]:
+                out.append(_binding(port, each))
+    return tuple(out)
+
+
+def _binding(port: Port, asked: spec.PortBinding) -> PortBinding:
+    text = asked.HostPort.strip()
+    if not text:
+        return PortBinding(port, asked.HostIp)
+    match = _PORTS.match(text)
+    if not match or int(match[2] or match[1]) > 65535 or int(match[2] or match[1]) < int(match[1]):
+        raise Invalid(f'invalid port specification: "{text}"')
+    first = int(match[1])
+    return PortBinding(port, asked.HostIp, first, int(match[2] or first))
+
+
+def _healthcheck(body: spec.Healthcheck | None, version: Version) -> Healthcheck | None:
+    if body is None:
+        return None
+    return Healthcheck(
+        test=_tuple(body.Test),
+        interval=body.Interval,
+        timeout=body.Timeout,
+        start_period=body.StartPeriod,
+        start_interval=body.StartInterval if version >= (1, 44) else 0,
+        retries=body.Retries,
+    )
+
+
+def _restart(body: spec.RestartPolicy | None) -> RestartPolicy:
+    if body is None:
+        return RestartPolicy()
+    return RestartPolicy(name=body.Name or "no", maximum_retries=body.MaximumRetryCount)
+
+
+def _rates(devices: list[spec.ThrottleDevice] | None) -> tuple[BlockLimit, ...]:
+    return tuple(BlockLimit(path=each.Path, rate=each.Rate) for each in devices or ())
+
+
+def _tuple(values: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(values or ())
+
+
+def _words(value: list[str] | str | None) -> tuple[str, ...] | None:
+    """Go's StrSlice: a list, or one string that is one word."""
+    if value is None:
+        return None
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _go_list(value: object) -> str:
+    if isinstance(value, list):
+        return "[" + " ".join(_go_list(each) for each in value) + "]"
+    return str(value)

@@ -1,0 +1,207 @@
+"""/images: what is here. (`transfers` moves them.)"""
+
+from typing import Any
+
+from knarr.api.server.call import Call, Route
+from knarr.api.server.replies import reply
+from knarr.api.server.telling import healthcheck, optional
+from knarr.api.spec.versions import Version
+from knarr.loop.http.messages import Response
+from knarr.model.errors import Invalid, Unsupported
+from knarr.model.image import History, ImageConfig, ImageView, Removed
+from knarr.model.moments import rfc3339
+from knarr.model.reference import Reference
+
+_SECOND = 1_000_000_000
+# Fields that older versions always had, though empty (moby: legacyConfigFields).
+_ALWAYS: dict[str, Any] = {
+    "Cmd": None,
+    "Entrypoint": None,
+    "Env": None,
+    "Labels": None,
+    "OnBuild": None,
+    "User": "",
+    "Volumes": None,
+    "WorkingDir": "",
+}
+_BEFORE_1_50: dict[str, Any] = {
+    "AttachStderr": False,
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "Domainname": "",
+    "Hostname": "",
+    "Image": "",
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Tty": False,
+}
+
+
+def reference(repository: str, tag: str) -> Reference | None:
+    """What `repo=` and `tag=` name; None for nothing. Raises Invalid."""
+    if not repository:
+        return None
+    found = Reference.parse(repository, tag=tag or None)
+    if found.digest:
+        raise Invalid("cannot import digest reference")
+    return found.tagged()
+
+
+def summary(view: ImageView, version: Version) -> dict[str, Any]:
+    """One entry of GET /images/json."""
+    tags, digests = list(view.tags), list(view.digests)
+    if version < (1, 43) and not tags and not digests:
+        tags, digests = ["<none>:<none>"], ["<none>@<none>"]
+    value: dict[str, Any] = {
+        "Containers": view.containers if version >= (1, 51) else -1,
+        "Created": view.image.created // _SECOND,
+        "Id": str(view.image.id),
+        "Labels": dict(view.image.config.labels) if view.image.config.labels else None,
+        "ParentId": str(view.image.parent or ""),
+        "RepoDigests": digests,
+        "RepoTags": tags,
+        "SharedSize": view.shared_size,
+        "Size": view.size,
+    }
+    if version < (1, 44):
+        value["VirtualSize"] = view.size
+    return value
+
+
+def image_config(config: ImageConfig, version: Version) -> dict[str, Any]:
+    """The `Config` of an image."""
+    value = dict(_ALWAYS)
+    if version < (1, 50):
+        value |= _BEFORE_1_50
+    optional(value, "User", config.user)
+    optional(value, "ExposedPorts", {str(port): {} for port in config.exposed_ports})
+    optional(value, "Env", list(config.environment))
+    optional(value, "Entrypoint", list(config.entrypoint or ()))
+    optional(value, "Cmd", list(config.command or ()))
+    optional(value, "Volumes", {path: {} for path in config.volumes})
+    optional(value, "WorkingDir", config.working_dir)
+    optional(value, "Labels", dict(config.labels or {}))
+    optional(value, "StopSignal", config.stop_signal)
+    optional(value, "ArgsEscaped", config.args_escaped)
+    optional(value, "OnBuild", list(config.on_build))
+    optional(value, "Shell", list(config.shell))
+    if config.healthcheck:
+        value["Healthcheck"] = healthcheck(config.healthcheck)
+    return value
+
+
+def inspected(view: ImageView, version: Version) -> dict[str, Any]:
+    """GET /images/{name}/json"""
+    image = view.image
+    value: dict[str, Any] = {
+        "Id": str(image.id),
+        "RepoTags": list(view.tags),
+        "RepoDigests": list(view.digests),
+        "Parent": str(image.parent or ""),
+        "Comment": image.comment,
+    }
+    if image.created or version < (1, 44):
+        value["Created"] = rfc3339(image.created)
+    if version < (1, 45):
+        value |= {"Container": "", "ContainerConfig": None}
+    value |= {
+        "DockerVersion": image.docker_version,
+        "Author": image.author,
+        "Config": image_config(image.config, version),
+        "Architecture": image.platform.architecture,
+    }
+    optional(value, "Variant", image.platform.variant)
+    value["Os"] = image.platform.os
+    optional(value, "OsVersion", image.os_version)
+    value["Size"] = view.size
+    if version < (1, 44):
+        value["VirtualSize"] = view.size
+    value |= {
+        "GraphDriver": {"Data": dict(view.graph_data) or None, "Name": "overlay2"},
+        "RootFS": {"Type": "layers", "Layers": [str(layer) for layer in image.layers]},
+        "Metadata": {"LastTagTime": rfc3339(view.last_tagged)},
+    }
+    return value
+
+
+async def list_(call: Call) -> Response:
+    """GET /images/json"""
+    filters = call.filters()
+    if call.version < (1, 41) and call.text("filter"):
+        filters["reference"] = (*filters.get("reference", ()), call.text("filter"))
+    views = await call.engine.images.list(
+        filters,
+        all=call.flag("all"),
+        shared_size=call.version >= (1, 42) and call.flag("shared-size"),
+    )
+    return reply([summary(view, call.version) for view in views])
+
+
+async def inspect(call: Call) -> Response:
+    """GET /images/{name}/json"""
+    return reply(inspected(await call.engine.images.get(call.name), call.version))
+
+
+async def history(call: Call) -> Response:
+    """GET /images/{name}/history"""
+    return reply([_step(step) for step in await call.engine.images.history(call.name)])
+
+
+def _step(step: History) -> dict[str, Any]:
+    return {
+        "Id": step.id,
+        "Created": step.created // _SECOND,
+        "CreatedBy": step.created_by,
+        "Tags": list(step.tags) or None,
+        "Size": step.size,
+        "Comment": step.comment,
+    }
+
+
+async def tag(call: Call) -> Response:
+    """POST /images/{name}/tag"""
+    ref = reference(call.text("repo"), call.text("tag"))
+    if ref is None:
+        raise Invalid("invalid reference format")
+    if ref.familiar_name == "sha256":
+        raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
+    await call.engine.images.tag(call.name, ref)
+    return Response(201)
+
+
+async def remove(call: Call) -> Response:
+    """DELETE /images/{name}"""
+    if not call.name.strip():
+        raise Invalid("image name cannot be blank")
+    removed = await call.engine.images.remove(
+        call.name, force=call.flag("force"), prune=not call.flag("noprune")
+    )
+    return reply([removal(each) for each in removed])
+
+
+def removal(each: Removed) -> dict[str, str]:
+    """One line of what a removal did."""
+    return {"Untagged": each.untagged} if each.untagged else {"Deleted": each.deleted}
+
+
+async def prune(call: Call) -> Response:
+    """POST /images/prune"""
+    pruned = await call.engine.images.prune(call.filters())
+    deleted = [removal(each) for each in pruned.removed]
+    return reply({"ImagesDeleted": deleted or None, "SpaceReclaimed": pruned.space})
+
+
+async def search(_: Call) -> Response:
+    """GET /images/search"""
+    raise Unsupported("searching a registry is not supported by this daemon")
+
+
+ROUTES = (
+    Route("GET", "/images/json", list_),
+    Route("GET", "/images/search", search),
+    Route("POST", "/images/prune", prune, lasting=True),
+    Route("GET", "/images/{name:path}/json", inspect),
+    Route("GET", "/images/{name:path}/history", history),
+    Route("POST", "/images/{name:path}/tag", tag, lasting=True),
+    Route("DELETE", "/images/{name:path}", remove, lasting=True),
+)

@@ -1,0 +1,210 @@
+"""/_ping, /version, /info, /system/df: the daemon and its host."""
+
+import time
+from typing import Any
+
+from knarr.api.server import images, listing, volumes
+from knarr.api.server.call import Call, Route
+from knarr.api.server.replies import reply
+from knarr.api.spec import versions
+from knarr.engine.values import Info
+from knarr.loop.http.messages import Response
+from knarr.model.errors import Invalid
+from knarr.model.moments import rfc3339
+
+_PING = {
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+    "Content-Type": "text/plain; charset=utf-8",
+    "Builder-Version": "1",
+    "Swarm": "inactive",
+}
+_HUB = "https://index.docker.io/v1/"
+
+
+async def ping(_: Call) -> Response:
+    """GET and HEAD /_ping"""
+    return Response(200, b"OK", dict(_PING))
+
+
+async def version(call: Call) -> Response:
+    """GET /version"""
+    found = await call.engine.system.version()
+    engine = {
+        "Name": "Engine",
+        "Version": found.version,
+        "Details": {
+            "ApiVersion": str(versions.LATEST),
+            "Arch": found.architecture,
+            "BuildTime": found.build_time,
+            "Experimental": "false",
+            "GitCommit": found.git_commit,
+            "GoVersion": found.python_version,
+            "KernelVersion": found.kernel_version,
+            "MinAPIVersion": str(versions.OLDEST),
+            "Os": found.os,
+        },
+    }
+    others = [
+        {"Name": name, "Version": number, "Details": dict(details)}
+        for name, number, details in found.components
+    ]
+    return reply(
+        {
+            "Platform": {"Name": "knarr"},
+            "Components": [engine, *others],
+            "Version": found.version,
+            "ApiVersion": str(versions.LATEST),
+            "MinAPIVersion": str(versions.OLDEST),
+            "GitCommit": found.git_commit,
+            "GoVersion": found.python_version,
+            "Os": found.os,
+            "Arch": found.architecture,
+            "KernelVersion": found.kernel_version,
+            "BuildTime": found.build_time,
+        }
+    )
+
+
+async def info(call: Call) -> Response:
+    """GET /info"""
+    found = await call.engine.system.info()
+    value = _host(found) | _daemon(found)
+    if call.version < (1, 50):
+        value |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
+    if call.version >= (1, 49):
+        value["FirewallBackend"] = {"Driver": "nftables"}
+    return reply(value)
+
+
+def _host(found: Info) -> dict[str, Any]:
+    return {
+        "ID": found.id,
+        "Containers": found.containers,
+        "ContainersRunning": found.running,
+        "ContainersPaused": found.paused,
+        "ContainersStopped": found.stopped,
+        "Images": found.images,
+        "Driver": found.driver,
+        "DriverStatus": [list(pair) for pair in found.driver_status],
+        "Plugins": {
+            "Volume": list(found.volume_drivers),
+            "Network": list(found.network_drivers),
+            "Authorization": None,
+            "Log": list(found.log_drivers),
+        },
+        "MemoryLimit": found.memory_limit,
+        "SwapLimit": found.swap_limit,
+        "CpuCfsPeriod": found.cpu_cfs,
+        "CpuCfsQuota": found.cpu_cfs,
+        "CPUShares": found.cpu_shares,
+        "CPUSet": found.cpuset,
+        "PidsLimit": found.pids_limit,
+        "IPv4Forwarding": found.ipv4_forwarding,
+        "Debug": found.debug,
+        "NFd": found.file_descriptors,
+        "OomKillDisable": found.oom_kill_disable,
+        "NGoroutines": found.tasks,
+        "SystemTime": rfc3339(found.system_time),
+        "LoggingDriver": found.logging_driver,
+        "CgroupDriver": found.cgroup_driver,
+        "CgroupVersion": found.cgroup_version,
+        "NEventsListener": found.event_listeners,
+        "KernelVersion": found.kernel_version,
+        "OperatingSystem": found.operating_system,
+        "OSVersion": found.os_version,
+        "OSType": found.os_type,
+        "Architecture": found.architecture,
+    }
+
+
+def _daemon(found: Info) -> dict[str, Any]:
+    networks = [each for each in found.insecure_registries if "/" in each]
+    indexes: dict[str, Any] = {
+        "docker.io": {
+            "Mirrors": list(found.registry_mirrors),
+            "Name": "docker.io",
+            "Official": True,
+            "Secure": True,
+        }
+    }
+    for host in found.insecure_registries:
+        if "/" not in host:
+            indexes[host] = {"Mirrors": [], "Name": host, "Official": False, "Secure": False}
+    commit = {"ID": found.server_version}
+    return {
+        "IndexServerAddress": _HUB,
+        "RegistryConfig": {
+            "IndexConfigs": indexes,
+            "InsecureRegistryCIDRs": networks,
+            "Mirrors": list(found.registry_mirrors),
+        },
+        "NCPU": found.ncpu,
+        "MemTotal": found.memory,
+        "GenericResources": None,
+        "DockerRootDir": found.data_root,
+        "HttpProxy": found.http_proxy,
+        "HttpsProxy": found.https_proxy,
+        "NoProxy": found.no_proxy,
+        "Name": found.name,
+        "Labels": list(found.labels),
+        "ExperimentalBuild": False,
+        "ServerVersion": found.server_version,
+        "Runtimes": {name: {"path": name} for name in found.runtimes},
+        "DefaultRuntime": found.default_runtime,
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": False,
+            "Error": "",
+            "RemoteManagers": None,
+        },
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": "docker-init",
+        "ContainerdCommit": {"ID": ""},
+        "RuncCommit": commit,
+        "InitCommit": {"ID": ""},
+        "SecurityOptions": list(found.security_options),
+        "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in found.default_address_pools],
+        "CDISpecDirs": [],
+        "Warnings": list(found.warnings) or None,
+    }
+
+
+async def disk_usage(call: Call) -> Response:
+    """GET /system/df"""
+    kinds = call.texts("type") if call.version >= (1, 42) else []
+    for kind in kinds:
+        if kind not in ("container", "image", "volume", "build-cache"):
+            raise Invalid(f"unknown object type: {kind}")
+    found = await call.engine.system.disk_usage()
+    now = time.time_ns()
+
+    def wanted(kind: str) -> bool:
+        return not kinds or kind in kinds
+
+    return reply(
+        {
+            "LayersSize": found.layers_size if wanted("image") else 0,
+            "Images": [images.summary(view, call.version) for view in found.images]
+            if wanted("image")
+            else None,
+            "Containers": [listing.summary(view, call.version, now) for view in found.containers]
+            if wanted("container")
+            else None,
+            "Volumes": [volumes.told(view) for view in found.volumes] if wanted("volume") else None,
+            "BuildCache": [] if wanted("build-cache") else None,
+            "BuilderSize": 0,
+        }
+    )
+
+
+ROUTES = (
+    Route("GET", "/_ping", ping),
+    Route("HEAD", "/_ping", ping),
+    Route("GET", "/version", version),
+    Route("GET", "/info", info),
+    Route("GET", "/system/df", disk_usage),
+)

@@ -1,0 +1,70 @@
+"""/images and /distribution: what moves. A client that goes away stops the transfer; what arrived stays for the next try."""
+
+from knarr.api.server import streams
+from knarr.api.server.call import Call, Route
+from knarr.api.server.images import reference
+from knarr.loop.http.messages import Response
+from knarr.model.errors import Denied, Invalid, Unsupported
+from knarr.model.platform import Platform
+from knarr.model.reference import Reference
+
+
+def _platform(call: Call, since: tuple[int, int]) -> Platform | None:
+    text = call.text("platform") if call.version >= since else ""
+    return Platform.parse(text) if text else None
+
+
+async def create(call: Call) -> Response:
+    """POST /images/create: a pull, or an import of a file system."""
+    if call.text("fromImage"):
+        return await _pull(call)
+    source = call.text("fromSrc")
+    if source != "-":
+        raise Unsupported("importing from a URL is not supported: send the archive as the body (fromSrc=-)")
+    lines = call.engine.images.import_(
+        call.request.body(),
+        reference(call.text("repo"), call.text("tag")),
+        changes=call.texts("changes"),
+        message=call.text("message") or f"Imported from {source}",
+        source=source,
+        platform=_platform(call, (1, 32)),
+    )
+    return await streams.progress(lines)
+
+
+async def _pull(call: Call) -> Response:
+    ref = Reference.parse(call.text("fromImage").removesuffix(":"), tag=call.text("tag") or None)
+    if ref.familiar_name == "scratch":
+        raise Denied("'scratch' is a reserved name")
+    lines = call.engine.images.pull(ref, platform=_platform(call, (1, 32)), auth=call.credentials())
+    return await streams.progress(lines)
+
+
+async def push(call: Call) -> Response:
+    """POST /images/{name}/push"""
+    ref = Reference.parse(call.name, tag=call.text("tag") or None)
+    return await streams.progress(call.engine.images.push(ref, auth=call.credentials()))
+
+
+async def save(call: Call) -> Response:
+    """GET /images/get and /images/{name}/get"""
+    names = [call.request.params["name"]] if "name" in call.request.params else call.texts("names")
+    if call.version >= (1, 48) and len(call.texts("platform")) > 1:
+        raise Invalid("multiple platform parameters not supported")
+    body = await call.engine.images.save(names)
+    return Response(200, body, {"Content-Type": "application/x-tar"})
+
+
+async def load(call: Call) -> Response:
+    """POST /images/load"""
+    lines = call.engine.images.load(call.request.body(), quiet=call.flag("quiet", True))
+    return await streams.progress(lines)
+
+
+ROUTES = (
+    Route("POST", "/images/create", create),
+    Route("POST", "/images/load", load),
+    Route("GET", "/images/get", save),
+    Route("POST", "/images/{name:path}/push", push),
+    Route("GET", "/images/{name:path}/get", save),
+)
