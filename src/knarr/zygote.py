@@ -34,6 +34,7 @@ def main(fd: int) -> None:
     """Serves until the other end closes."""
     os.setsid()
     set_name("knarr-zygote")
+    reset_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
     send_packet(sock, b'{"ready":true}')
@@ -57,7 +58,7 @@ def main(fd: int) -> None:
 def _live(data: bytes, fds: list[int]) -> None:
     """A child's whole life."""
     try:
-        reset_signals()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         reply = socket.socket(fileno=fds[0])
         request = json.loads(data)
         if request.get("memfd"):

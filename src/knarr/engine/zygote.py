@@ -29,6 +29,7 @@ from knarr.runtime import netns
 from knarr.snapshots import errors as snapshot_errors
 from knarr.snapshots.maketar import Archived, TarOptions
 from knarr.snapshots.untar import Unpacked, UntarOptions
+from knarr.wire.shim import folded
 from knarr.wire.zygote import INLINE, revive
 
 _STUB = "import sys; sys.path.insert(0, sys.argv[1]); from knarr.zygote import main; main(int(sys.argv[2]))"
@@ -314,7 +315,7 @@ class Zygote:
 
         After an error nothing of the container is left. `order` is wire.shim's ORDER.
         """
-        channel, hello, _ = await self._exchange({"job": "shim", "order": order}, fds)
+        channel, hello, _ = await self._exchange({"job": "shim", "order": folded(order)}, fds)
         return Shim.of(channel, hello)
 
 

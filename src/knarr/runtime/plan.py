@@ -45,17 +45,6 @@ class Options(NamedTuple):
     data: tuple[str, ...]
 
 
-class Plan(NamedTuple):
-    """`new` are the kinds of namespaces to make with the process, `joined` those to enter: (kind, path).
-
-    Joining a pid namespace is not a step: it must be done by who clones the init.
-    """
-
-    new: tuple[str, ...]
-    joined: tuple[tuple[str, str], ...]
-    steps: tuple[Step, ...]
-
-
 def parse_options(words: Sequence[str]) -> Options:
     """Sorts mount words. A leading r makes an attribute or a propagation recursive (mount_setattr(2))."""
     on: list[str] = []
@@ -77,11 +66,16 @@ def parse_options(words: Sequence[str]) -> Options:
     return Options(tuple(on), tuple(off), tuple(recursive), propagation, tuple(data))
 
 
-def plan_init(bundle: Mapping[str, Any], rootfs: Sequence[Sequence[Any]], *, seccomp: bool) -> Plan:
-    """The whole life of an init up to execve. Raises Invalid."""
+def plan_init(
+    bundle: Mapping[str, Any], rootfs: Sequence[Sequence[Any]], *, seccomp: bool
+) -> tuple[Step, ...]:
+    """The whole life of an init up to execve. Raises Invalid.
+
+    New namespaces, and a joined pid namespace, are no steps: they are made or entered by who clones the init.
+    """
     linux = bundle.get("linux") or {}
     process = _process(bundle.get("process"))
-    new, joined = _namespaces(linux.get("namespaces") or ())
+    new, joined = split_namespaces(linux.get("namespaces") or ())
     mounts = bundle.get("mounts") or ()
     steps = [
         Step("protect", "no process of the container may look into this one"),
@@ -105,7 +99,7 @@ def plan_init(bundle: Mapping[str, Any], rootfs: Sequence[Sequence[Any]], *, sec
     steps += _look_up(process, create=True)
     steps += _closed(bundle, linux)
     steps += _drop(process, seccomp)
-    return Plan(new, joined, tuple(steps))
+    return tuple(steps)
 
 
 def plan_exec(process: Mapping[str, Any], *, seccomp: bool) -> tuple[Step, ...]:
@@ -132,7 +126,10 @@ def _process(process: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return process
 
 
-def _namespaces(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+def split_namespaces(
+    entries: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The kinds to make, and those to join with their paths. Raises Invalid."""
     new, joined = [], []
     for entry in entries:
         kind, path = entry.get("type"), entry.get("path")

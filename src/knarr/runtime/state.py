@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from knarr.kernel.cgroups.v1 import CgroupV1
@@ -14,15 +15,12 @@ from knarr.runtime.users import User
 class Walk:
     """One process on its way to execve. `control` is its end of a packet pair with the shim."""
 
-    def __init__(self, control: socket.socket, process: dict[str, Any], stdio: tuple[int, int, int]):
+    def __init__(self, control: socket.socket, stdio: tuple[int, int, int]):
         self.control = control
-        self.arguments: list[str] = list(process["args"])
-        self.environment: dict[str, str] = dict(
-            word.split("=", 1) for word in process.get("env") or () if "=" in word
-        )
-        size = process.get("consoleSize") or {}
-        self.console_size: tuple[int, int] = (size.get("width") or 0, size.get("height") or 0)
         self.stdio = stdio
+        self.arguments: list[str] = []
+        self.environment: dict[str, str] = {}
+        self.console_size = (0, 0)
         self.run_dir = ""
         self.init_pidfd = -1
         self.cgroup: CgroupV1 | CgroupV2 | None = None
@@ -34,6 +32,13 @@ class Walk:
         self.executable = ""
         self.warnings: list[str] = []
         self._root: RootFd | None = None
+
+    def load(self, process: Mapping[str, Any]) -> None:
+        """Takes what there is to execute from an OCI process."""
+        self.arguments = list(process["args"])
+        self.environment = dict(word.split("=", 1) for word in process.get("env") or () if "=" in word)
+        size = process.get("consoleSize") or {}
+        self.console_size = (size.get("width") or 0, size.get("height") or 0)
 
     @property
     def root(self) -> RootFd:

@@ -61,16 +61,11 @@ _CANNOT_EXECUTE = 255
 
 
 def walk_to_execve(
-    walk: Walk,
-    steps: Sequence[Step],
-    prefix: str,
-    *,
-    prepare: Callable[[Walk], object],
-    explain: bool = False,
+    walk: Walk, prepare: Callable[[Walk], Sequence[Step]], prefix: str, *, explain: bool = False
 ) -> None:
-    """Prepares, acts, tells, waits for the gate, executes. Always ends the process."""
+    """Prepares (which gives the plan), acts, tells, waits for the gate, executes. Always ends the process."""
     try:
-        prepare(walk)
+        steps = prepare(walk)
         os.umask(0)
         told = [_act(walk, step) for step in steps]
         os.umask(0o022)

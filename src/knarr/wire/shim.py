@@ -17,6 +17,10 @@ Requests are `{"id": n, "do": NAME, …}`, answers `{"id": n, "ok": {…}}` or `
 `describe`), events `{"event": NAME, …}`. A new connection to `shim.sock` is greeted by `hello`, like the first one.
 """
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 REQUESTS = {
     "start": "{} → {}: opens the gate",
     "attach": "{stdin, stdout, stderr, framed, keys, tail} + [client]: `tail` is base64 of bytes already read",
@@ -61,6 +65,14 @@ mount's missing target is made. `mounts[].source` "pid:N/path" is a path in the 
 /dev/shm)."""
 
 
-def exit_code(status: int) -> int:
-    """A wait status as Docker's exit code: 128+n for a signal (wait(2), WIFSIGNALED)."""
-    return 128 + (status & 0x7F) if status & 0x7F else (status >> 8) & 0xFF
+def folded(order: Mapping[str, Any]) -> dict[str, Any]:
+    """An order as it travels: the bundle stays text until the init reads it, beside it what the shim needs of it."""
+    bundle = order["bundle"]
+    linux = bundle.get("linux") or {}
+    return {
+        **order,
+        "bundle": json.dumps(bundle),
+        "namespaces": linux.get("namespaces") or [],
+        "resources": linux.get("resources") or {},
+        "terminal": bool((bundle.get("process") or {}).get("terminal")),
+    }

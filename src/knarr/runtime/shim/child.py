@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from knarr.kernel import process
@@ -16,12 +16,14 @@ from knarr.runtime.walk import walk_to_execve
 
 
 class Recipe(NamedTuple):
-    """What a child is born with: namespaces as clone flags, its steps, and `prepare`, which fills its walk in."""
+    """What a child is born with: namespaces as clone flags, and `prepare`, which in the child fills its walk in and plans.
 
-    steps: tuple[Step, ...]
-    process: dict[str, Any]
+    Planning there keeps the shim small: what it touches stays its own for the container's whole life.
+    """
+
+    prepare: Callable[[Walk], Sequence[Step]]
     prefix: str
-    prepare: Callable[[Walk], None]
+    tty: bool = False
     stdin: bool = False
     flags: int = 0
     cgroup_fd: int = -1
@@ -44,18 +46,16 @@ class Child:
     def start(self, recipe: Recipe) -> None:
         """Clones; the child walks."""
         mine, theirs = socketpair()
-        tty = bool(recipe.process.get("terminal"))
-        ours, its = ((-1, -1, -1), (-1, -1, -1)) if tty else _pipes(recipe.stdin)
+        ours, its = ((-1, -1, -1), (-1, -1, -1)) if recipe.tty else _pipes(recipe.stdin)
         pid, pidfd = process.clone3(recipe.flags, recipe.cgroup_fd)
         if pid == 0:
-            walk = Walk(theirs, recipe.process, its)
-            walk_to_execve(walk, recipe.steps, recipe.prefix, prepare=recipe.prepare, explain=recipe.explain)
+            walk_to_execve(Walk(theirs, its), recipe.prepare, recipe.prefix, explain=recipe.explain)
         theirs.close()
         for fd in its:
             if fd >= 0:
                 os.close(fd)
         self.pid, self.pidfd, self._control = pid, pidfd, mine
-        if not tty:
+        if not recipe.tty:
             self.streams.pipes(*ours)
         self._loop.watch(mine.fileno(), READ, self._speak)
         self._loop.watch(pidfd, READ, self._ended)

@@ -20,7 +20,7 @@ from knarr.model.errors import Conflict, Invalid, NotFound
 from knarr.runtime import failures
 from knarr.runtime.acts_process import clone_flags
 from knarr.runtime.defaults import device_rules
-from knarr.runtime.plan import plan_exec, plan_init
+from knarr.runtime.plan import Step, plan_exec, plan_init, split_namespaces
 from knarr.runtime.shim.child import Child, Recipe, start_exec, start_init
 from knarr.runtime.shim.client import Client
 from knarr.runtime.shim.control import Answer
@@ -59,11 +59,10 @@ class Container:
 
     def launch(self, order: Mapping[str, Any]) -> None:
         """Makes the cgroup and the init. Raises what went wrong before the clone."""
-        bundle = order["bundle"]
-        plan = plan_init(bundle, order["rootfs"]["mounts"], seccomp=bool(self._filter))
+        new, joined = split_namespaces(order["namespaces"])
         began, at = time.monotonic_ns(), time.time_ns()
         self.cgroup.create()
-        self.cgroup.apply(_with_devices((bundle.get("linux") or {}).get("resources") or {}))
+        self.cgroup.apply(_with_devices(order["resources"]))
         self.facts["steps"] = [
             {
                 "name": f"cgroup {self.cgroup.path}",
@@ -74,13 +73,19 @@ class Container:
             }
         ]
         fd = self.cgroup.open_for_clone()
+        mounts, bundle = order["rootfs"]["mounts"], order["bundle"]
+
+        def prepare(walk: Walk) -> tuple[Step, ...]:
+            document = json.loads(bundle)
+            self._prepare(walk, document["process"])
+            return plan_init(document, mounts, seccomp=bool(self._filter))
+
         recipe = Recipe(
-            plan.steps,
-            bundle["process"],
+            prepare,
             failures.RUN,
-            self._prepare,
+            tty=bool(order["terminal"]),
             stdin=bool(order.get("stdin")),
-            flags=clone_flags(plan.new),
+            flags=clone_flags(new),
             cgroup_fd=fd,
             explain=bool(order.get("explain")),
         )
@@ -88,12 +93,13 @@ class Container:
         self.init.on_failed = lambda error: self._failed(revive(error))
         self.init.on_exit = self._exited
         try:
-            start_init(self.init, recipe, dict(plan.joined).get("pid"))
+            start_init(self.init, recipe, dict(joined).get("pid"))
         finally:
             if fd >= 0:
                 os.close(fd)
 
-    def _prepare(self, walk: Walk) -> None:
+    def _prepare(self, walk: Walk, process: Mapping[str, Any]) -> None:
+        walk.load(process)
         walk.cgroup, walk.filter, walk.run_dir = self.cgroup, self._filter, self._run_dir
         walk.init_pidfd = self.init.pidfd
 
@@ -183,16 +189,20 @@ class Container:
             for fd in fds:
                 os.close(fd)
             raise Conflict(f"container {self.id} is not running")
-        steps = plan_exec(request["process"], seccomp=bool(self._filter))
         streams = Streams(self._loop, None, stdin_once=True)
         child = Child(self._loop, streams, name)
-        tty = bool(request["process"].get("terminal"))
+        process = request["process"]
+        tty = bool(process.get("terminal"))
         waiting = self._client(request, fds, name, tty) if fds else None
         if waiting is not None:
             streams.add(waiting, bool(request.get("stdin")), b"")
             waiting.hold(True)
         self.execs[name] = child
         failed = []
+
+        def prepare(walk: Walk) -> tuple[Step, ...]:
+            self._prepare(walk, process)
+            return plan_exec(process, seccomp=bool(self._filter))
 
         def ready(facts: dict[str, Any]) -> None:
             child.open_gate()
@@ -216,7 +226,7 @@ class Container:
         child.on_ready, child.on_failed, child.on_executed, child.on_exit = ready, refused, executed, exited
         fd = self.cgroup.open_for_clone()
         stdin = bool(request.get("stdin"))
-        recipe = Recipe(steps, request["process"], failures.EXEC, self._prepare, stdin=stdin, cgroup_fd=fd)
+        recipe = Recipe(prepare, failures.EXEC, tty=tty, stdin=stdin, cgroup_fd=fd)
         try:
             start_exec(child, recipe, self.init)
         except OSError:
