@@ -3,9 +3,19 @@
 `name` is an id, a unique id prefix or a name. Unknown: NoSuchContainer. Docker's words are in `engine.errors`.
 """
 
+import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from knarr.engine import archive, attaching, bundle, checks, devices, filters, plan, rows, top, views
+from knarr.engine.creating import Creator, ImageSource
+from knarr.engine.errors import IsPaused, IsRestarting, NameTaken
+from knarr.engine.lifecycle import Lifecycle
+from knarr.engine.live import Live, Roster
+from knarr.engine.logs import read_log
 from knarr.engine.values import (
     AttachOptions,
     Change,
@@ -17,54 +27,105 @@ from knarr.engine.values import (
     Pruned,
     Waited,
 )
-from knarr.model.container import ContainerSpec, ContainerView, Resources, RestartPolicy
+from knarr.engine.world import World, now
+from knarr.loop.blocking import blocking
+from knarr.model.container import ContainerSpec, ContainerView, Resources, RestartPolicy, Status
+from knarr.model.errors import Invalid, KnarrError, NotFound
 from knarr.model.system import Step
+from knarr.snapshots.changes import changes
+from knarr.state.errors import Taken
+from knarr.wire.mux import STDERR, STDOUT, encode
+
+_PRUNE_FILTERS = frozenset(("label", "label!", "until"))
+_STREAMS = {"stdout": STDOUT, "stderr": STDERR}
+_PATIENCE = 60.0
+_CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
 class Containers:
     """All containers of one engine."""
 
+    def __init__(
+        self, world: World, roster: Roster, creator: Creator, lifecycle: Lifecycle, images: ImageSource
+    ) -> None:
+        self._world = world
+        self._roster = roster
+        self._creator = creator
+        self._lifecycle = lifecycle
+        self._images = images
+
     async def create(self, spec: ContainerSpec, *, name: str | None) -> Created:
         """Raises NoSuchImage, NameTaken, Invalid."""
-        raise NotImplementedError
+        return await self._creator.create(spec, name)
 
     async def start(self, name: str, *, detach_keys: str = "", explain: bool = False) -> tuple[Step, ...]:
         """Returns the walked steps when `explain`. Raises AlreadyStarted, NoSuchCommand, CannotExecute, PortTaken."""
-        raise NotImplementedError
+        steps = await self._lifecycle.start(self._roster.find(name))
+        return steps if explain else ()
 
     async def stop(self, name: str, *, signal: str = "", timeout: int | None = None) -> None:
         """Returns when it has ended; after `timeout` seconds (-1: never) it is killed. Raises NotStarted."""
-        raise NotImplementedError
+        await self._lifecycle.stop(self._roster.find(name), signal, timeout)
 
     async def kill(self, name: str, signal: str = "SIGKILL") -> None:
         """Raises NotRunning, Invalid for an unknown signal."""
-        raise NotImplementedError
+        await self._lifecycle.kill(self._roster.find(name), signal)
 
     async def restart(self, name: str, *, signal: str = "", timeout: int | None = None) -> None:
         """Stops it if it runs, and starts it."""
-        raise NotImplementedError
+        await self._lifecycle.restart(self._roster.find(name), signal, timeout)
 
     async def pause(self, name: str) -> None:
         """Raises NotRunning, Conflict."""
-        raise NotImplementedError
+        await self._lifecycle.pause(self._roster.find(name))
 
     async def unpause(self, name: str) -> None:
         """Raises Conflict if it is not paused."""
-        raise NotImplementedError
+        await self._lifecycle.unpause(self._roster.find(name))
 
     async def rename(self, name: str, new: str) -> None:
         """Raises NameTaken, Invalid."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        if not new.removeprefix("/"):
+            raise Invalid("Neither old nor new names may be empty")
+        bare = checks.check_name(new)
+        async with live.lock:
+            old = live.name
+            if bare == old:
+                raise Invalid("Renaming a container with the same name as its current name")
+            self._roster.reserve(bare, live.id)
+            row = live.renamed(bare)
+            try:
+                event = Live(row).event("rename", oldName=f"/{old}")
+                await self._world.commit(lambda tx: rows.save_spec(tx, row), event)
+            except Taken as error:
+                self._roster.release(bare)
+                raise NameTaken(bare, "?") from error
+            except BaseException:
+                self._roster.release(bare)
+                raise
+            live.row = replace(live.row, name=bare)
+            self._roster.release(old)
 
     async def remove(
         self, name: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None:
         """`volumes` takes its anonymous volumes too. Raises CannotRemove, RemovalInProgress."""
-        raise NotImplementedError
+        if link:
+            raise NotFound(f"Cannot get parent / for name {name}")
+        await self._lifecycle.remove(self._roster.find(name), force=force, volumes=volumes)
 
     async def inspect(self, name: str, *, size: bool = False) -> ContainerView:
         """What it was asked to be and what it is."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        seen = replace(
+            views.view(self._world, live), graph_data=await blocking(views.graph_data, self._world, live)
+        )
+        return await self._sized(seen, live) if size else seen
+
+    async def _sized(self, seen: ContainerView, live: Live) -> ContainerView:
+        own, whole = await blocking(views.sizes, self._world, live)
+        return replace(seen, size_rw=own, size_root_fs=whole)
 
     async def list(
         self,
@@ -75,46 +136,114 @@ class Containers:
         filters: Mapping[str, Sequence[str]] | None = None,
     ) -> list[ContainerView]:
         """Newest first; only running ones unless `all`, `limit` or a filter of status says otherwise."""
-        raise NotImplementedError
+        wanted = filters or {}
+        chosen = views.Selection(wanted, self._roster, await self._ancestors(wanted.get("ancestor", ())))
+        everything = all or limit > 0 or chosen.any_status
+        found = [
+            live
+            for live in self._roster
+            if (everything or live.runs or live.status is Status.RESTARTING) and chosen(live)
+        ]
+        found.sort(key=lambda live: live.row.created, reverse=True)
+        seen = [views.view(self._world, live) for live in found[: limit or None]]
+        if size:
+            seen = [await self._sized(each, live) for each, live in zip(seen, found, strict=False)]
+        return seen
+
+    async def _ancestors(self, names: Sequence[str]) -> frozenset[str]:
+        ids = set()
+        for name in names:
+            with contextlib.suppress(KnarrError):
+                ids.add(str((await self._images.get(name)).image.id))
+        return frozenset(ids)
 
     async def wait(self, name: str, condition: str = "not-running") -> Waited:
         """Until the condition ("not-running", "next-exit", "removed") holds."""
-        raise NotImplementedError
+        return await (await self.begin_wait(name, condition))
 
     async def begin_wait(self, name: str, condition: str = "not-running") -> Awaitable[Waited]:
         """Registered when it returns: nothing that happens afterwards is missed."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        if condition not in _CONDITIONS:
+            raise Invalid(f"invalid condition: {_quote(condition)}")
+        future: asyncio.Future[Waited] = asyncio.get_running_loop().create_future()
+        idle = not live.runs and live.status not in (Status.RESTARTING, Status.STARTING)
+        if condition == "removed":
+            live.removal_waiters.append(future)
+        elif condition != "next-exit" and idle:
+            future.set_result(Waited(live.state.exit_code))
+        else:
+            live.exit_waiters.append(future)
+        return future
 
     async def logs(self, name: str, options: LogOptions) -> AsyncIterator[LogLine]:
         """Awaited, it gives the lines; the caller closes the iterator. Raises Unsupported for driver "none"."""
-        raise NotImplementedError
+        return await read_log(self._world, self._roster.find(name), options)
+
+    async def check_attach(self, name: str) -> ContainerView:
+        """What attach would refuse, before the answer's head is sent. Raises IsPaused, IsRestarting."""
+        live = self._roster.find(name)
+        if live.status is Status.PAUSED:
+            raise IsPaused(live.id, ", unpause the container before attach")
+        if live.status is Status.RESTARTING:
+            raise IsRestarting(live.id)
+        return views.view(self._world, live)
 
     async def attach(self, name: str, sock: socket.socket, options: AttachOptions, tail: bytes = b"") -> None:
         """Takes the client's socket over (its answer head has been sent) and returns; the caller closes its own object.
 
         A container that was created only is attached to when it starts: nothing of its output is missed.
         """
-        raise NotImplementedError
+        await self.check_attach(name)
+        live = self._roster.find(name)
+        await self._world.tell(live.event("attach"))
+        if options.logs:
+            await self._send_logs(live, sock, options)
+        if not options.stream:
+            return
+        if live.runs and live.shim is not None:
+            await attaching.give(live.shim, sock, options, tail, live.spec.tty)
+        else:
+            attaching.keep(live, sock, options, tail)
 
-    async def check_attach(self, name: str) -> ContainerView:
-        """What attach would refuse, before the answer's head is sent. Raises IsPaused, IsRestarting."""
-        raise NotImplementedError
+    async def _send_logs(self, live: Live, sock: socket.socket, options: AttachOptions) -> None:
+        """What it wrote before; a client that does not read is given up by its own time-out."""
+        copy = sock.dup()
+        try:
+            copy.settimeout(_PATIENCE)
+            lines = await read_log(
+                self._world, live, LogOptions(stdout=options.stdout, stderr=options.stderr)
+            )
+            async for line in lines:
+                framed = options.framed and not live.spec.tty
+                data = encode(_STREAMS[line.stream], line.data) if framed else line.data
+                await blocking(copy.sendall, data)
+        finally:
+            copy.close()
 
     async def resize(self, name: str, width: int, height: int) -> None:
         """Raises NotRunning."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        await live.running_shim().resize(width, height)
+        await self._world.tell(live.event("resize", height=str(height), width=str(width)))
 
     async def top(self, name: str, ps_args: str = "-ef") -> Processes:
         """Raises NotRunning, IsRestarting."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        table = await top.processes(frozenset(await live.running_shim().pids()), ps_args)
+        await self._world.tell(live.event("top"))
+        return table
 
     async def archive_stat(self, name: str, path: str) -> PathStat:
         """Raises NoSuchPathInContainer."""
-        raise NotImplementedError
+        return await archive.stat(self._world, self._roster.find(name), path)
 
     async def archive_get(self, name: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """A tar of `path`, named by its last component. The caller closes the iterator."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        found = await archive.get(self._world, live, path)
+        await self._world.tell(live.event("archive-path", path=path))
+        return found
 
     async def archive_put(
         self,
@@ -126,22 +255,100 @@ class Containers:
         copy_uid_gid: bool = False,
     ) -> None:
         """Unpacks a tar (plain, gzip, bzip2, xz or zstd) into directory `path`."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        if live.spec.read_only and not any(
+            f"{checks.clean(path)}/".startswith(f"{mount.target}/") and mount.writable
+            for mount in live.extra.mounts
+        ):
+            raise Invalid("container rootfs is marked read-only")
+        await archive.put(
+            self._world,
+            live,
+            path,
+            body,
+            no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
+            owner=None if copy_uid_gid else (0, 0),
+        )
+        await self._world.tell(live.event("extract-to-dir", path=path))
 
     async def export(self, name: str) -> AsyncIterator[bytes]:
         """A tar of its whole root."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        stream = await archive.export(self._world, live)
+        await self._world.tell(live.event("export"))
+        return stream
 
     async def changes(self, name: str) -> Sequence[Change]:
         """What differs from the image."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        found = await blocking(lambda: list(changes(self._world.snapshots.delta(live.id))))
+        return [Change(each.kind, each.path) for each in found]
 
     async def update(
         self, name: str, resources: Resources, restart: RestartPolicy | None = None
     ) -> tuple[str, ...]:
         """Fields at their defaults stay as they are; returns warnings."""
-        raise NotImplementedError
+        live = self._roster.find(name)
+        async with live.lock:
+            spec = _updated(live.spec, resources, restart)
+            checks.check_resources(spec.resources, self._world.host.cpus)
+            checks.check_restart(spec.restart, auto_remove=spec.auto_remove)
+            if live.runs:
+                facts = bundle.Facts(
+                    capabilities=self._world.capabilities,
+                    cgroup=live.extra.cgroup,
+                    numbers=await blocking(devices.numbers, spec.resources),
+                )
+                limits = bundle.oci_resources(spec.resources, facts, privileged=spec.privileged)
+                limits.pop("devices")
+                await live.running_shim().update(limits)
+            live.row = replace(live.row, spec=spec)
+            await self._world.commit(lambda tx: rows.save_spec(tx, live.row), live.event("update"))
+        return ()
 
-    async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+    async def prune(self, wanted: Mapping[str, Sequence[str]] | None = None) -> Pruned:
         """Removes every stopped container that the filters (label, label!, until) allow."""
-        raise NotImplementedError
+        wanted = wanted or {}
+        filters.check(wanted, _PRUNE_FILTERS)
+        until = [filters.moment(text, now()) for text in wanted.get("until", ())]
+        removed, space = [], 0
+        for live in self._roster:
+            if (
+                live.status in (Status.CREATED, Status.EXITED, Status.DEAD)
+                and all(live.row.created < moment for moment in until)
+                and filters.labels(wanted, live.spec.labels)
+                and filters.not_labels(wanted, live.spec.labels)
+            ):
+                own, _ = await blocking(views.sizes, self._world, live)
+                with contextlib.suppress(KnarrError):
+                    await self._lifecycle.remove(live, force=False, volumes=False)
+                    removed.append(live.id)
+                    space += own
+        return Pruned(tuple(removed), space)
+
+    def count(self) -> Mapping[str, int]:
+        """How many run, are paused, are stopped."""
+        counts = {"running": 0, "paused": 0, "stopped": 0}
+        for live in self._roster:
+            word = "paused" if live.status is Status.PAUSED else "running" if live.runs else "stopped"
+            counts[word] += 1
+        return counts
+
+
+def _updated(spec: ContainerSpec, resources: Resources, restart: RestartPolicy | None) -> ContainerSpec:
+    default = Resources()
+    changes_: dict[str, Any] = {
+        name: value
+        for name in Resources.__slots__
+        if (value := getattr(resources, name)) != getattr(default, name)
+    }
+    merged = replace(spec.resources, **changes_)
+    if "memory" in changes_ and "memory_swap" not in changes_ and 0 < merged.memory_swap < merged.memory:
+        raise Invalid(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        )
+    return replace(spec, resources=plan.fill_resources(merged), restart=restart or spec.restart)
+
+
+def _quote(text: str) -> str:
+    return f'"{text}"'

@@ -3,21 +3,47 @@
 The composition of the rooms: every object is built here by hand. Containers outlive `close`.
 """
 
+import platform
+from contextlib import AsyncExitStack
 from typing import Self
 
+from knarr.content.leases import Leases
+from knarr.content.store import Blobs
+from knarr.engine import attaching, rows
 from knarr.engine.containers import Containers
+from knarr.engine.creating import Creator
 from knarr.engine.events import Events
 from knarr.engine.execs import Execs
+from knarr.engine.images.images import Images
+from knarr.engine.images.port import Registry
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.lifecycle import Lifecycle
+from knarr.engine.live import Live, Roster
+from knarr.engine.names import new_id
 from knarr.engine.networks import Networks
+from knarr.engine.paths import Paths
+from knarr.engine.recovery import Recovery
 from knarr.engine.settings import Settings
 from knarr.engine.system import System
 from knarr.engine.volumes import Volumes
+from knarr.engine.world import World, host_facts, now, own_capabilities
+from knarr.engine.zygote import Zygote
+from knarr.kernel.cgroups.hierarchy import find
+from knarr.loop.blocking import blocking
+from knarr.loop.tasks import Tasks
+from knarr.model.platform import Platform
+from knarr.network import pools
+from knarr.network.bridge import Bridge
+from knarr.network.plan import AddressPool, NetworkConfig
+from knarr.snapshots.driver import open_driver
+from knarr.state.database import Database
 
 
 class Engine:
-    """One engine on one data root; `images` is `engine.images`' facade."""
+    """One engine on one data root."""
 
     settings: Settings
+    images: Images
     containers: Containers
     execs: Execs
     volumes: Volumes
@@ -25,11 +51,126 @@ class Engine:
     system: System
     events: Events
 
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stack = AsyncExitStack()
+
     @classmethod
-    async def open(cls, settings: Settings) -> Self:
+    async def open(cls, settings: Settings, registry: Registry) -> Self:
         """Opens the state, starts the zygote, makes the bridge, and recovers what an earlier daemon left."""
-        raise NotImplementedError
+        engine = cls(settings)
+        try:
+            await engine._open(registry)
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def _open(self, registry: Registry) -> None:
+        paths = Paths.of(self.settings.data_root, self.settings.exec_root)
+        await blocking(paths.make)
+        db = await Database.open(paths.database)
+        self._stack.push_async_callback(db.close)
+        self.events = Events(db)
+        self._stack.callback(self.events.close)
+        zygote = await Zygote.start(paths.exec_root)
+        self._stack.push_async_callback(zygote.close)
+        world = await self._world(paths, db, zygote)
+        self.images = await self._images(world, registry)
+        await self._groups(world)
+
+    async def _world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
+        hierarchy = await blocking(find)
+        world = World(
+            settings=self.settings,
+            paths=paths,
+            db=db,
+            events=self.events,
+            zygote=zygote,
+            snapshots=await blocking(
+                open_driver, f"{paths.data_root}/snapshots", self.settings.storage_driver
+            ),
+            tasks=Tasks("engine"),
+            hierarchy=hierarchy,
+            host=host_facts(self.settings, hierarchy),
+            capabilities=own_capabilities(),
+        )
+        if self.settings.bridge != "none":
+            await self._open_bridge(world)
+        for name in ("host", "none", *(("bridge",) if world.bridge else ())):
+            world.network_ids[name] = await _lasting(db, f"network.{name}", new_id())
+        return world
+
+    async def _open_bridge(self, world: World) -> None:
+        bridge = Bridge()
+        self._stack.callback(bridge.close)
+        subnet = self.settings.bip
+        if not subnet:
+            known = await _lasting(world.db, "bridge.bip", "")
+            subnet = known or await _free_bip(bridge, self.settings)
+            await world.db.write(lambda tx: rows.change_setting(tx, "bridge.bip", subnet))
+        config = NetworkConfig.from_bip(
+            "bridge", self.settings.bridge, subnet, mtu=self.settings.mtu, icc=self.settings.icc
+        )
+        await bridge.ensure(config)
+        world.bridge, world.network = bridge, config
+
+    async def _images(self, world: World, registry: Registry) -> Images:
+        rooms = Rooms(
+            db=world.db,
+            events=world.events,
+            blobs=await blocking(Blobs, f"{world.paths.data_root}/content"),
+            leases=await blocking(Leases, f"{world.paths.data_root}/leases"),
+            snapshots=world.snapshots,
+            zygote=world.zygote,
+            registry=registry,
+            platform=Platform.of_machine(platform.machine()),
+        )
+        return Images(rooms)
+
+    async def _groups(self, world: World) -> None:
+        roster = Roster()
+        for row in await world.db.read(rows.load_containers):
+            roster.add(Live(row))
+        self.volumes = Volumes(world, roster)
+        await self.volumes.load()
+        if world.network is not None:
+            taken = [plan["address"] for live in roster for plan in live.extra.endpoints]
+            world.pool = AddressPool.of(world.network, taken)
+        lifecycle = Lifecycle(world, roster, self.volumes)
+        creator = Creator(world, roster, self.volumes, self.images)
+        self.containers = Containers(world, roster, creator, lifecycle, self.images)
+        self.execs = Execs(world, roster)
+        created = int(await _lasting(world.db, "engine.created", str(now())))
+        self.networks = Networks(world, roster, created)
+        daemon_id = await _lasting(world.db, "engine.id", new_id()[:32])
+        self.system = System(world, self.containers, self.volumes, self.images, self.images.list, daemon_id)
+        self._stack.push_async_callback(_let_go, world, roster)
+        recovery = Recovery(world, roster, lifecycle, self.execs)
+        await recovery.recover()
+        await self.images.recover()
+        await recovery.start_containers()
 
     async def close(self) -> None:
         """Lets go of everything; running containers go on."""
-        raise NotImplementedError
+        await self._stack.aclose()
+
+
+async def _let_go(world: World, roster: Roster) -> None:
+    """What was begun to clean up is cleaned up; shims are left alone."""
+    world.closing = True
+    world.events.close()
+    await world.tasks.close()
+    for live in roster:
+        attaching.drop(live)
+        if live.shim is not None:
+            await live.shim.close()
+
+
+async def _lasting(db: Database, key: str, default: str) -> str:
+    return await db.write(lambda tx: rows.setting(tx, key, default))
+
+
+async def _free_bip(bridge: Bridge, settings: Settings) -> str:
+    subnet, gateway = pools.allocate(settings.default_address_pools, (), await bridge.host_subnets())
+    return f"{gateway}/{subnet.partition('/')[2]}"

@@ -1,16 +1,64 @@
-"""Processes beside a container's own: create, start, look, resize."""
+"""Processes beside a container's own: create, start, look, resize. They are kept until the container's next life."""
 
+import asyncio
 import socket
+from dataclasses import replace
 
+from knarr.engine.bundle import exec_process
+from knarr.engine.errors import NoSuchExec
+from knarr.engine.live import Exec, Live, Roster
+from knarr.engine.names import new_id
+from knarr.engine.shims import ExecHandle, Exit
+from knarr.engine.world import World
 from knarr.model.container import ExecSpec, ExecView
+from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, Unavailable
+
+_KEPT = 1000
 
 
 class Execs:
-    """All execs of one engine; they live as long as their container runs."""
+    """All execs of one engine."""
+
+    def __init__(self, world: World, roster: Roster) -> None:
+        self._world = world
+        self._roster = roster
 
     async def create(self, container: str, spec: ExecSpec) -> str:
         """The new exec's id. Raises NotRunning, IsPaused, IsRestarting, Invalid."""
-        raise NotImplementedError
+        live = self._roster.find(container)
+        live.unpaused_shim()
+        if not spec.command or not spec.command[0]:
+            raise Invalid("No exec command specified")
+        made = Exec(new_id(), live, spec)
+        live.execs[made.id] = made
+        self._roster.execs[made.id] = made
+        self._forget_old(live)
+        await self._world.tell(live.event(f"exec_create: {_words(spec)}", execID=made.id))
+        return made.id
+
+    def _forget_old(self, live: Live) -> None:
+        """A health check that runs for a year leaves no year of rows."""
+        if len(live.execs) > _KEPT:
+            for old in [each for each in live.execs.values() if each.started and not each.running][:100]:
+                del live.execs[old.id]
+                self._roster.execs.pop(old.id, None)
+
+    def _find(self, exec_id: str) -> Exec:
+        try:
+            return self._roster.execs[exec_id]
+        except KeyError:
+            raise NoSuchExec(exec_id) from None
+
+    async def check(self, exec_id: str) -> ExecView:
+        """What `start` would refuse, before the answer's head is sent. Raises NoSuchExec, Conflict, NotRunning."""
+        found = self._find(exec_id)
+        if found.started:
+            raise Conflict(
+                f"exec command {exec_id} has already run" if not found.running else
+                f"exec command {exec_id} is already running"
+            )  # fmt: skip
+        found.container.unpaused_shim()
+        return _view(found)
 
     async def start(
         self,
@@ -26,12 +74,88 @@ class Execs:
 
         `console_size` is (height, width). Raises NoSuchExec, Conflict if it was started, NoSuchCommand, CannotExecute.
         """
-        raise NotImplementedError
+        await self.check(exec_id)
+        found = self._find(exec_id)
+        live = found.container
+        shim = live.unpaused_shim()
+        found.started = found.running = True
+        spec = found.spec if tty is None else replace(found.spec, tty=tty)
+        process = exec_process(
+            live.spec,
+            spec,
+            self._world.capabilities,
+            console_size=console_size,
+            no_new_privileges_default=self._world.settings.no_new_privileges,
+        )
+        attached = sock is not None and not detach
+        await self._world.tell(live.event(f"exec_start: {_words(spec)}", execID=exec_id))
+        try:
+            found.handle = await shim.exec(
+                exec_id,
+                process,
+                sock_fd=sock.fileno() if attached and sock is not None else None,
+                stdin=attached and spec.attach_stdin,
+                stdout=attached and spec.attach_stdout,
+                stderr=attached and spec.attach_stderr,
+                framed=not spec.tty,
+                detach_keys=spec.detach_keys,
+                tail=tail,
+            )
+        except BaseException as error:
+            found.running = False
+            found.exit_code = _refused(error)
+            raise
+        found.pid = found.handle.pid
+        self._world.tasks.start(self._watch(found, found.handle), f"exec {exec_id[:12]}")
+
+    def adopt(self, live: Live, handle: ExecHandle) -> None:
+        """An exec that an earlier daemon began; what it runs is not known any more."""
+        found = Exec(handle.id, live, ExecSpec(command=("?",)), handle, True, True, None, handle.pid)
+        live.execs[found.id] = found
+        self._roster.execs[found.id] = found
+        self._world.tasks.start(self._watch(found, handle), f"exec {found.id[:12]}")
+
+    async def _watch(self, found: Exec, handle: ExecHandle) -> None:
+        try:
+            end = await asyncio.shield(handle.exited)
+        except Unavailable:
+            if self._world.closing:
+                return
+            end = Exit(137, False, 0)
+        found.running = False
+        found.exit_code = end.code
+        await self._world.tell(found.container.event("exec_die", execID=found.id, exitCode=str(end.code)))
 
     async def inspect(self, exec_id: str) -> ExecView:
         """Raises NoSuchExec."""
-        raise NotImplementedError
+        return _view(self._find(exec_id))
 
     async def resize(self, exec_id: str, width: int, height: int) -> None:
-        """Raises NoSuchExec."""
-        raise NotImplementedError
+        """Raises NoSuchExec, Conflict before it runs."""
+        found = self._find(exec_id)
+        if found.handle is None:
+            raise Conflict(f"exec {exec_id} is not running")
+        await found.handle.resize(width, height)
+
+
+def _view(found: Exec) -> ExecView:
+    return ExecView(
+        id=found.id,
+        container_id=found.container.id,
+        spec=found.spec,
+        running=found.running,
+        exit_code=found.exit_code,
+        pid=found.pid,
+        can_remove=found.started and not found.running,
+    )
+
+
+def _words(spec: ExecSpec) -> str:
+    return " ".join(spec.command)
+
+
+def _refused(error: BaseException) -> int:
+    """Docker's exit codes of what could not be executed."""
+    if isinstance(error, NoSuchCommand):
+        return 127
+    return 126 if isinstance(error, CannotExecute) else 128

@@ -7,7 +7,6 @@ next start finds nothing of the last life. A removed container's row goes first:
 import asyncio
 import contextlib
 import logging
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -77,7 +76,7 @@ class Lifecycle:
             attaching.drop(live)
             live.finish(live.exit_waiters, Waited(live.state.exit_code, str(error)))
             if live.spec.auto_remove:
-                await asyncio.shield(self._erase(live))
+                await asyncio.shield(self.erase(live))
             raise
         self.watch(live, shim)
         return steps
@@ -147,7 +146,7 @@ class Lifecycle:
         if live.spec.auto_remove and not again:
             await self._end_and_erase(live, after, endpoints, events)
             return
-        await self._world.commit(lambda tx: _record(tx, after), *events)
+        await self._world.commit(lambda tx: rows.save_ended(tx, after), *events)
         live.row = after
         shim, live.shim = live.shim, None
         result = Waited(found.code)
@@ -188,7 +187,7 @@ class Lifecycle:
         """Takes the kernel's objects of a life away; failures are logged, recovery sweeps again."""
         work = [self._detach(each) for each in endpoints]
         if shim is not None:
-            work.append(shim.release())
+            self._world.tasks.start(shim.release(), f"release {live.name}")
         work.append(self._world.zygote.remove_netns(self._world.paths.namespace(live.id)))
         for result in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(result, Exception):
@@ -340,7 +339,7 @@ class Lifecycle:
             await self._end_for_removal(live)
         async with live.lock:
             if live.id in self._roster:
-                await self._erase(live, volumes=volumes or live.spec.auto_remove)
+                await self.erase(live, volumes=volumes or live.spec.auto_remove)
 
     def _check_removable(self, live: Live, force: bool) -> None:
         if force:
@@ -362,7 +361,7 @@ class Lifecycle:
         if ended is not None:
             await self._kill(live, ended)
 
-    async def _erase(self, live: Live, *, volumes: bool = True) -> None:
+    async def erase(self, live: Live, *, volumes: bool = True) -> None:
         """A container that does not run is removed. The caller holds the lock."""
         if live.removing:
             return
@@ -392,11 +391,6 @@ class Lifecycle:
 class _NotPaused(NotRunning):
     def __init__(self, container_id: str) -> None:
         KnarrError.__init__(self, f"Container {container_id} is not paused")
-
-
-def _record(tx: sqlite3.Connection, row: Row) -> None:
-    rows.save_state(tx, row)
-    rows.release_endpoints(tx, row.id)
 
 
 def _names(live: Live) -> list[str]:

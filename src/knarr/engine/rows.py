@@ -70,6 +70,12 @@ def release_endpoints(tx: sqlite3.Connection, container_id: str) -> None:
     tx.execute("DELETE FROM published WHERE container = ?", (container_id,))
 
 
+def save_ended(tx: sqlite3.Connection, row: Row) -> None:
+    """Its state after a life: nothing of the network is its own any more."""
+    save_state(tx, row)
+    release_endpoints(tx, row.id)
+
+
 def load_volumes(tx: sqlite3.Connection) -> list[tuple[str, int, VolumeValue]]:
     """(name, created, value) of each volume."""
     rows = tx.execute("SELECT name, created, value FROM volumes ORDER BY name").fetchall()
@@ -114,3 +120,8 @@ def setting(tx: sqlite3.Connection, key: str, default: str) -> str:
     tx.execute("INSERT OR IGNORE INTO settings (key, value) VALUES (?, ?)", (key, default))
     value: str = tx.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()[0]
     return value
+
+
+def change_setting(tx: sqlite3.Connection, key: str, value: str) -> None:
+    """Another lasting value."""
+    tx.execute("UPDATE settings SET value = ? WHERE key = ?", (value, key))

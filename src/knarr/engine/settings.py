@@ -10,7 +10,7 @@ from knarr.network.pools import DEFAULT_POOLS, Pool
 class Settings:
     """`bip` "" takes a free subnet of the pools for the default bridge; `bridge` "none" has no default bridge.
 
-    `mirrors` are URLs for Docker Hub; `registry_mirrors` name them by registry host. `insecure_registries` are hosts or
+    `storage_driver` "" takes the best that works. `mirrors` are URLs for Docker Hub; `registry_mirrors` name them by registry host. `insecure_registries` are hosts or
     networks that speak plain HTTP. `log_driver` and `log_options` serve containers that ask for none.
     """
 
@@ -24,7 +24,7 @@ class Settings:
     mirrors: tuple[str, ...] = ()
     registry_mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     insecure_registries: tuple[str, ...] = ()
-    storage_driver: str = "overlay2"
+    storage_driver: str = ""
     log_driver: str = "json-file"
     log_options: Mapping[str, str] = field(default_factory=dict)
     default_ulimits: tuple[str, ...] = ()

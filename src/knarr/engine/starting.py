@@ -5,6 +5,7 @@ then the wiring and the shim. The network is wired before the gate opens.
 """
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import time
@@ -216,7 +217,7 @@ class Starter:
     def _prepare(self, life: _Life) -> _Prepared:
         """Blocking: everything on disk in one go."""
         world, live, spec = self._world, life.live, life.spec
-        os.makedirs(world.paths.run(live.id), 0o710, exist_ok=True)
+        _fresh(world.paths.run(live.id))
         for mount in live.extra.mounts:
             if mount.type == "bind" and not os.path.exists(mount.source):
                 if mount.asked_by == "mounts":
@@ -328,11 +329,7 @@ class Starter:
         state = replace(before.state, status=status, error=str(error), exit_code=code, pid=0)
         live.row = replace(live.row, state=state, extra=replace(live.extra, endpoints=()))
 
-        def write(tx: sqlite3.Connection) -> None:
-            rows.save_state(tx, live.row)
-            rows.release_endpoints(tx, live.id)
-
-        await self._world.commit(write)
+        await self._world.commit(lambda tx: rows.save_ended(tx, live.row))
 
 
 def log_order(log: LogConfig, path: str, defaults: Mapping[str, str]) -> dict[str, Any]:
@@ -386,6 +383,14 @@ def mount_events(live: Live, action: str) -> list[Event]:
 
 def _distinct(published: Sequence[Published]) -> list[Published]:
     return list(dict.fromkeys(published))
+
+
+def _fresh(run_dir: str) -> None:
+    """The last life's socket and exit are not this one's."""
+    os.makedirs(run_dir, 0o710, exist_ok=True)
+    for name in ("exit.json", "shim.sock"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{run_dir}/{name}")
 
 
 def _init_path() -> str:

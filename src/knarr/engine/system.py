@@ -1,19 +1,175 @@
 """What the daemon tells of itself and of its host."""
 
+import asyncio
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from knarr.engine.containers import Containers
 from knarr.engine.values import DiskUsage, Info, Version
+from knarr.engine.volumes import Volumes
+from knarr.engine.world import World, now
+from knarr.kernel.files import read_text
+from knarr.loop.blocking import blocking
+from knarr.model.image import ImageView
+from knarr.model.platform import Platform
+
+
+class ImageCounts(Protocol):
+    """What the system needs of `engine.images`."""
+
+    async def count(self) -> int:
+        """How many images there are."""
+
+    async def layers_size(self) -> int:
+        """Bytes of all unpacked layers, each once."""
 
 
 class System:
     """Info, version, disk usage."""
 
+    def __init__(
+        self,
+        world: World,
+        containers: Containers,
+        volumes: Volumes,
+        images: ImageCounts,
+        list_images: Callable[[], Awaitable[list[ImageView]]],
+        daemon_id: str,
+    ) -> None:
+        self._world = world
+        self._containers = containers
+        self._volumes = volumes
+        self._images = images
+        self._list_images = list_images
+        self._id = daemon_id
+
     async def info(self) -> Info:
         """Counts, drivers, host."""
-        raise NotImplementedError
+        world, settings = self._world, self._world.settings
+        counts = self._containers.count()
+        release = await blocking(_os_release)
+        controllers = world.hierarchy.controllers
+        unified = world.hierarchy.version == 2
+        return Info(
+            id=self._id,
+            name=world.host.hostname,
+            server_version=own_version(),
+            containers=sum(counts.values()),
+            running=counts["running"],
+            paused=counts["paused"],
+            stopped=counts["stopped"],
+            images=await self._images.count(),
+            driver=world.snapshots.name,
+            driver_status=(("Backing Filesystem", await blocking(_filesystem, settings.data_root)),),
+            logging_driver=settings.log_driver,
+            log_drivers=("json-file", "none"),
+            volume_drivers=("local",),
+            network_drivers=("bridge", "host", "null"),
+            cgroup_driver="cgroupfs",
+            cgroup_version=str(world.hierarchy.version),
+            kernel_version=platform.release(),
+            operating_system=release.get("PRETTY_NAME", "Linux"),
+            os_version=release.get("VERSION_ID", ""),
+            os_type="linux",
+            architecture=platform.machine(),
+            ncpu=world.host.cpus,
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            data_root=settings.data_root,
+            labels=settings.labels,
+            default_runtime="runc",
+            runtimes=("runc", "io.containerd.runc.v2"),
+            security_options=("name=seccomp,profile=builtin", "name=cgroupns"),
+            registry_mirrors=settings.mirrors,
+            insecure_registries=("::1/128", "127.0.0.0/8", *settings.insecure_registries),
+            default_address_pools=tuple(settings.default_address_pools),
+            system_time=now(),
+            event_listeners=world.events.listeners,
+            file_descriptors=len(os.listdir("/proc/self/fd")),
+            tasks=len(asyncio.all_tasks()),
+            debug=settings.debug,
+            ipv4_forwarding=await blocking(_forwards),
+            memory_limit=unified or "memory" in controllers,
+            swap_limit=unified or "memory" in controllers,
+            cpu_cfs=unified or "cpu" in controllers,
+            cpu_shares=unified or "cpu" in controllers,
+            cpuset=unified or "cpuset" in controllers,
+            pids_limit=unified or "pids" in controllers,
+            oom_kill_disable=not unified and "memory" in controllers,
+            http_proxy=_variable("HTTP_PROXY"),
+            https_proxy=_variable("HTTPS_PROXY"),
+            no_proxy=_variable("NO_PROXY"),
+        )
 
     async def version(self) -> Version:
         """Versions of the engine and what it stands on."""
-        raise NotImplementedError
+        python = platform.python_version()
+        machine = Platform.of_machine(platform.machine())
+        return Version(
+            version=own_version(),
+            git_commit="",
+            python_version=python,
+            os="linux",
+            architecture=machine.architecture,
+            kernel_version=platform.release(),
+            build_time="",
+            components=(
+                ("Python", python, {"Implementation": sys.implementation.name}),
+                ("SQLite", sqlite3.sqlite_version, {}),
+            ),
+        )
 
     async def disk_usage(self) -> DiskUsage:
         """What images, containers and volumes take."""
-        raise NotImplementedError
+        images = await self._list_images()
+        containers = await self._containers.list(all=True, size=True)
+        used: dict[str, int] = {}
+        for container in containers:
+            used[container.image_id] = used.get(container.image_id, 0) + 1
+        return DiskUsage(
+            layers_size=await self._images.layers_size(),
+            images=tuple(replace(image, containers=used.get(str(image.image.id), 0)) for image in images),
+            containers=tuple(containers),
+            volumes=tuple(await self._volumes.usage()),
+        )
+
+
+def own_version() -> str:
+    """The distribution's version."""
+    try:
+        return version("knarr")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+def _os_release() -> dict[str, str]:
+    """os-release(5)"""
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _forwards() -> bool:
+    return read_text("/proc/sys/net/ipv4/ip_forward").strip() == "1"
+
+
+def _filesystem(path: str) -> str:
+    """The type of the mount that holds `path` (proc_pid_mountinfo(5)); a later line hides an earlier one."""
+    device = os.stat(path).st_dev
+    found = ""
+    for line in read_text("/proc/self/mountinfo", 16 << 20).splitlines():
+        left, _, right = line.partition(" - ")
+        major, _, minor = left.split()[2].partition(":")
+        if os.makedev(int(major), int(minor)) == device:
+            found = right.split()[0]
+    return found
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name) or os.environ.get(name.lower()) or ""

@@ -1,0 +1,150 @@
+"""docker cp and export: archives in and out of a container's root, running or not, through jobs of the zygote."""
+
+import bz2
+import lzma
+import os
+import posixpath
+import zlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from knarr.engine.errors import NoSuchPathInContainer
+from knarr.engine.live import Live
+from knarr.engine.values import PathStat
+from knarr.engine.world import World
+from knarr.engine.zygote import Archiving, RootView, Unpacking
+from knarr.kernel.files import write_all
+from knarr.loop.blocking import blocking
+from knarr.model.errors import Invalid
+from knarr.snapshots.errors import NoSuchPath, NotADirectory
+from knarr.snapshots.maketar import TarOptions
+from knarr.snapshots.untar import UntarOptions
+
+_BLOCK = 1 << 20
+
+
+def view(world: World, live: Live) -> RootView:
+    """How a job sees the container's root."""
+    if live.runs:
+        return RootView(pid=live.state.pid)
+    binds = tuple(
+        (mount.source, mount.target)
+        for mount in live.extra.mounts
+        if mount.source and os.path.exists(mount.source)
+    )
+    return RootView(mounts=world.snapshots.mounts(live.id), binds=binds)
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _follows(path: str) -> bool:
+    """A trailing slash or "/." means what a link points to."""
+    return path.endswith(("/", "/."))
+
+
+def archive_name(path: str) -> str:
+    """What the archive's top entry is called: as Docker does, "." for "dir/." and for the root."""
+    if path.endswith("/."):
+        return "."
+    return posixpath.basename(path.rstrip("/")) or "."
+
+
+async def stat(world: World, live: Live, path: str) -> PathStat:
+    """Raises NoSuchPathInContainer."""
+    try:
+        found = await world.zygote.archive_stat(await blocking(view, world, live), _absolute(path))
+    except (NoSuchPath, NotADirectory):
+        raise NoSuchPathInContainer(path, live.id) from None
+    name = found.name if path.strip("/.") else "/"
+    return PathStat(name, found.size, found.mode, found.mtime, found.link_target)
+
+
+async def get(world: World, live: Live, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+    """Raises NoSuchPathInContainer."""
+    told = await stat(world, live, path)
+    options = TarOptions(name=archive_name(_absolute(path)), follow=_follows(path))
+    job = await world.zygote.archive_get(await blocking(view, world, live), _absolute(path), options)
+    return told, _stream(job)
+
+
+async def export(world: World, live: Live) -> AsyncIterator[bytes]:
+    """The whole root."""
+    job = await world.zygote.archive_get(await blocking(view, world, live), "/", TarOptions())
+    return _stream(job)
+
+
+async def _stream(job: Archiving) -> AsyncIterator[bytes]:
+    try:
+        while data := await blocking(os.read, job.drain, _BLOCK):
+            yield data
+        await job.result()
+    finally:
+        job.close()
+
+
+async def put(
+    world: World,
+    live: Live,
+    path: str,
+    body: AsyncIterator[bytes],
+    *,
+    no_overwrite_dir_non_dir: bool,
+    owner: tuple[int, int] | None,
+) -> None:
+    """Raises NoSuchPathInContainer, BadArchive, Invalid."""
+    told = await stat(world, live, path.rstrip("/") + "/")
+    if told.mode & 0o170000 != 0o040000:
+        raise Invalid("extraction point is not a directory")
+    options = UntarOptions(
+        owner=owner,
+        no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
+        keep_root=True,
+        directory=_absolute(path),
+    )
+    job = await world.zygote.archive_put(await blocking(view, world, live), options)
+    try:
+        await _feed(job, body)
+    except BrokenPipeError:
+        pass  # the job tells why it stopped reading
+    finally:
+        job.close_feed()
+    await job.result()
+
+
+async def _feed(job: Unpacking, body: AsyncIterator[bytes]) -> None:
+    decoder: Callable[[bytes], bytes] | None = None
+    head = b""
+    async for data in body:
+        if decoder is None:
+            head += data
+            if len(head) < 6:
+                continue
+            decoder, data = _decoder(head), head
+        await blocking(write_all, job.feed, _decoded(decoder, data))
+    if decoder is None and head:
+        await blocking(write_all, job.feed, head)
+
+
+def _decoded(decoder: Callable[[bytes], bytes], data: bytes) -> bytes:
+    try:
+        return decoder(data)
+    except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
+        raise Invalid(f"Error processing tar file: {error}") from error
+
+
+def _decoder(head: bytes) -> Callable[[bytes], bytes]:
+    """By the first bytes: gzip, bzip2, xz, zstd, or none."""
+    if head.startswith(b"\x1f\x8b"):
+        return zlib.decompressobj(31).decompress
+    if head.startswith(b"BZh"):
+        return bz2.BZ2Decompressor().decompress
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMADecompressor().decompress
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        import zstandard
+
+        decompressor: Any = zstandard.ZstdDecompressor().decompressobj()
+        return decompressor.decompress  # type: ignore[no-any-return]
+    return bytes

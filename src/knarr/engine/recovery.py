@@ -1,0 +1,191 @@
+"""What a daemon finds when it starts: rows with an intent, shims that lived on, kernel objects that no row claims.
+
+Each row is finished, undone or adopted; then everything of ours that no row names is removed.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+from dataclasses import replace
+
+from knarr.engine import plan, rows
+from knarr.engine.execs import Execs
+from knarr.engine.lifecycle import Lifecycle
+from knarr.engine.live import Live, Roster
+from knarr.engine.shims import Exit, Shim, read_exit
+from knarr.engine.world import World, now
+from knarr.kernel.cgroups.open import open_cgroup
+from knarr.loop.blocking import blocking
+from knarr.model.container import Status
+from knarr.model.errors import KnarrError, Unavailable
+from knarr.network.plan import EndpointPlan
+
+log = logging.getLogger(__name__)
+_LOST = 255
+
+
+class Recovery:
+    """One start of a daemon."""
+
+    def __init__(self, world: World, roster: Roster, lifecycle: Lifecycle, execs: Execs) -> None:
+        self._world = world
+        self._roster = roster
+        self._lifecycle = lifecycle
+        self._execs = execs
+
+    async def recover(self) -> None:
+        """Before anything else is served. The roster holds the rows already."""
+        shims = await self._shims()
+        lives = [
+            live for live in self._roster if live.status not in (Status.CREATED, Status.EXITED, Status.DEAD)
+        ]
+        ended = [live for live in lives if not await self._take_up(live, shims.pop(live.id, None))]
+        for shim in shims.values():
+            await _give_up(shim)
+        await self._adopt_networks()
+        await self._sweep()
+        for live in ended:
+            async with live.lock:
+                await self._settle(live)
+
+    async def start_containers(self) -> None:
+        """Those whose policy says that they start with the daemon."""
+        for live in self._roster:
+            policy, state = live.spec.restart, live.state
+            if live.status is Status.EXITED and plan.should_start_with_daemon(
+                policy, state.status, stopped_by_user=state.stopped_by_user
+            ):
+                self._world.tasks.start(self._start(live), f"start {live.name}")
+
+    async def _start(self, live: Live) -> None:
+        try:
+            await self._lifecycle.start(live)
+        except (KnarrError, OSError) as error:
+            log.warning("cannot start %s: %s", live.name, error)
+
+    async def _shims(self) -> dict[str, Shim]:
+        """Every shim that listens, by its container."""
+        names = await blocking(os.listdir, self._world.paths.runs)
+        found = await asyncio.gather(
+            *(Shim.connect(self._world.paths.run(name)) for name in names), return_exceptions=True
+        )
+        for name, shim in zip(names, found, strict=True):
+            if isinstance(shim, BaseException) and not isinstance(shim, Unavailable):
+                log.error("cannot reach the shim of %s: %s", name, shim, exc_info=shim)
+        return {shim.container: shim for shim in found if isinstance(shim, Shim)}
+
+    async def _take_up(self, live: Live, shim: Shim | None) -> bool:
+        """True if the container runs and is watched again."""
+        if shim is None:
+            return False
+        if not shim.started or shim.exited.done() or live.status in (Status.REMOVING, Status.RESTARTING):
+            if shim.exited.done() and shim.started:
+                await self._keep_exit(live, shim.exited.result())
+            await _give_up(shim)
+            return False
+        status = Status.PAUSED if shim.paused else Status.RUNNING
+        started = live.state.started_at if live.status is not Status.STARTING else now()
+        live.row = replace(
+            live.row, state=replace(live.state, status=status, pid=shim.pid, started_at=started)
+        )
+        await self._world.commit(lambda tx: rows.save_state(tx, live.row))
+        self._lifecycle.watch(live, shim)
+        for handle in list(shim.execs.values()):
+            self._execs.adopt(live, handle)
+        return True
+
+    async def _keep_exit(self, live: Live, found: Exit) -> None:
+        live.row = replace(
+            live.row,
+            state=replace(live.state, exit_code=found.code, oom_killed=found.oom, finished_at=found.at),
+        )
+
+    async def _settle(self, live: Live) -> None:
+        """It does not run any more: its end is recorded, its removal finished, its next life begun."""
+        if live.status is Status.REMOVING:
+            live.row = replace(live.row, state=replace(live.state, status=Status.EXITED))
+            await self._lifecycle.erase(live)
+        elif live.status is Status.RESTARTING:
+            self._lifecycle.retry(live, plan.restart_delay(live.extra.failures))
+        elif live.status is Status.STARTING and not live.state.finished_at:
+            await self._undo_start(live)
+        else:
+            await self._lifecycle.ended(live, await self._exit(live))
+
+    async def _undo_start(self, live: Live) -> None:
+        live.row = replace(
+            live.row,
+            state=replace(live.state, status=Status.CREATED, pid=0),
+            extra=replace(live.extra, endpoints=()),
+        )
+        await self._world.commit(lambda tx: rows.save_ended(tx, live.row))
+
+    async def _exit(self, live: Live) -> Exit:
+        """What the shim left; a host that lost power left nothing."""
+        left = await blocking(read_exit, self._world.paths.run(live.id))
+        if left is not None and left.at >= live.state.started_at:
+            return left
+        if live.state.finished_at > live.state.started_at:
+            return Exit(live.state.exit_code, live.state.oom_killed, live.state.finished_at)
+        return Exit(_LOST, False, now())
+
+    async def _adopt_networks(self) -> None:
+        world = self._world
+        if world.bridge is None or world.network is None:
+            return
+        known = []
+        for live in self._roster:
+            for value in live.extra.endpoints if live.runs else ():
+                planned = EndpointPlan.from_dict(value)
+                known.append(planned.endpoint_id)
+                await world.bridge.adopt(planned)
+        await world.bridge.sweep(world.network, known)
+
+    async def _sweep(self) -> None:
+        known = {live.id for live in self._roster}
+        running = {live.id for live in self._roster if live.runs}
+        await blocking(self._sweep_disk, known, running)
+        names = await blocking(os.listdir, self._world.paths.namespaces)
+        claimed = {container_id[:12] for container_id in running}
+        for name in names:
+            if name not in claimed:
+                await self._world.zygote.remove_netns(f"{self._world.paths.namespaces}/{name}")
+
+    def _sweep_disk(self, known: set[str], running: set[str]) -> None:
+        """Blocking. A run directory stays while its container's end is not on record."""
+        paths, world = self._world.paths, self._world
+        world.snapshots.sweep(known)
+        world.snapshots.empty_trash()
+        for directory in (paths.containers, paths.runs):
+            for name in os.listdir(directory):
+                if name not in known:
+                    shutil.rmtree(f"{directory}/{name}", ignore_errors=True)
+        for name in os.listdir(paths.trash):
+            shutil.rmtree(f"{paths.trash}/{name}", ignore_errors=True)
+        self._sweep_cgroups(running)
+
+    def _sweep_cgroups(self, running: set[str]) -> None:
+        hierarchy, parent = self._world.hierarchy, self._world.paths.cgroup
+        names = set()
+        for mount in hierarchy.mount_points():
+            try:
+                with os.scandir(f"{mount}{parent}") as entries:
+                    names |= {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+            except FileNotFoundError:
+                continue
+        for name in names - running:
+            cgroup = open_cgroup(f"{parent}/{name}", hierarchy)
+            try:
+                cgroup.kill()
+                cgroup.remove()
+            except OSError as error:
+                log.warning("cannot remove cgroup %s/%s: %s", parent, name, error)
+
+
+async def _give_up(shim: Shim) -> None:
+    """Nobody claims this container, or it ended."""
+    if shim.started and not shim.exited.done():
+        await shim.signal_all(9)
+        await asyncio.wait([shim.exited], timeout=60)
+    await shim.release()

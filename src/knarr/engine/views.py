@@ -1,0 +1,207 @@
+"""Live containers as `ps` and inspect tell of them, and Docker's filters on the list."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from knarr.engine import filters
+from knarr.engine.errors import NoSuchContainer
+from knarr.engine.live import Live, Roster
+from knarr.engine.world import World
+from knarr.model.container import ContainerView, EndpointView, Status
+from knarr.model.digest import Digest
+from knarr.model.errors import Invalid
+from knarr.model.ports import Port, Published
+from knarr.network.plan import EndpointPlan
+
+_KNOWN = frozenset(
+    (
+        "ancestor",
+        "before",
+        "exited",
+        "expose",
+        "health",
+        "id",
+        "is-task",
+        "isolation",
+        "label",
+        "label!",
+        "name",
+    )
+) | frozenset(("network", "publish", "since", "status", "volume"))
+_STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_SHOWN = {
+    Status.CREATING: Status.CREATED,
+    Status.STARTING: Status.CREATED,
+}
+
+
+def shown_status(live: Live) -> Status:
+    """Docker knows no intents: what it was before is shown."""
+    if live.status is Status.STARTING and live.state.finished_at:
+        return Status.EXITED
+    return _SHOWN.get(live.status, live.status)
+
+
+def view(world: World, live: Live) -> ContainerView:
+    """Without sizes."""
+    plans = [EndpointPlan.from_dict(value) for value in live.extra.endpoints]
+    directory = world.paths.container(live.id)
+    return ContainerView(
+        id=live.id,
+        name=live.name,
+        created=live.row.created,
+        spec=live.spec,
+        state=replace(live.state, status=shown_status(live)),
+        image_id=live.row.image,
+        path=live.extra.path,
+        args=live.extra.args,
+        driver=world.snapshots.name,
+        mounts=tuple(mount.point() for mount in live.extra.mounts if mount.asked_by != "tmpfs"),
+        endpoints=_endpoints(world, live, plans),
+        published=tuple(each for planned in plans for each in planned.published),
+        files={
+            "resolv.conf": f"{directory}/resolv.conf",
+            "hostname": f"{directory}/hostname",
+            "hosts": f"{directory}/hosts",
+            "log": "" if live.spec.log.driver == "none" else world.paths.log(live.id),
+        },
+        exec_ids=tuple(each.id for each in live.execs.values() if each.running),
+    )
+
+
+def _endpoints(world: World, live: Live, plans: Sequence[EndpointPlan]) -> tuple[EndpointView, ...]:
+    mode = live.spec.network_mode
+    if mode not in ("bridge", "host", "none"):
+        return ()
+    blank = EndpointView(network=mode, network_id=world.network_ids.get(mode, ""))
+    if live.runs:
+        blank = replace(
+            blank,
+            sandbox_id=live.id,
+            sandbox_key="" if mode == "host" else world.paths.namespace(live.id),
+        )
+    if not plans:
+        return (blank,)
+    planned = plans[0]
+    return (
+        replace(
+            blank,
+            endpoint_id=planned.endpoint_id,
+            gateway=planned.network.gateway,
+            ipv4=planned.address,
+            ipv4_prefix=planned.network.prefix,
+            mac=planned.mac,
+        ),
+    )
+
+
+def graph_data(world: World, live: Live) -> Mapping[str, str]:
+    """Where the snapshot's directories are, in Docker's words for an overlay. Blocking."""
+    delta = world.snapshots.delta(live.id)
+    if delta.form != "overlay":
+        return {}
+    root = delta.upper.rpartition("/")[0]
+    return {
+        "LowerDir": ":".join(delta.lowers),
+        "UpperDir": delta.upper,
+        "WorkDir": f"{root}/work",
+        "MergedDir": f"{root}/merged",
+    }
+
+
+def sizes(world: World, live: Live) -> tuple[int, int]:
+    """(its own changes, all of its root) in bytes. Blocking."""
+    own = world.snapshots.usage(live.id).size
+    layers = sum(world.snapshots.usage(Digest.parse(text)).size for text in live.extra.chain)
+    return own, own + layers
+
+
+class Selection:
+    """Docker's filters on containers. Raises Invalid for an unknown one."""
+
+    def __init__(self, wanted: Mapping[str, Sequence[str]], roster: Roster, images: frozenset[str]) -> None:
+        filters.check(wanted, _KNOWN)
+        self._wanted = wanted
+        self._images = images
+        for status in wanted.get("status", ()):
+            if status not in _STATUSES:
+                raise Invalid(f"invalid filter 'status={status}'")
+        self._codes = [_code(text) for text in wanted.get("exited", ())]
+        self._before = _moments(wanted.get("before", ()), roster, min)
+        self._since = _moments(wanted.get("since", ()), roster, max)
+        self._published = _ports(wanted.get("publish", ()))
+        self._exposed = _ports(wanted.get("expose", ()))
+
+    @property
+    def any_status(self) -> bool:
+        """Whether a filter speaks of containers that do not run."""
+        return bool(self._wanted.get("status") or self._codes)
+
+    def __call__(self, live: Live) -> bool:
+        wanted = self._wanted
+        return (
+            filters.prefixes(wanted, live.id)
+            and filters.names(wanted, (live.name, f"/{live.name}"))
+            and filters.labels(wanted, live.spec.labels)
+            and filters.not_labels(wanted, live.spec.labels)
+            and filters.one_of(wanted, "status", (str(shown_status(live)),))
+            and filters.one_of(wanted, "health", ("none",))
+            and filters.one_of(wanted, "isolation", ("default", ""))
+            and filters.one_of(wanted, "is-task", ("false",))
+            and (not self._codes or (live.status is Status.EXITED and live.state.exit_code in self._codes))
+            and (self._before is None or live.row.created < self._before)
+            and (self._since is None or live.row.created > self._since)
+            and ("ancestor" not in wanted or live.row.image in self._images)
+            and self._volume(live)
+            and self._network(live)
+            and self._ports(live)
+        )
+
+    def _volume(self, live: Live) -> bool:
+        texts = {text for mount in live.extra.mounts for text in (mount.name, mount.source, mount.target)}
+        return filters.one_of(self._wanted, "volume", texts)
+
+    def _network(self, live: Live) -> bool:
+        mode = live.spec.network_mode
+        plans: Sequence[Mapping[str, Any]] = live.extra.endpoints
+        return filters.one_of(self._wanted, "network", {mode, *(plan["network"]["name"] for plan in plans)})
+
+    def _ports(self, live: Live) -> bool:
+        plans = [EndpointPlan.from_dict(value) for value in live.extra.endpoints]
+        published: list[Published] = [each for planned in plans for each in planned.published]
+        return (not self._published or any(each.port in self._published for each in published)) and (
+            not self._exposed or any(port in self._exposed for port in live.spec.exposed_ports)
+        )
+
+
+def _code(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise Invalid(f"invalid filter 'exited={text}'") from None
+
+
+def _moments(names: Sequence[str], roster: Roster, choose: Any) -> int | None:
+    try:
+        found = [roster.find(name).row.created for name in names]
+    except NoSuchContainer:
+        if len(names) == 1:
+            raise
+        found = []
+    return choose(found) if found else None
+
+
+def _ports(texts: Sequence[str]) -> frozenset[Port]:
+    """`80`, `80/udp`, `8000-8010/tcp`"""
+    ports: set[Port] = set()
+    for text in texts:
+        numbers, _, protocol = text.partition("/")
+        first, _, last = numbers.partition("-")
+        try:
+            ports.update(
+                Port(number, protocol or "tcp") for number in range(int(first), int(last or first) + 1)
+            )
+        except ValueError:
+            raise Invalid(f"invalid port: {text!r}") from None
+    return frozenset(ports)
