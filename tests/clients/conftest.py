@@ -61,6 +61,8 @@ def daemon(running_daemon: Daemon) -> Iterator[Daemon]:
 
 def _on_the_host(daemon: Daemon) -> set[str]:
     """Mounts, devices and cgroups; the volumes' and images' own files are not counted."""
-    mounts = {f"mount {point}" for point in host.mounts([str(daemon.root)])}
+    mounts = {
+        f"mount {point}" for point in host.mounts([str(daemon.root)]) if not point.endswith("netns/default")
+    }
     links = {f"link {name}" for name in host.links() if name.startswith(("veth", "kn"))}
     return mounts | links

@@ -265,7 +265,7 @@ def test_events_as_they_happen(daemon: Daemon) -> None:
 
         def shown() -> bool:
             daemon.docker("run", "--rm", "busybox", "true")
-            return bool(select.select([pipe], [], [], 0.2)[0])
+            return bool(select.select([pipe.fileno()], [], [], 0.2)[0])
 
         host.wait_for(shown, "an event")
         assert pipe.readline().strip()

@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -48,7 +49,7 @@ def own_address() -> str:
     ).stdout
     addresses = re.findall(r"^\d+: (\S+)\s+inet ([0-9.]+)", out, re.MULTILINE)
     outside = [address for name, address in addresses if not name.startswith(("kt", "br", "docker"))]
-    return (outside or [address for _, address in addresses])[0]
+    return str((outside or [address for _, address in addresses])[0])
 
 
 def ip(*words: str) -> None:
@@ -110,28 +111,28 @@ def test_a_port_on_loopback_stays_there(daemon: Daemon, neighbour: str) -> None:
     assert seen.returncode != 0
 
 
+ECHO = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 5000))\nwhile True: s.sendto(b'pong', s.recvfrom(99)[1])"
+
+
 def test_udp(daemon: Daemon) -> None:
     port = free_port(socket.SOCK_DGRAM)
-    daemon.docker(
-        "run",
-        "-d",
-        "-p",
-        f"{port}:5000/udp",
-        "busybox",
-        "sh",
-        "-c",
-        "while true; do echo pong | nc -u -l -p 5000 -w 1; done",
-    )
+    cid = daemon.docker("run", "-d", "-p", f"{port}:5000/udp", "busybox", "sleep", "1000").stdout.strip()
+    pid = daemon.docker("inspect", "-f", "{{.State.Pid}}", cid).stdout.strip()
+    server = subprocess.Popen(["nsenter", "-t", pid, "-n", sys.executable, "-c", ECHO])
 
     def answered() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.settimeout(0.5)
             with contextlib.suppress(OSError):
                 sock.sendto(b"ping", ("127.0.0.1", port))
-                return sock.recv(100) == b"pong\n"
+                return sock.recv(100) == b"pong"
         return False
 
-    host.wait_for(answered, "pong over UDP")
+    try:
+        host.wait_for(answered, "pong over UDP")
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_free_port_is_found(daemon: Daemon) -> None:
