@@ -272,9 +272,9 @@ def test_events_as_they_happen(daemon: Daemon) -> None:
     finally:
         watcher.send_signal(signal.SIGINT)
         watcher.wait(30)
-        for pipe in (watcher.stdin, watcher.stdout, watcher.stderr):
-            if pipe:
-                pipe.close()
+        for each in (watcher.stdin, watcher.stdout, watcher.stderr):
+            if each:
+                each.close()
 
 
 def test_attach_and_its_exit_code(daemon: Daemon) -> None:

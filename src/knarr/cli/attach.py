@@ -8,7 +8,6 @@ from knarr.api.client.http import Http
 from knarr.cli import streams
 from knarr.cli.common import Failed
 from knarr.cli.containerflags import env_file
-from knarr.cli.containers import resize_to_window
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.wire import detachkeys
 
@@ -138,3 +137,10 @@ def _attached(http: Http, exec_id: str, options: Options) -> int:
             return 0
     with http.request("GET", f"/exec/{exec_id}/json") as answer:
         return int(answer.json()["ExitCode"] or 0)
+
+
+def resize_to_window(http: Http, path: str) -> contextlib.AbstractContextManager[None]:
+    """Keeps the terminal behind `path` at this window's size."""
+    return streams.following_size(
+        lambda width, height: http.request("POST", path, {"w": width, "h": height}).close()
+    )

@@ -1,10 +1,8 @@
 """The verbs on one or more containers: start, stop, kill, restart, rm, pause, unpause, rename, wait, port, top, diff, update."""
 
-import contextlib
 import sys
 
 from knarr.api.client.http import ApiError, Http
-from knarr.cli import streams
 from knarr.cli.common import Failed, confirm, each, filters
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.cli.units import human_size
@@ -226,10 +224,3 @@ def prune(http: Http, options: Options) -> int:
         print("Deleted Containers:\n" + "\n".join(value["ContainersDeleted"]) + "\n")
     print(f"Total reclaimed space: {human_size(value.get('SpaceReclaimed') or 0)}")
     return 0
-
-
-def resize_to_window(http: Http, path: str) -> contextlib.AbstractContextManager[None]:
-    """Keeps the terminal behind `path` at this window's size."""
-    return streams.following_size(
-        lambda width, height: http.request("POST", path, {"w": width, "h": height}).close()
-    )
