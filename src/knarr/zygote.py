@@ -22,6 +22,7 @@ from knarr.kernel.sockets import recv_packet, send_packet
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime import netns, view
 from knarr.runtime.shim import main as shim
+from knarr.runtime.shim.container import host_hierarchy
 from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions, maketar
 from knarr.snapshots.untar import UntarOptions, untar
@@ -37,6 +38,7 @@ def main(fd: int) -> None:
     reset_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
+    host_hierarchy()
     send_packet(sock, b'{"ready":true}')
     gc.collect()
     gc.disable()

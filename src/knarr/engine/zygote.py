@@ -46,7 +46,10 @@ class Netns(NamedTuple):
 
 
 class RootView(NamedTuple):
-    """A container's root as a job shall see it: of process `pid`, or the mounts of a stopped one, `binds` over them."""
+    """A container's root as a job shall see it: of process `pid`, or the mounts of a stopped one, `binds` over them.
+
+    One overlay must not be mounted twice at a time: the caller lets jobs on one stopped container follow each other.
+    """
 
     pid: int = 0
     mounts: tuple[Mount, ...] = ()
@@ -169,8 +172,9 @@ class Zygote:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        if self._process is not None:
-            await blocking(self._process.wait)
+        process, self._process = self._process, None
+        if process is not None:
+            await blocking(process.wait)
 
     async def _alive(self, dead: PacketChannel | None) -> PacketChannel:
         """The channel; a new process's, if the present one is `dead`."""

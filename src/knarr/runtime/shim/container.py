@@ -11,6 +11,7 @@ import socket
 import time
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from knarr.kernel.cgroups import hierarchy
@@ -33,6 +34,9 @@ from knarr.wire.zygote import revive
 
 _PATIENCE = 30.0
 
+host_hierarchy = cache(hierarchy.find)
+"""The host's cgroup mounts; the zygote looks before it forks."""
+
 Refuse = Callable[[BaseException], None]
 
 
@@ -46,7 +50,7 @@ class Container:
         log = order.get("log") or {}
         self._spill_dir = os.path.dirname(log.get("path") or "") or self._run_dir
         self._filter = _read(order["seccomp"]) if order.get("seccomp") else b""
-        self.cgroup = open_cgroup(order["cgroup"], hierarchy.find())
+        self.cgroup = open_cgroup(order["cgroup"], host_hierarchy())
         self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
         self.init = Child(loop, self.streams)
         self.execs: dict[str, Child] = {}
