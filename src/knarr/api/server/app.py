@@ -23,7 +23,7 @@ from knarr.api.server.errors import message, refusal
 from knarr.api.server.replies import reply
 from knarr.api.spec import versions
 from knarr.engine.engine import Engine
-from knarr.loop.http.messages import Request, Response
+from knarr.loop.http.messages import ClientGone, Request, Response
 from knarr.loop.http.routing import Router
 from knarr.loop.tasks import Tasks
 from knarr.model.errors import Invalid
@@ -54,7 +54,7 @@ class Api:
         """Answers one request; None if its connection was taken over."""
         try:
             response = await self._answer(request)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ClientGone):
             raise
         except Exception as error:
             response = refusal(error)
@@ -91,5 +91,7 @@ class Api:
 async def _run(route: Route, call: Call) -> Response | None:
     try:
         return await route.handler(call)
+    except ClientGone:
+        raise
     except Exception as error:
         return refusal(error)

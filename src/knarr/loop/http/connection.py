@@ -10,8 +10,9 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import cast
 
-from knarr.loop.http.messages import Request, Response
+from knarr.loop.http.messages import ClientGone, Request, Response
 from knarr.loop.http.parser import BadRequest, Chunks, Head, find_head, parse_head
+from knarr.loop.http.tls import Face
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +151,9 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     async def write(self, data: bytes) -> None:
-        """Sends `data`; waits while too much is on the way. Raises ConnectionError when the client is gone."""
+        """Sends `data`; waits while too much is on the way. Raises ClientGone."""
         if self.lost:
-            raise ConnectionResetError("the client closed the connection")
+            raise ClientGone("the client closed the connection")
         self._transport.write(data)
         await self._writable.wait()
 
@@ -199,15 +200,16 @@ class Connection(asyncio.Protocol):
         await self.write(head)
         self._transport.pause_reading()
         if self.lost:
-            raise ConnectionResetError("the client closed the connection")
+            raise ClientGone("the client closed the connection")
+        self._hijacked = True
+        self._known.discard(self)
+        if isinstance(self._transport, Face):
+            return await self._transport.give_away(ended=self.eof), bytes(self.buffer)
         mine: socket.socket = self._transport.get_extra_info("socket")
         taken = socket.socket(fileno=socket.dup(mine.fileno()))
         taken.setblocking(False)
-        tail = bytes(self.buffer)
-        self._hijacked = True
-        self._known.discard(self)
         self._transport.abort()
-        return taken, tail
+        return taken, bytes(self.buffer)
 
 
 class _Exchange:
@@ -235,9 +237,7 @@ class _Exchange:
                 if self._finished():
                     break
                 if connection.eof or connection.lost:
-                    raise ConnectionResetError(
-                        "unexpected EOF: the client closed the connection inside a body"
-                    )
+                    raise ClientGone("unexpected EOF: the client closed the connection inside a body")
                 await connection.more()
         finally:
             connection.reading_body = False

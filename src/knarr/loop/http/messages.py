@@ -10,11 +10,15 @@ from knarr.loop.http.parser import Head
 from knarr.model.errors import Invalid
 
 
+class ClientGone(ConnectionResetError):
+    """Nobody is there to answer any more."""
+
+
 class Wire(Protocol):
     """The connection below a request."""
 
     def body(self) -> AsyncIterator[bytes]:
-        """The body's pieces as they come. Raises ConnectionError if it is cut."""
+        """The body's pieces as they come. Raises ClientGone if it is cut."""
         ...
 
     async def hijack(self, head: bytes) -> tuple[socket.socket, bytes]:

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import socket
+import ssl
 import stat
 
 from knarr.loop.http.connection import Connection, Handler
+from knarr.loop.http.tls import Tls
 
 
 class Server:
@@ -14,6 +16,7 @@ class Server:
     def __init__(self, handler: Handler):
         self._handler = handler
         self._connections: set[Connection] = set()
+        self._encrypted: set[Tls] = set()
         self._servers: list[asyncio.Server] = []
         self._paths: list[str] = []
 
@@ -39,24 +42,26 @@ class Server:
             raise
         self._paths.append(path)
 
-    async def listen_tcp(self, host: str, port: int) -> int:
-        """Listens on an address; the port, which matters where `port` was 0."""
+    async def listen_tcp(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
+        """Listens on an address, with TLS if there is a context; the port, which matters where `port` was 0."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family, backlog=512)
-        await self.listen(sock)
+        await self.listen(sock, context)
         number: int = sock.getsockname()[1]
         return number
 
-    async def listen(self, sock: socket.socket) -> None:
+    async def listen(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
         """Listens on a bound stream socket, which is the server's from now on."""
         loop = asyncio.get_running_loop()
-        if sock.family == socket.AF_UNIX:
-            self._servers.append(await loop.create_unix_server(self._accept, sock=sock, backlog=512))
-        else:
-            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=512))
 
-    def _accept(self) -> Connection:
-        return Connection(self._handler, self._connections)
+        def accept() -> asyncio.Protocol:
+            connection = Connection(self._handler, self._connections)
+            return connection if context is None else Tls(context, connection, self._encrypted)
+
+        if sock.family == socket.AF_UNIX:
+            self._servers.append(await loop.create_unix_server(accept, sock=sock, backlog=512))
+        else:
+            self._servers.append(await loop.create_server(accept, sock=sock, backlog=512))
 
     async def close(self, seconds: float = 10) -> None:
         """Stops listening, lets requests that are being answered end within `seconds`, cancels the rest."""
@@ -75,6 +80,8 @@ class Server:
                 connection.abort()
             if late:
                 await asyncio.wait(late, timeout=seconds)
+        for tls in list(self._encrypted):
+            tls.transport.abort()
         self._servers.clear()
         self._paths.clear()
 
