@@ -103,19 +103,15 @@ class Images:
     ) -> AsyncIterator[Progress]:
         """A root file system as a tar (plain or compressed) becomes an image; its id is the last line's status."""
         return streamed(
-            lambda report: import_image(
-                self._rooms, self._layers, stream, ref, changes, message, source, platform, report
-            )
+            lambda report: import_image(self._rooms, stream, ref, changes, message, source, platform, report)
         )
 
     def load(
         self, stream: AsyncIterator[bytes], *, platform: Platform | None = None, quiet: bool = False
     ) -> AsyncIterator[Progress]:
         """Docker's archive or an OCI layout, as a tar (plain or compressed)."""
-        return streamed(
-            lambda report: loading.load(self._rooms, self._layers, stream, platform, report, quiet=quiet)
-        )
+        return streamed(lambda report: loading.load(self._rooms, stream, platform, report, quiet=quiet))
 
     async def save(self, names: Sequence[str], *, platform: Platform | None = None) -> AsyncIterator[bytes]:
         """A tar that is both Docker's archive and an OCI layout; names are looked up before it returns."""
-        return await saving.save(self._rooms, names)
+        return await saving.save(self._rooms, names, platform)

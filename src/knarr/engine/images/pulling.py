@@ -4,11 +4,11 @@ import sqlite3
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from knarr.content.leases import Lease, Resource
 from knarr.content.store import CorruptBlob
-from knarr.engine.images import removing, rows
+from knarr.engine.images import rows
 from knarr.engine.images.config import parse_image
 from knarr.engine.images.errors import BadImage, NoMatchingPlatform
+from knarr.engine.images.holding import Hold, holding
 from knarr.engine.images.layers import Layers, OpenBlob, Wanted
 from knarr.engine.images.manifest import MAX_SIZE, choose, is_index, media_type, parse_index, parse_manifest
 from knarr.engine.images.port import Auth
@@ -18,7 +18,6 @@ from knarr.engine.images.settled import all_of, settled
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor, chain_ids
 from knarr.model.digest import Digest
-from knarr.model.errors import Unavailable
 from knarr.model.image import Image, Progress
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
@@ -41,16 +40,8 @@ async def pull(
 ) -> None:
     """The use case. What it fetched is leased until the rows are written, and deleted if it is of no use."""
     ref = ref.tagged()
-    with rooms.leases.create() as lease:
-        pulling = _Pull(rooms, layers, ref, platform, auth, report, lease)
-        try:
-            await pulling.run()
-        except (Unavailable, TimeoutError, ConnectionError):
-            raise  # what came so far is where the next attempt goes on
-        except Exception:
-            lease.release()
-            await removing.discard(rooms, pulling.held)
-            raise
+    async with holding(rooms, leftovers=False) as hold:
+        await _Pull(rooms, layers, ref, platform, auth, report, hold).run()
 
 
 class _Pull:
@@ -62,7 +53,7 @@ class _Pull:
         platform: Platform | None,
         auth: Auth | None,
         report: Report,
-        lease: Lease,
+        hold: Hold,
     ) -> None:
         self._rooms = rooms
         self._layers = layers
@@ -70,12 +61,7 @@ class _Pull:
         self._platform = platform
         self._auth = auth
         self._report = report
-        self._lease = lease
-        self.held: set[Resource] = set()
-
-    def _hold(self, *resources: Resource) -> None:
-        self._lease.add(*resources)
-        self.held.update(resources)
+        self._hold = hold
 
     async def run(self) -> None:
         found = await self._find()
@@ -107,7 +93,7 @@ class _Pull:
         raise BadImage("the manifest list is nested too deeply")
 
     async def _document(self, descriptor: Descriptor) -> bytes:
-        self._hold(rows.blob(descriptor.digest))
+        self._hold.add(rows.blob(descriptor.digest))
         if await blocking(self._rooms.blobs.has, descriptor.digest):
             return await blocking(self._rooms.blobs.read, descriptor.digest)
         data = await self._rooms.registry.fetch_manifest(self._ref, descriptor.digest, self._auth)
@@ -148,7 +134,7 @@ class _Pull:
             Wanted(chain, diff, blob)
             for chain, diff, blob in zip(chain_ids(image.layers), image.layers, manifest.layers, strict=True)
         ]
-        self._hold(
+        self._hold.add(
             *(rows.layer(one.chain) for one in wanted), *(rows.blob(one.blob.digest) for one in wanted)
         )
         fetched = await all_of(
@@ -190,7 +176,7 @@ class _Pull:
     async def _config(self, descriptor: Descriptor) -> bytes:
         if descriptor.size > MAX_SIZE:
             raise BadImage(f"the image configuration has {descriptor.size} bytes")
-        self._hold(rows.blob(descriptor.digest))
+        self._hold.add(rows.blob(descriptor.digest))
         if not await blocking(self._rooms.blobs.has, descriptor.digest):
             with await blocking(self._rooms.blobs.ingest, descriptor.digest, descriptor.size) as ingest:
                 if ingest.offset < descriptor.size:

@@ -8,11 +8,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NoReturn
 
-from knarr.content.leases import Lease
 from knarr.content.store import CorruptBlob, Ingest
 from knarr.engine.images import rows
 from knarr.engine.images.compression import Deflater, Inflater
 from knarr.engine.images.errors import BadImage
+from knarr.engine.images.holding import Hold
 from knarr.engine.images.manifest import layer_descriptor
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.rows import LayerRow
@@ -32,9 +32,9 @@ _LAYER = UntarOptions(whiteouts=True)
 class Keeper:
     """A blob whose digest is not known before its end: leased in the moment between knowing and naming it."""
 
-    def __init__(self, ingest: Ingest, lease: Lease) -> None:
+    def __init__(self, ingest: Ingest, hold: Hold) -> None:
         self._ingest = ingest
-        self._lease = lease
+        self._hold = hold
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -47,7 +47,7 @@ class Keeper:
     def commit(self) -> Digest:
         """Names it."""
         digest = Digest("sha256", self._hash.hexdigest())
-        self._lease.add(rows.blob(digest))
+        self._hold.add(rows.blob(digest))
         return self._ingest.commit()
 
 
@@ -94,15 +94,15 @@ async def unpack_layer(rooms: Rooms, chain: Digest, diff: Digest, pour: Pour) ->
 
 
 async def unpack_new(
-    rooms: Rooms, parent: Digest | None, lease: Lease, pour: Pour
+    rooms: Rooms, parent: Digest | None, hold: Hold, pour: Pour
 ) -> tuple[LayerRow, Descriptor]:
     """`pour` writes the stream of a layer that is not known yet: it is compressed anew, and both are leased."""
     with await blocking(rooms.blobs.ingest, None) as ingest:
-        keeper = Keeper(ingest, lease)
+        keeper = Keeper(ingest, hold)
         async with _staged(rooms, _UNKNOWN) as staged:
             diff, facts = await _fill(rooms, staged, pour, Deflater(keeper.write))
             staged.chain_id = child_chain(parent, diff)
-            lease.add(rows.layer(staged.chain_id))
+            hold.add(rows.layer(staged.chain_id))
             digest = await settled(keeper.commit)
             await blocking(rooms.snapshots.commit, staged)
     return LayerRow(staged.chain_id, diff, facts.size), layer_descriptor(digest, keeper.size)

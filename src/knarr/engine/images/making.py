@@ -1,0 +1,65 @@
+"""The end of every way in which an image is made here: its documents become blobs, then its rows are written."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from knarr.engine.images import rows
+from knarr.engine.images.config import parse_image
+from knarr.engine.images.holding import Hold
+from knarr.engine.images.manifest import config_descriptor, dump_manifest
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.images.rows import LayerRow
+from knarr.loop.blocking import blocking
+from knarr.model.descriptor import Descriptor
+from knarr.model.digest import Digest
+from knarr.model.image import Image
+from knarr.model.reference import Reference
+from knarr.model.system import Event
+
+Told = Callable[[Image], list[Event]]
+Layer = tuple[LayerRow, Descriptor]
+
+
+async def make_image(
+    rooms: Rooms,
+    hold: Hold,
+    config: bytes,
+    layers: Sequence[Layer],
+    names: Sequence[Reference],
+    told: Told,
+    *,
+    manifest: bytes | None = None,
+) -> Image:
+    """The caller holds the layers and their blobs. Without `manifest` one is made, so that a push only moves blobs."""
+    blobs = [blob for _, blob in layers]
+    document = manifest or dump_manifest(config_descriptor(config), blobs)
+    digest, identity = Digest.of(document), Digest.of(config)
+    hold.add(rows.blob(digest), rows.blob(identity))
+    await blocking(rooms.blobs.put, document)
+    await blocking(rooms.blobs.put, config)
+    image = parse_image(config, manifest=digest)
+    needed = [digest, identity, *(blob.digest for blob in blobs)]
+
+    def write(tx: sqlite3.Connection) -> tuple[None, list[Event]]:
+        rows.insert(tx, image, [row for row, _ in layers], needed)
+        return None, [*told(image), *_name(tx, image, names)]
+
+    await rooms.commit(write)
+    return image
+
+
+async def name_known(rooms: Rooms, image: Image, names: Sequence[Reference], told: Told) -> bool:
+    """Names an image that is here already; False if it is not."""
+
+    def write(tx: sqlite3.Connection) -> tuple[bool, list[Event]]:
+        if rows.read(tx, image.id) is None:
+            return False, []
+        return True, [*told(image), *_name(tx, image, names)]
+
+    return await rooms.commit(write)
+
+
+def _name(tx: sqlite3.Connection, image: Image, names: Sequence[Reference]) -> list[Event]:
+    for ref in names:
+        rows.name_it(tx, ref, image.id)
+    return [rows.event(image, str(image.id), "tag", ref.familiar) for ref in names]

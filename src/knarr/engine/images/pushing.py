@@ -1,0 +1,133 @@
+"""Push: the blobs that the registry lacks, then the manifest as it was pulled or made, in docker's words."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from knarr.engine.images import rows
+from knarr.engine.images.manifest import Manifest, parse_manifest
+from knarr.engine.images.port import Auth
+from knarr.engine.images.progress import Meter, Report
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.images.settled import all_of
+from knarr.loop.blocking import blocking
+from knarr.model.descriptor import Descriptor
+from knarr.model.digest import Digest
+from knarr.model.errors import NotFound
+from knarr.model.image import Image, Progress
+from knarr.model.reference import Reference
+from knarr.model.system import Event
+
+AT_ONCE = 5
+
+
+async def push(rooms: Rooms, ref: Reference, auth: Auth | None, report: Report) -> None:
+    """The use case."""
+    chosen = await rooms.db.read(lambda tx: _chosen(tx, ref))
+    report(Progress(status=f"The push refers to repository [{ref.name}]"))
+    for tag, image in chosen:
+        with rooms.leases.create() as lease:
+            await _Push(rooms, tag, image, auth, report, lease.add).run()
+
+
+def _chosen(tx: sqlite3.Connection, ref: Reference) -> list[tuple[Reference, Image]]:
+    """The tags to push, each with its image. Raises NotFound."""
+    tags = rows.repository(tx, ref)
+    if not tags:
+        raise NotFound(f"An image does not exist locally with the tag: {ref.familiar_name}")
+    wanted = [(tag, image) for tag, image in tags if ref.tag is None or tag.tag == ref.tag]
+    if not wanted:
+        raise NotFound(f"tag does not exist: {ref.familiar}")
+    return [(tag, image) for tag, key in wanted if (image := rows.read(tx, key)) is not None]
+
+
+class _Push:
+    def __init__(
+        self,
+        rooms: Rooms,
+        ref: Reference,
+        image: Image,
+        auth: Auth | None,
+        report: Report,
+        hold: Callable[..., None],
+    ) -> None:
+        self._rooms = rooms
+        self._ref = ref
+        self._image = image
+        self._auth = auth
+        self._report = report
+        self._hold = hold
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        digest = self._image.manifest
+        if digest is None:
+            raise NotFound(f"image {self._image.id} has no manifest")
+        self._hold(rows.blob(digest))
+        data = await blocking(self._rooms.blobs.read, digest)
+        manifest = parse_manifest(data)
+        self._hold(rows.blob(manifest.config.digest), *(rows.blob(layer.digest) for layer in manifest.layers))
+        await self._push_layers(manifest)
+        await self._push_blob(manifest.config, None)
+        await self._rooms.registry.push_manifest(self._ref, manifest.media_type, data, self._auth)
+        await self._record(digest)
+        tag = self._ref.tag or ""
+        self._report(Progress(status=f"{tag}: digest: {digest} size: {len(data)}"))
+        self._report(Progress(aux={"Tag": tag, "Digest": str(digest), "Size": len(data)}))
+
+    async def _push_layers(self, manifest: Manifest) -> None:
+        """Topmost first, as docker lists them; a layer that is there several times goes once."""
+        pairs = dict(zip(self._image.layers, manifest.layers, strict=True))
+        for diff in reversed(pairs):
+            self._report(Progress(id=diff.short, status="Preparing"))
+        await all_of([self._push_layer(diff, blob) for diff, blob in reversed(pairs.items())])
+
+    async def _push_layer(self, diff: Digest, blob: Descriptor) -> None:
+        if self._slots.locked():
+            self._report(Progress(id=diff.short, status="Waiting"))
+        async with self._slots:
+            source = await self._mounted(blob)
+            if source is not None:
+                self._report(Progress(id=diff.short, status=f"Mounted from {source.path}"))
+                return
+            meter = Meter(self._report, diff.short, "Pushing", blob.size)
+            pushed = await self._push_blob(blob, meter)
+        self._report(Progress(id=diff.short, status="Pushed" if pushed else "Layer already exists"))
+
+    async def _push_blob(self, blob: Descriptor, meter: Meter | None) -> bool:
+        return await self._rooms.registry.push_blob(
+            self._ref,
+            blob,
+            self._rooms.blobs.path(blob.digest),
+            self._auth,
+            progress=None if meter is None else meter.at,
+        )
+
+    async def _mounted(self, blob: Descriptor) -> Reference | None:
+        """Another repository of the same registry that gave the blob over."""
+        for source in await self._rooms.db.read(lambda tx: _sources(tx, self._ref, blob.digest)):
+            if await self._rooms.registry.mount_blob(self._ref, blob, source, self._auth):
+                return source
+        return None
+
+    async def _record(self, digest: Digest) -> None:
+        """The digest by which the registry knows it, and the event."""
+        by_digest = self._ref._replace(tag=None, digest=digest)
+
+        def write(tx: sqlite3.Connection) -> tuple[None, Sequence[Event]]:
+            if rows.read(tx, self._image.id):
+                rows.name_it(tx, by_digest, self._image.id)
+            return None, [rows.event(self._image, self._ref.familiar, "push", self._ref.familiar_name)]
+
+        await self._rooms.commit(write)
+
+
+def _sources(tx: sqlite3.Connection, ref: Reference, blob: Digest) -> list[Reference]:
+    """Repositories of the same registry that are known to have the blob: those that have one of its images by digest."""
+    found = tx.execute(
+        "SELECT DISTINCT image_names.name FROM image_names JOIN image_blobs USING (image)"
+        " WHERE image_blobs.digest = ? AND image_names.name LIKE ? || '/%@%' ORDER BY 1",
+        (str(blob), ref.domain),
+    )
+    candidates = [Reference.parse(row[0]) for row in found]
+    return [source for source in candidates if source.path != ref.path][:3]

@@ -1,0 +1,168 @@
+"""Save: one tar that is docker's archive and an OCI layout at once, with the blobs and manifests as they are kept."""
+
+import sqlite3
+import tarfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+from knarr.engine.images import rows
+from knarr.engine.images.config import dump_json
+from knarr.engine.images.errors import BadImage, NoSuchImage
+from knarr.engine.images.manifest import dump_index, parse_manifest
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.images.settled import settled
+from knarr.loop.blocking import blocking
+from knarr.model.descriptor import Descriptor
+from knarr.model.digest import Digest
+from knarr.model.errors import Invalid
+from knarr.model.image import Image
+from knarr.model.platform import Platform
+from knarr.model.reference import Reference
+
+_CHUNK = 1 << 20
+_BLOCK = 512
+_END = bytes(20 * _BLOCK)
+_NAME = "io.containerd.image.name"
+_TAG = "org.opencontainers.image.ref.name"
+
+
+class Chosen(NamedTuple):
+    """An image to save under some names, perhaps none."""
+
+    image: Image
+    names: tuple[Reference, ...]
+
+
+class Saved(NamedTuple):
+    """A chosen image with its documents."""
+
+    chosen: Chosen
+    manifest: Descriptor
+    config: Digest
+    layers: tuple[Digest, ...]
+
+
+async def save(rooms: Rooms, names: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
+    """The use case: what is wrong is raised here, the tar comes from the iterator."""
+    chosen = await rooms.db.read(lambda tx: _choose(tx, names))
+    for one in chosen:
+        if platform is not None and not one.image.platform.matches(platform):
+            raise BadImage(f"image {one.image.id.short} is not of platform {platform}")
+    return _stream(rooms, chosen)
+
+
+def _choose(tx: sqlite3.Connection, names: Sequence[str]) -> list[Chosen]:
+    """Each image once, with all the names that were asked for; a bare repository means all its tags."""
+    found: dict[Digest, Chosen] = {}
+    for name in names:
+        for image, refs in _named(tx, name):
+            before = found[image.id].names if image.id in found else ()
+            found[image.id] = Chosen(image, tuple(dict.fromkeys((*before, *refs))))
+    return list(found.values())
+
+
+def _named(tx: sqlite3.Connection, name: str) -> list[tuple[Image, tuple[Reference, ...]]]:
+    try:
+        ref = Reference.parse(name)
+    except Invalid:
+        return [(rows.find(tx, name), ())]
+    if ref.tag is None and ref.digest is None:
+        pairs = [(rows.read(tx, key), tag) for tag, key in rows.repository(tx, ref)]
+        if pairs:
+            return [(image, (tag,)) for image, tag in pairs if image is not None]
+    image = rows.find(tx, name)
+    tagged = ref.tagged()
+    return [(image, (tagged,) if not ref.digest and rows.named(tx, tagged) == str(image.id) else ())]
+
+
+async def _stream(rooms: Rooms, chosen: Sequence[Chosen]) -> AsyncIterator[bytes]:
+    with rooms.leases.create() as lease:
+        saved = []
+        for one in chosen:
+            saved.append(await _documents(rooms, one, lease.add))
+        members: dict[str, bytes | Digest | None] = {"blobs/": None, "blobs/sha256/": None}
+        digests = {digest for one in saved for digest in (one.manifest.digest, one.config, *one.layers)}
+        members.update({_path(digest): digest for digest in sorted(digests)})
+        members["index.json"] = _index(saved)
+        members["manifest.json"] = _manifest(saved)
+        members["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
+        members["repositories"] = _repositories(saved)
+        for name, content in members.items():
+            async for data in _member(rooms, name, content):
+                yield data
+        yield _END
+        events = [rows.event(one.image, str(one.image.id), "save", str(one.image.id)) for one in chosen]
+        await rooms.commit(lambda tx: (None, events))
+
+
+async def _documents(rooms: Rooms, chosen: Chosen, hold: Callable[..., None]) -> Saved:
+    digest = chosen.image.manifest
+    if digest is None:
+        raise NoSuchImage(str(chosen.image.id))
+    hold(rows.blob(digest))
+    data = await blocking(rooms.blobs.read, digest)
+    manifest = parse_manifest(data)
+    layers = tuple(layer.digest for layer in manifest.layers)
+    hold(rows.blob(manifest.config.digest), *map(rows.blob, layers))
+    return Saved(chosen, Descriptor(manifest.media_type, digest, len(data)), manifest.config.digest, layers)
+
+
+def _path(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+def _index(saved: Sequence[Saved]) -> bytes:
+    entries = []
+    for one in saved:
+        platform = one.chosen.image.platform
+        for ref in one.chosen.names:
+            notes = {_NAME: str(ref), _TAG: ref.tag or ""}
+            entries.append(one.manifest._replace(annotations=notes, platform=platform))
+        if not one.chosen.names:
+            entries.append(one.manifest._replace(platform=platform))
+    return dump_index(entries)
+
+
+def _manifest(saved: Sequence[Saved]) -> bytes:
+    return dump_json(
+        [
+            {
+                "Config": _path(one.config),
+                "RepoTags": [ref.familiar for ref in one.chosen.names] or None,
+                "Layers": [_path(layer) for layer in one.layers],
+            }
+            for one in saved
+        ]
+    )
+
+
+def _repositories(saved: Sequence[Saved]) -> bytes:
+    """The oldest form: which layer is on top of each name."""
+    value: dict[str, dict[str, str]] = {}
+    for one in saved:
+        for ref in one.chosen.names:
+            top = one.layers[-1].hex if one.layers else one.config.hex
+            value.setdefault(ref.familiar_name, {})[ref.tag or ""] = top
+    return dump_json(value)
+
+
+async def _member(rooms: Rooms, name: str, content: "bytes | Digest | None") -> AsyncIterator[bytes]:
+    if content is None:
+        yield _header(name, 0, directory=True)
+    elif isinstance(content, bytes):
+        yield _header(name, len(content)) + content + bytes(-len(content) % _BLOCK)
+    else:
+        with await settled(rooms.blobs.open, content) as file:
+            size = await blocking(rooms.blobs.size, content)
+            yield _header(name, size)
+            while data := await settled(file.read, _CHUNK):
+                yield data
+            yield bytes(-size % _BLOCK)
+
+
+def _header(name: str, size: int, *, directory: bool = False) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    member.mode = 0o755 if directory else 0o644
+    member.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
+    return member.tobuf(tarfile.GNU_FORMAT)
