@@ -137,7 +137,7 @@ class Engine:
         if world.network is not None:
             taken = [plan["address"] for live in roster for plan in live.extra.endpoints]
             world.pool = AddressPool.of(world.network, taken)
-        lifecycle = Lifecycle(world, roster, self.volumes)
+        lifecycle = Lifecycle(world, roster, self.volumes, self.images.collect)
         creator = Creator(world, roster, self.volumes, self.images)
         self.containers = Containers(world, roster, creator, lifecycle, self.images)
         self.execs = Execs(world, roster)

@@ -7,7 +7,7 @@ next start finds nothing of the last life. A removed container's row goes first:
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +44,13 @@ Endpoints = tuple[Mapping[str, Any], ...]
 class Lifecycle:
     """The lives of all containers of one engine."""
 
-    def __init__(self, world: World, roster: Roster, volumes: Volumes) -> None:
+    def __init__(
+        self, world: World, roster: Roster, volumes: Volumes, collect: Callable[[], Awaitable[None]]
+    ) -> None:
         self._world = world
         self._roster = roster
         self._volumes = volumes
+        self._collect = collect
         self._starter = Starter(world, roster)
 
     async def start(self, live: Live) -> tuple[Step, ...]:
@@ -380,12 +383,16 @@ class Lifecycle:
 
     async def _discard(self, live: Live, *, volumes: bool) -> None:
         await blocking(discard_disk, self._world, live.id)
-        self._world.tasks.start(self._empty_trash(), "empty the trash")
+        self._world.tasks.start(self._empty_trash(live), "empty the trash")
         if volumes:
             await self._volumes.discard([mount.name for mount in live.extra.mounts if mount.anonymous])
 
-    async def _empty_trash(self) -> None:
-        await blocking(self._world.snapshots.empty_trash)
+    async def _empty_trash(self, live: Live) -> None:
+        """The last container of an image that was removed meanwhile takes its layers along."""
+        if await self._world.db.read(lambda tx: rows.has_image(tx, live.row.image)):
+            await blocking(self._world.snapshots.empty_trash)
+        else:
+            await self._collect()
 
 
 class _NotPaused(NotRunning):
