@@ -367,10 +367,6 @@ def _log(wish: Mapping[str, Any]) -> JsonLog | None:
     return JsonLog(wish["path"], int(wish.get("max_size", -1)), int(wish.get("max_file", 1)))
 
 
-def _with_devices(resources: Mapping[str, Any]) -> dict[str, Any]:
-    """The usual devices come first, unless everything is allowed (privileged)."""
-    rules = list(resources.get("devices") or ())
-    everything = (
-        bool(rules) and rules[0].get("allow") and not rules[0].get("type") and "major" not in rules[0]
-    )
-    return {**resources, "devices": rules if everything else device_rules() + rules}
+def _with_devices(resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An order that says nothing of devices gets the usual ones and no other."""
+    return resources if resources.get("devices") else {**resources, "devices": device_rules()}
