@@ -47,17 +47,18 @@ class Loop:
     def run(self) -> None:
         """Serves until `stop`."""
         while self._running:
-            for fd, events in self._poll():
-                entry = self._callbacks.get(fd)
-                if entry is not None:
-                    entry[0](events)
-            self._ring()
+            self.turn(None)
 
-    def _poll(self) -> list[tuple[int, int]]:
-        if not self._timers:
-            return self._epoll.poll()
-        first = min(when for when, _ in self._timers.values())
-        return self._epoll.poll(max(0.0, first - time.monotonic()))
+    def turn(self, seconds: float | None) -> None:
+        """Serves what is ready, or comes within `seconds` (None: whenever); and the timers that are due."""
+        if self._timers:
+            first = max(0.0, min(when for when, _ in self._timers.values()) - time.monotonic())
+            seconds = first if seconds is None else min(first, seconds)
+        for fd, events in self._epoll.poll(seconds):
+            entry = self._callbacks.get(fd)
+            if entry is not None:
+                entry[0](events)
+        self._ring()
 
     def _ring(self) -> None:
         if self._timers:

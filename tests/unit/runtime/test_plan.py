@@ -1,0 +1,157 @@
+"""Plans: what is asked for becomes steps, in the order that the kernel needs."""
+
+from typing import Any
+
+import pytest
+
+from knarr.model.errors import Invalid
+from knarr.runtime import caps, defaults
+from knarr.runtime.plan import Step, parse_options, plan_exec, plan_init, split_namespaces
+from knarr.runtime.walk import ACTS
+from knarr.wire.shim import folded
+
+ROOT = [["overlay", "overlay", ["lowerdir=/a:/b", "upperdir=/u", "workdir=/w"]]]
+
+
+def bundle(**changes: Any) -> dict[str, Any]:
+    process = {
+        "args": ["true"],
+        "cwd": "/srv",
+        "user": {"name": "web"},
+        "env": [],
+        "capabilities": {"bounding": ["CAP_KILL"]},
+        **changes.pop("process", {}),
+    }
+    linux = {
+        "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}],
+        "maskedPaths": ["/proc/kcore"],
+        "readonlyPaths": ["/proc/sys"],
+        **changes.pop("linux", {}),
+    }
+    return {"process": process, "linux": linux, "mounts": defaults.mounts(), "hostname": "box", **changes}
+
+
+def acts(steps: tuple[Step, ...]) -> list[str]:
+    return [step.act for step in steps]
+
+
+def everything() -> dict[str, Any]:
+    bind = {"destination": "/x", "type": "bind", "source": "/host", "options": ["rbind", "ro"]}
+    joined = [
+        {"type": "mount"},
+        {"type": "network", "path": "/run/netns/a"},
+        {"type": "cgroup"},
+        {"type": "pid", "path": "/p"},
+    ]
+    return bundle(
+        process={
+            "terminal": True,
+            "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
+            "oomScoreAdj": 5,
+        },
+        linux={
+            "namespaces": joined,
+            "sysctl": {"net.core.somaxconn": 1},
+            "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}],
+        },
+        mounts=[*defaults.mounts(), bind],
+        root={"readonly": True},
+        domainname="example",
+    )
+
+
+def test_every_step_has_an_act_and_a_reason() -> None:
+    guarded = bundle(process={"noNewPrivileges": True, "user": {"uid": 1, "gid": 2}})
+    steps = plan_init(everything(), ROOT, seccomp=True) + plan_init(guarded, ROOT, seccomp=True)
+    steps += plan_exec({**everything()["process"], "noNewPrivileges": True}, seccomp=True)
+    assert {step.act for step in steps} == set(ACTS)
+    assert all(step.reason for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("enter-cgroup", "unshare-cgroup"),
+        ("join", "isolate"),
+        ("take", "isolate"),
+        ("isolate", "root"),
+        ("root", "pivot"),
+        ("pivot", "mount"),
+        ("mount", "bind"),
+        ("mount", "terminal"),
+        ("terminal", "console"),
+        ("sysctl", "readonly"),
+        ("directory", "readonly-root"),
+        ("device", "mask"),
+        ("user", "stdio"),
+        ("readonly-root", "stdio"),
+        ("seccomp", "bounding"),
+        ("bounding", "identity"),
+        ("identity", "capabilities"),
+        ("capabilities", "command"),
+    ],
+)
+def test_the_order_is_the_law(earlier: str, later: str) -> None:
+    order = acts(plan_init(everything(), ROOT, seccomp=True))
+    assert len(order) - 1 - order[::-1].index(earlier) < order.index(later)
+
+
+def test_with_no_new_privileges_the_filter_is_last() -> None:
+    order = acts(plan_init(bundle(process={"noNewPrivileges": True}), ROOT, seccomp=True))
+    assert order[-1] == "seccomp"
+    assert order.index("no-new-privileges") < order.index("identity")
+
+
+def test_an_exec_makes_no_mounts() -> None:
+    order = acts(plan_exec(bundle()["process"], seccomp=False))
+    assert order[:3] == ["protect", "enter-cgroup", "join-container"]
+    assert not {"mount", "pivot", "directory", "seccomp"} & set(order)
+
+
+def test_a_bound_dev_gets_no_devices() -> None:
+    mounts = [{"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]}]
+    assert "device" not in acts(plan_init(bundle(mounts=mounts), ROOT, seccomp=False))
+
+
+def test_options_are_sorted() -> None:
+    options = parse_options(["rw", "nosuid", "rbind", "size=1m", "rslave", "rro", "noswap", "defaults"])
+    assert options == (("nosuid",), ("ro",), ("ro",), "rslave", ("size=1m", "noswap"))
+    assert parse_options(["private"]).propagation == "private"
+
+
+def test_namespaces() -> None:
+    assert split_namespaces(everything()["linux"]["namespaces"]) == (
+        ("mount", "cgroup"),
+        (("network", "/run/netns/a"), ("pid", "/p")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"process": {"args": []}}, "no command specified"),
+        ({"process": {"cwd": "srv"}}, "cwd must be an absolute path"),
+        ({"linux": {"namespaces": [{"type": "pid"}]}}, "mount namespace of its own"),
+        ({"linux": {"namespaces": [{"type": "moon"}]}}, "unknown namespace type 'moon'"),
+        ({"mounts": [{"destination": "x", "type": "tmpfs"}]}, "mount path must be absolute"),
+    ],
+)
+def test_bad_bundles(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        plan_init(bundle(**changes), ROOT, seccomp=False)
+
+
+def test_a_root_is_one_mount() -> None:
+    with pytest.raises(Invalid, match="a root is one mount, not 0"):
+        plan_init(bundle(), [], seccomp=False)
+
+
+def test_an_order_travels_with_what_the_shim_needs_beside_the_bundle() -> None:
+    order = folded({"id": "x", "bundle": everything()})
+    assert (order["terminal"], order["resources"], len(order["namespaces"])) == (True, {}, 4)
+    assert isinstance(order["bundle"], str)
+
+
+def test_capability_bits() -> None:
+    assert caps.bits(["CAP_CHOWN", "CAP_KILL", "CAP_UNHEARD_OF"]) == 0b100001
+    assert caps.bits(caps.DEFAULT) == 0xA80425FB
