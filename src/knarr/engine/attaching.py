@@ -1,12 +1,13 @@
 """Hands clients' sockets over to shims, at once or when the container starts.
 
 The shim's copy of a socket lives on; ours is closed here. A client that goes away before the start is noticed by the
-loop: end of file on its socket.
+loop: its socket hangs up.
 """
 
 import asyncio
 import contextlib
 import os
+import select
 import socket
 
 from knarr.engine.live import Live, PendingAttach
@@ -48,14 +49,14 @@ def keep(live: Live, sock: socket.socket, options: AttachOptions, tail: bytes) -
 
 
 def _look(live: Live, pending: PendingAttach) -> None:
-    """Something came before the start: data stays in the socket for the shim, an end drops the client."""
+    """Something came before the start: data stays in the socket for the shim, a hang-up drops the client.
+
+    End of file alone is no hang-up: a client without standard input ends its half at once and waits for output.
+    """
     asyncio.get_running_loop().remove_reader(pending.sock.fileno())
-    try:
-        gone = pending.sock.recv(1, socket.MSG_PEEK) == b"" and not pending.options.stdin
-    except BlockingIOError:
-        gone = False
-    except OSError:
-        gone = True
+    poller = select.poll()
+    poller.register(pending.sock, 0)
+    gone = any(event & (select.POLLHUP | select.POLLERR) for _, event in poller.poll(0))
     if gone and pending in live.pending:
         live.pending.remove(pending)
         pending.sock.close()
