@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         self.eof = False
         self.lost = False
         self.answering = False
+        self.streaming = False
         self.reading_body = False
         self._takeable = False
         self._hijacked = False
@@ -74,9 +75,9 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def finish(self) -> None:
-        """Ends the connection after the request that is being answered; at once when there is none."""
+        """Ends the connection after the request that is being answered; at once when there is none, or a stream."""
         self.closing = True
-        if not self.answering:
+        if not self.answering or self.streaming:
             self.abort()
 
     def abort(self) -> None:
@@ -170,11 +171,13 @@ class Connection(asyncio.Protocol):
         chunked = "Content-Length" not in headers and head.version == (1, 1)
         if chunked:
             headers["Transfer-Encoding"] = "chunked"
+        self.streaming = True
         try:
             await self.write(response.head(head.version, alive))
             if head.method != "HEAD":
                 await self._stream(body, chunked)
         finally:
+            self.streaming = False
             close = getattr(body, "aclose", None)
             if close:
                 await close()
