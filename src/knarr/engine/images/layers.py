@@ -122,10 +122,10 @@ class Layers:
         meter = Meter(tell, short, "Downloading", blob.size)
         with await settled(self._rooms.blobs.ingest, blob.digest, blob.size) as ingest:
             if pipeline is not None and ingest.offset:
-                await settled(_again, ingest, pipeline)
+                await settled(_or_abort, ingest, _again, ingest, pipeline)
             if ingest.offset < blob.size:
                 async for data in open_blob(ingest.offset):
-                    await settled(_both, ingest, pipeline, data)
+                    await settled(_or_abort, ingest, _both, ingest, pipeline, data)
                     meter.at(ingest.offset)
             tell(Progress(id=short, status="Verifying Checksum"))
             await settled(ingest.commit)
@@ -138,6 +138,15 @@ class Layers:
         with await blocking(self._rooms.blobs.open, blob.digest) as file:
             while await settled(_pour_chunk, file.read, pipeline):
                 meter.at(file.tell())
+
+
+def _or_abort(ingest: Ingest, act: Callable[..., None], *args: object) -> None:
+    """Bytes that cannot be unpacked are not worth keeping."""
+    try:
+        act(*args)
+    except BaseException:
+        ingest.abort()
+        raise
 
 
 def _again(ingest: Ingest, pipeline: Pipeline) -> None:

@@ -172,11 +172,20 @@ def _delete(rooms: Rooms, resources: Sequence[Resource]) -> None:
         rooms.leases.delete_unless_held(resource, deleters[resource.kind])
 
 
+def _abort(rooms: Rooms, resources: Sequence[Resource]) -> None:
+    """Takes up the partial blobs that nobody fetches now, and removes them."""
+    for resource in resources:
+        if resource.kind == "blob":
+            with rooms.blobs.ingest(Digest.parse(resource.name)) as ingest:
+                ingest.abort()
+
+
 async def discard(rooms: Rooms, resources: Collection[Resource]) -> None:
-    """What a failed use case had brought, unless something else needs it."""
+    """What a failed use case had brought, half-made blobs included, unless something else needs it."""
     async with _collection(rooms):
         free, _ = await rooms.db.write(lambda tx: rows.free(tx, resources))
         await settled(_delete, rooms, free)
+        await settled(_abort, rooms, free)
     await settled(rooms.snapshots.empty_trash)
 
 
