@@ -22,7 +22,7 @@ def told(view: VolumeView) -> dict[str, Any]:
         "Options": dict(view.options) or None,
         "Scope": "local",
     }
-    if view.size >= 0 or view.references >= 0:
+    if view.size >= 0:
         value["UsageData"] = {"RefCount": view.references, "Size": view.size}
     return value
 
