@@ -8,6 +8,7 @@ whose peer is gone ends quietly: nobody is left to tell. Shapes: wire.zygote.
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -17,12 +18,13 @@ from collections.abc import Callable
 from typing import Any
 
 from knarr.kernel.fd import RootFd
-from knarr.kernel.process import reset_signals, set_name
-from knarr.kernel.sockets import recv_packet, send_packet
+from knarr.kernel.process import PR_SET_PDEATHSIG, prctl, reset_signals, set_name
+from knarr.kernel.sockets import recv_packet, send_packet, socketpair
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime import netns, view
 from knarr.runtime.shim import main as shim
 from knarr.runtime.shim.container import host_hierarchy
+from knarr.runtime.shim.loop import Loop
 from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions, maketar
 from knarr.snapshots.untar import UntarOptions, untar
@@ -32,7 +34,7 @@ Reply = tuple[dict[str, Any], list[int]]
 
 
 def main(fd: int) -> None:
-    """Serves until the other end closes."""
+    """Serves until the other end closes. One child is always ready: it waits for the next request itself."""
     os.setsid()
     set_name("knarr-zygote")
     reset_signals()
@@ -40,42 +42,84 @@ def main(fd: int) -> None:
     sock = socket.socket(fileno=fd)
     host_hierarchy()
     send_packet(sock, b'{"ready":true}')
+    taken, take = os.pipe()
     gc.collect()
     gc.disable()
     gc.freeze()
+    me = os.getpid()
     while True:
-        try:
-            data, fds = recv_packet(sock)
-        except OSError:
-            continue
-        if not data:
+        pid = os.fork()
+        if pid == 0:
+            os.close(taken)
+            _live(sock, take, me)
+        if _outcome(pid, taken) == _END:
             return
-        if fds and os.fork() == 0:
-            sock.close()
-            _live(data, fds)
-        for number in fds:
-            os.close(number)
 
 
-def _live(data: bytes, fds: list[int]) -> None:
-    """A child's whole life."""
+_TAKEN, _END = b"t", b"e"
+
+
+def _outcome(pid: int, taken: int) -> bytes:
+    """What became of the child that waits: it took a request, saw the end, or was killed (b"")."""
     try:
+        child = os.pidfd_open(pid)
+    except ProcessLookupError:
+        child = -1
+    poll = select.poll()
+    for fd in (taken, child):
+        if fd >= 0:
+            poll.register(fd, select.POLLIN)
+    ready = dict(poll.poll(None if child >= 0 else 0))
+    if child >= 0:
+        os.close(child)
+    return os.read(taken, 1) if taken in ready else b""
+
+
+def _live(sock: socket.socket, take: int, zygote: int) -> None:
+    """A child's whole life. While it waits it dies with the zygote: nobody else must take requests then."""
+    try:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != zygote:
+            return
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        reply = socket.socket(fileno=fds[0])
-        request = json.loads(data)
-        if request.get("memfd"):
-            with open(fds.pop(), "rb") as file:
-                request = json.load(file)
-        if request["job"] == "shim":
-            shim.run(request["order"], reply)
-        else:
-            _answer(request, fds[1:], reply)
+        _warm()
+        data, fds = recv_packet(sock)
+        prctl(PR_SET_PDEATHSIG, 0)
+        os.write(take, _TAKEN if data else _END)
+        os.close(take)
+        sock.close()
+        if data:
+            _serve(data, fds)
     except (BrokenPipeError, ConnectionResetError):
         return
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(0)
+
+
+def _warm() -> None:
+    """Touches what every job touches, so that its pages are copied before somebody waits for it."""
+    mine, theirs = socketpair()
+    send_packet(mine, json.dumps({"job": "", "order": {"namespaces": [{"type": "mount"}]}}).encode())
+    json.loads(recv_packet(theirs)[0])
+    mine.close()
+    theirs.close()
+    loop = Loop()
+    loop.turn(0)
+    loop.close()
+
+
+def _serve(data: bytes, fds: list[int]) -> None:
+    reply = socket.socket(fileno=fds[0])
+    request = json.loads(data)
+    if request.get("memfd"):
+        with open(fds.pop(), "rb") as file:
+            request = json.load(file)
+    if request["job"] == "shim":
+        shim.run(request["order"], reply)
+    else:
+        _answer(request, fds[1:], reply)
 
 
 def _answer(request: dict[str, Any], fds: list[int], reply: socket.socket) -> None:

@@ -332,11 +332,15 @@ async def test_a_container_that_is_never_started_is_given_up(runtime: Runtime) -
 
 async def test_a_failed_launch_leaves_nothing(runtime: Runtime) -> None:
     order = runtime.order("nosuch")
-    before = host.processes()
     with pytest.raises(NoSuchCommand):
         await runtime.launch(order)
     await asyncio.to_thread(host.settle, lambda: host.cgroups(PARENT))
-    await asyncio.to_thread(host.settle, lambda: set(host.processes()) - set(before))
+    waiting = 1  # the child that takes the next request
+    await asyncio.to_thread(
+        host.wait_for,
+        lambda: len(host.descendants(runtime.zygote.pid)) == waiting,
+        "shim and init end",
+    )
     assert os.listdir(order["run_dir"]) == []
 
 
