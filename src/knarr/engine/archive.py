@@ -94,9 +94,7 @@ async def put(
     owner: tuple[int, int] | None,
 ) -> None:
     """Raises NoSuchPathInContainer, BadArchive, Invalid."""
-    told = await stat(world, live, path.rstrip("/") + "/")
-    if told.mode & 0o170000 != 0o040000:
-        raise Invalid("extraction point is not a directory")
+    await _check_directory(world, live, path)
     options = UntarOptions(
         owner=owner,
         no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
@@ -111,6 +109,15 @@ async def put(
     finally:
         job.close_feed()
     await job.result()
+
+
+async def _check_directory(world: World, live: Live, path: str) -> None:
+    """With its links followed: a trailing slash finds directories only."""
+    try:
+        await stat(world, live, path.rstrip("/") + "/")
+    except NoSuchPathInContainer:
+        await stat(world, live, path)
+        raise Invalid("extraction point is not a directory") from None
 
 
 async def _feed(job: Unpacking, body: AsyncIterator[bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Self
 from knarr.content.leases import Leases
 from knarr.content.store import Blobs
 from knarr.engine import attaching, rows
+from knarr.engine.cgroups import remove_empty
 from knarr.engine.containers import Containers
 from knarr.engine.creating import Creator
 from knarr.engine.events import Events
@@ -165,6 +166,7 @@ async def _let_go(world: World, roster: Roster) -> None:
         attaching.drop(live)
         if live.shim is not None:
             await live.shim.close()
+    await blocking(remove_empty, world.paths.cgroup, world.hierarchy)
 
 
 async def _lasting(db: Database, key: str, default: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from knarr.engine import attaching, plan, rows, signals
+from knarr.engine.cgroups import end_cgroup
 from knarr.engine.creating import discard_disk
 from knarr.engine.errors import (
     AlreadyStarted,
@@ -115,8 +116,9 @@ class Lifecycle:
                 await self.ended(live, found)
 
     async def _lost(self, live: Live) -> Exit:
-        """The shim is gone without a word: what it left on disk, or that it was killed."""
+        """The shim is gone without a word: what it left on disk, or that it was killed. Its cgroup ends with it."""
         left = await blocking(read_exit, self._world.paths.run(live.id))
+        await blocking(end_cgroup, live.extra.cgroup, self._world.hierarchy)
         return left or Exit(137, False, now())
 
     async def ended(self, live: Live, found: Exit) -> None:
@@ -172,18 +174,18 @@ class Lifecycle:
         result = Waited(after.state.exit_code)
         self._roster.discard(live)
         self._volumes.unuse(live.id, _names(live))
-        if any(_published(each) for each in endpoints):
+        ports = any(_published(each) for each in endpoints)
+        if ports:
             await self.clean(live, shim, endpoints)
-            shim, endpoints = None, ()
         if live.ended is not None and not live.ended.done():
             live.ended.set_result(result)
         live.finish(live.exit_waiters, result)
         live.finish(live.removal_waiters, result)
-        self._world.tasks.start(self._clean_up(live, shim, endpoints), f"clean up {live.name}")
+        rest = self._discard(live, volumes=True) if ports else self._clean_up(live, shim, endpoints)
+        live.cleaning = self._world.tasks.start(rest, f"clean up {live.name}")
 
     async def _clean_up(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
-        if shim is not None:
-            await self.clean(live, shim, endpoints)
+        await self.clean(live, shim, endpoints)
         await self._discard(live, volumes=True)
 
     async def clean(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
@@ -243,6 +245,7 @@ class Lifecycle:
             await self._kill(live, ended)
         async with live.lock:
             await self._world.tell(live.event("stop"))
+        await self._cleaned(live)
 
     async def _give_up(self, live: Live) -> None:
         """Between two lives: there is no next one. The caller holds the lock."""
@@ -343,6 +346,12 @@ class Lifecycle:
         async with live.lock:
             if live.id in self._roster:
                 await self.erase(live, volumes=volumes or live.spec.auto_remove)
+        await self._cleaned(live)
+
+    async def _cleaned(self, live: Live) -> None:
+        """What --rm does behind the scenes is done when a caller who asked for the end has his answer."""
+        if live.cleaning is not None:
+            await asyncio.wait([live.cleaning])
 
     def _check_removable(self, live: Live, force: bool) -> None:
         if force:

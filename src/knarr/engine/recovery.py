@@ -10,12 +10,12 @@ import shutil
 from dataclasses import replace
 
 from knarr.engine import plan, rows
+from knarr.engine.cgroups import children, end_cgroup
 from knarr.engine.execs import Execs
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.shims import Exit, Shim, read_exit
 from knarr.engine.world import World, now
-from knarr.kernel.cgroups.open import open_cgroup
 from knarr.loop.blocking import blocking
 from knarr.model.container import Status
 from knarr.model.errors import KnarrError, Unavailable
@@ -33,6 +33,7 @@ class Recovery:
         self._roster = roster
         self._lifecycle = lifecycle
         self._execs = execs
+        self._exits: dict[str, Exit] = {}
 
     async def recover(self) -> None:
         """Before anything else is served. The roster holds the rows already."""
@@ -81,7 +82,7 @@ class Recovery:
             return False
         if not shim.started or shim.exited.done() or live.status in (Status.REMOVING, Status.RESTARTING):
             if shim.exited.done() and shim.started:
-                await self._keep_exit(live, shim.exited.result())
+                self._exits[live.id] = shim.exited.result()
             await _give_up(shim)
             return False
         status = Status.PAUSED if shim.paused else Status.RUNNING
@@ -95,12 +96,6 @@ class Recovery:
             self._execs.adopt(live, handle)
         return True
 
-    async def _keep_exit(self, live: Live, found: Exit) -> None:
-        live.row = replace(
-            live.row,
-            state=replace(live.state, exit_code=found.code, oom_killed=found.oom, finished_at=found.at),
-        )
-
     async def _settle(self, live: Live) -> None:
         """It does not run any more: its end is recorded, its removal finished, its next life begun."""
         if live.status is Status.REMOVING:
@@ -108,27 +103,28 @@ class Recovery:
             await self._lifecycle.erase(live)
         elif live.status is Status.RESTARTING:
             self._lifecycle.retry(live, plan.restart_delay(live.extra.failures))
-        elif live.status is Status.STARTING and not live.state.finished_at:
+        elif (found := await self._exit(live)) is not None:
+            await self._lifecycle.ended(live, found)
+        elif live.status is Status.STARTING:
             await self._undo_start(live)
         else:
-            await self._lifecycle.ended(live, await self._exit(live))
+            await self._lifecycle.ended(live, Exit(_LOST, False, now()))
 
     async def _undo_start(self, live: Live) -> None:
+        status = Status.EXITED if live.state.finished_at else Status.CREATED
         live.row = replace(
             live.row,
-            state=replace(live.state, status=Status.CREATED, pid=0),
+            state=replace(live.state, status=status, pid=0),
             extra=replace(live.extra, endpoints=()),
         )
         await self._world.commit(lambda tx: rows.save_ended(tx, live.row))
 
-    async def _exit(self, live: Live) -> Exit:
-        """What the shim left; a host that lost power left nothing."""
+    async def _exit(self, live: Live) -> Exit | None:
+        """What the shim told or left; a host that lost power left nothing."""
+        if live.id in self._exits:
+            return self._exits[live.id]
         left = await blocking(read_exit, self._world.paths.run(live.id))
-        if left is not None and left.at >= live.state.started_at:
-            return left
-        if live.state.finished_at > live.state.started_at:
-            return Exit(live.state.exit_code, live.state.oom_killed, live.state.finished_at)
-        return Exit(_LOST, False, now())
+        return left if left is not None and left.at >= live.state.started_at else None
 
     async def _adopt_networks(self) -> None:
         world = self._world
@@ -136,7 +132,7 @@ class Recovery:
             return
         known = []
         for live in self._roster:
-            for value in live.extra.endpoints if live.runs else ():
+            for value in live.extra.endpoints if live.shim is not None else ():
                 planned = EndpointPlan.from_dict(value)
                 known.append(planned.endpoint_id)
                 await world.bridge.adopt(planned)
@@ -144,7 +140,7 @@ class Recovery:
 
     async def _sweep(self) -> None:
         known = {live.id for live in self._roster}
-        running = {live.id for live in self._roster if live.runs}
+        running = {live.id for live in self._roster if live.shim is not None}
         await blocking(self._sweep_disk, known, running)
         names = await blocking(os.listdir, self._world.paths.namespaces)
         claimed = {container_id[:12] for container_id in running}
@@ -167,20 +163,8 @@ class Recovery:
 
     def _sweep_cgroups(self, running: set[str]) -> None:
         hierarchy, parent = self._world.hierarchy, self._world.paths.cgroup
-        names = set()
-        for mount in hierarchy.mount_points():
-            try:
-                with os.scandir(f"{mount}{parent}") as entries:
-                    names |= {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
-            except FileNotFoundError:
-                continue
-        for name in names - running:
-            cgroup = open_cgroup(f"{parent}/{name}", hierarchy)
-            try:
-                cgroup.kill()
-                cgroup.remove()
-            except OSError as error:
-                log.warning("cannot remove cgroup %s/%s: %s", parent, name, error)
+        for name in children(parent, hierarchy) - running:
+            end_cgroup(f"{parent}/{name}", hierarchy)
 
 
 async def _give_up(shim: Shim) -> None:

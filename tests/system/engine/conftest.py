@@ -16,6 +16,7 @@ import pytest
 from knarr.engine.engine import Engine
 from knarr.engine.settings import Settings
 from knarr.engine.values import EventOptions, LogOptions, Waited
+from knarr.kernel.mounts import MNT_DETACH, umount2
 from knarr.model.container import ContainerSpec
 from knarr.model.reference import Reference
 from knarr.model.system import Event
@@ -234,6 +235,8 @@ async def home(tmp_path: Path) -> AsyncIterator[Host]:
         bridge = Bridge()
         await bridge.teardown(NetworkConfig.from_bip("bridge", place.settings.bridge, place.settings.bip))
         bridge.close()
+        for point in host.mounts([str(tmp_path)]):
+            umount2(point, MNT_DETACH)
 
 
 @pytest.fixture
