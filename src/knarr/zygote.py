@@ -36,6 +36,7 @@ Reply = tuple[dict[str, Any], list[int]]
 def main(fd: int) -> None:
     """Serves until the other end closes. One child is always ready: it waits for the next request itself."""
     os.setsid()
+    os.umask(0o022)
     set_name("knarr-zygote")
     reset_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import stat
 from collections.abc import Sequence
 
@@ -203,6 +204,11 @@ def capabilities(
     for number in range(64):
         if bits(ambient) & may >> number & 1:
             process.raise_ambient(number)
+
+
+def die_with_shim(walk: Walk) -> None:
+    """PR_SET_PDEATHSIG; a change of user would clear it, so it comes after (PR_SET_PDEATHSIG(2const))."""
+    process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def command(walk: Walk, name: str) -> None:

@@ -98,7 +98,7 @@ def plan_init(
     steps += _limits(process)
     steps += _look_up(process, create=True)
     steps += _closed(bundle, linux)
-    steps += _drop(process, seccomp)
+    steps += _drop(process, seccomp, init=True)
     return tuple(steps)
 
 
@@ -114,7 +114,7 @@ def plan_exec(process: Mapping[str, Any], *, seccomp: bool) -> tuple[Step, ...]:
         steps.append(Step("terminal", "a pseudo-terminal of the container"))
     steps += _limits(process)
     steps += _look_up(process, create=False)
-    steps += _drop(process, seccomp)
+    steps += _drop(process, seccomp, init=False)
     return tuple(steps)
 
 
@@ -284,7 +284,7 @@ def _closed(bundle: Mapping[str, Any], linux: Mapping[str, Any]) -> list[Step]:
     return steps
 
 
-def _drop(process: Mapping[str, Any], seccomp: bool) -> list[Step]:
+def _drop(process: Mapping[str, Any], seccomp: bool, *, init: bool) -> list[Step]:
     """Without no_new_privs a filter needs CAP_SYS_ADMIN, so it loads before the capabilities go (seccomp(2))."""
     guarded = bool(process.get("noNewPrivileges"))
     capabilities = process.get("capabilities")
@@ -303,6 +303,8 @@ def _drop(process: Mapping[str, Any], seccomp: bool) -> list[Step]:
     if capabilities is not None:
         words = tuple(sets.get(name, ()) for name in ("effective", "permitted", "inheritable", "ambient"))
         steps.append(Step("capabilities", "what it may do", words))
+    if init:
+        steps.append(Step("die-with-shim", "without its shim nobody would answer for the container"))
     steps.append(Step("command", "found, as its user, before it is promised", (process["args"][0],)))
     if guarded and seccomp:
         steps.append(Step("seccomp", "system calls that reach the host are refused"))

@@ -55,6 +55,7 @@ ACTS: dict[str, Callable[..., None]] = {
     "bounding": acts_process.bounding,
     "identity": acts_process.identity,
     "capabilities": acts_process.capabilities,
+    "die-with-shim": acts_process.die_with_shim,
     "command": acts_process.command,
 }
 _CANNOT_EXECUTE = 255
@@ -104,6 +105,7 @@ def _execute(walk: Walk) -> None:
     reset_signals()
     try:
         os.execve(walk.executable, walk.arguments, walk.environment)
-    except OSError as error:
-        reason = os.strerror(error.errno or errno.ENOEXEC).lower()
+    except (OSError, ValueError) as error:
+        number = error.errno if isinstance(error, OSError) else errno.EINVAL
+        reason = os.strerror(number or errno.ENOEXEC).lower()
         os.write(2, f"exec {walk.executable}: {reason}\n".encode())

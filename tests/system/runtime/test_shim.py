@@ -11,6 +11,8 @@ import pytest
 
 from knarr.engine.shims import Shim, read_exit
 from knarr.engine.zygote import Zygote
+from knarr.kernel.cgroups import hierarchy
+from knarr.kernel.cgroups.open import open_cgroup
 from knarr.model.errors import Conflict, KnarrError, NoSuchCommand, NotFound, Unavailable
 from knarr.wire import mux
 from tests.support import host
@@ -370,6 +372,42 @@ async def test_shared_namespaces(runtime: Runtime) -> None:
     net, count = out.split()
     assert net.decode() == os.readlink(f"/proc/{first.pid}/ns/net")
     assert count == b"1"
+
+
+async def test_a_killed_shim_takes_its_container_along(runtime: Runtime) -> None:
+    shim = await runtime.launch(runtime.order("sleep", "1000", process={"user": {"name": "web"}}))
+    await shim.start()
+    os.kill(int(Path(f"/proc/{shim.pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    with pytest.raises(Unavailable):
+        await ended(shim)
+    await asyncio.to_thread(host.wait_for, lambda: shim.pid not in host.processes(), "the init ends")
+    hierarchy_paths = open_cgroup(f"{PARENT}/{shim.container}", hierarchy.find())
+    await asyncio.to_thread(host.wait_for, lambda: not hierarchy_paths.pids(), "the cgroup empties")
+    hierarchy_paths.remove()
+
+
+async def test_a_shared_dev_shm(runtime: Runtime) -> None:
+    first = await runtime.launch(runtime.order("sh", "-c", "echo shared > /dev/shm/x; sleep 1000"))
+    await first.start()
+    await asyncio.to_thread(host.wait_for, Path(f"/proc/{first.pid}/root/dev/shm/x").exists, "the file")
+    order = runtime.order("cat", "/dev/shm/x")
+    mounts = [mount for mount in order["bundle"]["mounts"] if mount["destination"] != "/dev/shm"]
+    source = f"pid:{first.pid}/dev/shm"
+    order["bundle"]["mounts"] = [
+        *mounts,
+        {"destination": "/dev/shm", "type": "bind", "source": source, "options": ["rbind"]},
+    ]
+    shim = await runtime.launch(order)
+    with await attach(shim) as client:
+        await shim.start()
+        assert await read_all(client) == b"shared\n"
+
+
+async def test_a_limit_that_cannot_be_set(runtime: Runtime) -> None:
+    linux = {"resources": {"cpu": {"cpus": "4000"}}}
+    with pytest.raises(KnarrError, match=r"unable to apply cgroup configuration: .*cpuset\.cpus: "):
+        await runtime.launch(runtime.order("true", linux=linux))
+    assert host.cgroups(PARENT) == set()
 
 
 async def test_the_host_pid_namespace_leaves_no_process(runtime: Runtime) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from knarr.kernel.cgroups import hierarchy
 from knarr.kernel.cgroups.open import open_cgroup
 from knarr.kernel.files import write_atomic
-from knarr.model.errors import Conflict, Invalid, NotFound
+from knarr.model.errors import Conflict, Invalid, KnarrError, NotFound, Unavailable
 from knarr.runtime import failures
 from knarr.runtime.acts_process import clone_flags
 from knarr.runtime.defaults import device_rules
@@ -56,6 +56,7 @@ class Container:
         self.execs: dict[str, Child] = {}
         self.ready = self.started = self.paused = self.releasing = False
         self.exit: dict[str, Any] | None = None
+        self._error: BaseException | None = None
         self.facts: dict[str, Any] = {}
         self.on_hello: Callable[[], None] = lambda: None
         self.on_failed: Callable[[BaseException], None] = lambda error: None
@@ -65,8 +66,12 @@ class Container:
         """Makes the cgroup and the init. Raises what went wrong before the clone."""
         new, joined = split_namespaces(order["namespaces"])
         began, at = time.monotonic_ns(), time.time_ns()
-        self.cgroup.create()
-        self.cgroup.apply(_with_devices(order["resources"]))
+        try:
+            self.cgroup.create()
+            self.cgroup.apply(_with_devices(order["resources"]))
+        except OSError as error:
+            sentence = f"unable to apply cgroup configuration: {failures.spoken(error)}: unknown"
+            raise KnarrError(f"{failures.RUN}{sentence}") from None
         self.facts["steps"] = [
             {
                 "name": f"cgroup {self.cgroup.path}",
@@ -115,7 +120,7 @@ class Container:
 
     def _failed(self, error: BaseException) -> None:
         self.exit = {}
-        self.on_failed(error)
+        self._error = error
 
     def hello(self) -> dict[str, Any]:
         """What every new connection is told."""
@@ -308,8 +313,9 @@ class Container:
         if not self.exit and self.ready:
             self.exit = {"code": code, "oom": oom, "at": at}
             self._record()
-        self.cgroup.remove()
+        self.remove_cgroup()
         if not self.ready:
+            self.on_failed(self._error or Unavailable("the container's init was lost"))
             self.on_released()
             return
         if oom:
@@ -317,6 +323,16 @@ class Container:
         self._tell({"event": "exited", **(self.exit or {})})
         if self.releasing:
             self.on_released()
+
+    def remove_cgroup(self) -> None:
+        """Tries until the kernel lets it go; what stays in the end is the daemon's to sweep."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                self.cgroup.remove()
+                return
+            except OSError:
+                time.sleep(0.002)
 
     def _clear_cgroup(self) -> None:
         """Processes that outlived the init: there are some only where the pid namespace is shared."""

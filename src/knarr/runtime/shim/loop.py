@@ -17,6 +17,8 @@ class Loop:
         self._callbacks: dict[int, tuple[Callable[[int], None], int]] = {}
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
         self._running = True
+        self.on_bug: Callable[[], None] = lambda: None
+        """Called while an exception of a callback is handled; its descriptor is no longer watched."""
 
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
         """Calls `callback(events)` when `fd` is ready; again with other events or another callback changes them."""
@@ -57,7 +59,11 @@ class Loop:
         for fd, events in self._epoll.poll(seconds):
             entry = self._callbacks.get(fd)
             if entry is not None:
-                entry[0](events)
+                try:
+                    entry[0](events)
+                except Exception:
+                    self.forget(fd)
+                    self.on_bug()
         self._ring()
 
     def _ring(self) -> None:

@@ -5,11 +5,12 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from knarr.kernel import process
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime.shim.container import Container
 from knarr.runtime.shim.control import Server
 from knarr.runtime.shim.loop import READ, Loop
@@ -25,6 +26,7 @@ def run(order: Mapping[str, Any], first: socket.socket) -> None:
     gc.enable()
     process.set_name("knarr-shim")
     process.set_child_subreaper()
+    _leave_the_daemon(order["run_dir"])
     loop = Loop()
     shim: list[Container] = []
     try:
@@ -32,6 +34,7 @@ def run(order: Mapping[str, Any], first: socket.socket) -> None:
     except (OSError, KeyError) as error:
         _refuse(first, error)
         return
+    run_dir = order["run_dir"]
     connection = server.adopt(first)
     container: Container | None = None
     try:
@@ -41,16 +44,38 @@ def run(order: Mapping[str, Any], first: socket.socket) -> None:
         container.on_hello = lambda: connection.send(shim[0].hello())
         container.on_failed = lambda error: connection.send({"error": describe(error)})
         container.launch(order)
-    except (OSError, KeyError, Invalid) as error:
+    except (OSError, KeyError, KnarrError) as error:
         if container is not None and not container.init.pid:
-            container.cgroup.remove()
+            container.remove_cgroup()
         connection.send(
             {"error": describe(Invalid(f"order lacks {error}") if isinstance(error, KeyError) else error)}
         )
         server.close()
         return
     del order
+    loop.on_bug = lambda: _record(run_dir)
     loop.run()
+
+
+def _leave_the_daemon(run_dir: str) -> None:
+    """Lets go of the daemon's streams, and clears what a killed shim of an earlier life left."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.close(null)
+    for name in ("shim.sock", "exit.json"):
+        try:
+            os.unlink(f"{run_dir}/{name}")
+        except FileNotFoundError:
+            continue
+
+
+def _record(run_dir: str) -> None:
+    """A bug must not end a container: it is written down, and the shim goes on."""
+    fd = os.open(f"{run_dir}/shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(fd, 2)
+    os.close(fd)
+    sys.excepthook(*sys.exc_info())
 
 
 def _refuse(first: socket.socket, error: BaseException) -> None:
