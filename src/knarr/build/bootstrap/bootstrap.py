@@ -1,14 +1,25 @@
 """Base images without a registry: from a distribution's own packages, the same bytes each time.
 
 `bootstrap("debian:bookworm", archive)`, `bootstrap("busybox", archive)` or `bootstrap("recipes/nginx.toml", archive)` writes
-a docker archive that is also an OCI layout. Blocking; needs root and mmdebstrap (busybox: only busybox-static).
+an archive that is docker's and an OCI layout at once. Blocking; Debian needs root and mmdebstrap, busybox busybox-static.
 """
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from knarr.build.bootstrap import archive as archives
+from knarr.build.bootstrap import busybox, debian
+from knarr.build.bootstrap.archive import Layer
+from knarr.build.bootstrap.difference import difference
+from knarr.build.bootstrap.recipe import PATH, Recipe, read
 from knarr.model.digest import Digest
+from knarr.model.errors import Invalid
+from knarr.model.platform import Platform
+
+Report = Callable[[str], None]
 
 
 class Bootstrapped(NamedTuple):
@@ -19,6 +30,61 @@ class Bootstrapped(NamedTuple):
     manifest: Digest
 
 
-def bootstrap(name: str, archive: Path, *, report: Callable[[str], None] = lambda line: None) -> Bootstrapped:
-    """Makes `name` and writes it to `archive`; `report` gets a line for each step. Raises Invalid, Unavailable."""
-    raise NotImplementedError
+def bootstrap(name: str, archive: Path, *, report: Report = lambda line: None) -> Bootstrapped:
+    """Makes `name` and writes it to `archive`; `report` gets a line for each step. Raises Invalid, Denied, Unavailable."""
+    recipe = parse(name)
+    with tempfile.TemporaryDirectory(prefix="knarr-bootstrap-", dir=archive.absolute().parent) as directory:
+        work = Path(directory)
+        layers, moment = _layers(recipe, work, report)
+        report(f"Writing {recipe.name}")
+        written = archives.write(
+            work / "archive.tar",
+            recipe.name,
+            layers,
+            dict(recipe.config),
+            Platform.of_machine(os.uname().machine),
+            moment,
+        )
+        (work / "archive.tar").replace(archive)
+    return Bootstrapped(recipe.name, written.image, written.manifest)
+
+
+def parse(name: str) -> Recipe:
+    """`debian:SUITE`, `debian` for this machine's own suite, `busybox`, or the path of a recipe. Raises Invalid."""
+    kind, _, tag = name.partition(":")
+    if kind == "busybox":
+        return Recipe(f"busybox:{tag or 'latest'}", "busybox", config={"Env": [PATH], "Cmd": ["sh"]})
+    if kind == "debian":
+        suite = tag or debian.own_codename() or "stable"
+        return Recipe(f"debian:{suite}", f"debian:{suite}", config={"Env": [PATH], "Cmd": ["bash"]})
+    if name.endswith(".toml"):
+        recipe = read(Path(name))
+        if not recipe.base.startswith("debian:"):
+            raise Invalid(f"recipe {name}: it must be from debian:SUITE, not {recipe.base}")
+        return recipe
+    raise Invalid(
+        f"cannot bootstrap {name}: it is neither debian:SUITE nor busybox nor the path of a recipe.toml"
+    )
+
+
+def _layers(recipe: Recipe, work: Path, report: Report) -> tuple[list[Layer], int]:
+    base = work / "base.tar"
+    if recipe.base == "busybox":
+        report("Packing busybox")
+        moment = busybox.make_root(base)
+        return [archives.compress(base, work / "base.gz", "knarr bootstrap busybox")], moment
+    suite = recipe.base.partition(":")[2]
+    debian.check(suite)
+    where = debian.apt_sources(suite)
+    moment = debian.release_moment(*where[0], work)
+    report(f"Making {recipe.base} from {where[0][0]}")
+    debian.make_root(suite, where, (), (), moment, base)
+    layers = [archives.compress(base, work / "base.gz", f"knarr bootstrap {recipe.base}")]
+    if recipe.packages or recipe.run or recipe.files:
+        report(f"Installing {' '.join(recipe.packages) or 'nothing'}")
+        full, own = work / "full.tar", work / "own.tar"
+        debian.make_root(suite, where, recipe.packages, recipe.run, moment, full)
+        difference(base, full, recipe.files, moment, own)
+        made_by = f"knarr bootstrap {recipe.name}: apt-get install {' '.join(recipe.packages)}"
+        layers.append(archives.compress(own, work / "own.gz", made_by))
+    return layers, moment
