@@ -56,32 +56,31 @@ class Containers:
 
     async def create(self, spec: ContainerSpec, *, name: str | None) -> Created:
         """Raises NoSuchImage, NameTaken, Invalid."""
-        return await self._creator.create(spec, name)
+        return await self._world.whole(self._creator.create(spec, name))
 
     async def start(self, name: str, *, detach_keys: str = "", explain: bool = False) -> tuple[Step, ...]:
         """Returns the walked steps when `explain`. Raises AlreadyStarted, NoSuchCommand, CannotExecute, PortTaken."""
-        steps = await self._lifecycle.start(self._roster.find(name))
-        return steps if explain else ()
+        return await self._world.whole(self._lifecycle.start(self._roster.find(name), explain=explain))
 
     async def stop(self, name: str, *, signal: str = "", timeout: int | None = None) -> None:
         """Returns when it has ended; after `timeout` seconds (-1: never) it is killed. Raises NotStarted."""
-        await self._lifecycle.stop(self._roster.find(name), signal, timeout)
+        await self._world.whole(self._lifecycle.stop(self._roster.find(name), signal, timeout))
 
     async def kill(self, name: str, signal: str = "SIGKILL") -> None:
         """Raises NotRunning, Invalid for an unknown signal."""
-        await self._lifecycle.kill(self._roster.find(name), signal)
+        await self._world.whole(self._lifecycle.kill(self._roster.find(name), signal))
 
     async def restart(self, name: str, *, signal: str = "", timeout: int | None = None) -> None:
         """Stops it if it runs, and starts it."""
-        await self._lifecycle.restart(self._roster.find(name), signal, timeout)
+        await self._world.whole(self._lifecycle.restart(self._roster.find(name), signal, timeout))
 
     async def pause(self, name: str) -> None:
         """Raises NotRunning, Conflict."""
-        await self._lifecycle.pause(self._roster.find(name))
+        await self._world.whole(self._lifecycle.pause(self._roster.find(name)))
 
     async def unpause(self, name: str) -> None:
         """Raises Conflict if it is not paused."""
-        await self._lifecycle.unpause(self._roster.find(name))
+        await self._world.whole(self._lifecycle.unpause(self._roster.find(name)))
 
     async def rename(self, name: str, new: str) -> None:
         """Raises NameTaken, Invalid."""
@@ -113,7 +112,7 @@ class Containers:
         """`volumes` takes its anonymous volumes too. Raises CannotRemove, RemovalInProgress."""
         if link:
             raise NotFound(f"Cannot get parent / for name {name}")
-        await self._lifecycle.remove(self._roster.find(name), force=force, volumes=volumes)
+        await self._world.whole(self._lifecycle.remove(self._roster.find(name), force=force, volumes=volumes))
 
     async def inspect(self, name: str, *, size: bool = False) -> ContainerView:
         """What it was asked to be and what it is."""

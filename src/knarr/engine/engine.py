@@ -3,6 +3,7 @@
 The composition of the rooms: every object is built here by hand. Containers outlive `close`.
 """
 
+import asyncio
 import platform
 from contextlib import AsyncExitStack
 from typing import Self
@@ -21,6 +22,7 @@ from knarr.engine.images.rooms import Rooms
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id
+from knarr.engine.namespaces import Namespaces
 from knarr.engine.networks import Networks
 from knarr.engine.paths import Paths
 from knarr.engine.recovery import Recovery
@@ -38,6 +40,8 @@ from knarr.network.bridge import Bridge
 from knarr.network.plan import AddressPool, NetworkConfig
 from knarr.snapshots.driver import open_driver
 from knarr.state.database import Database
+
+_PATIENCE = 10.0
 
 
 class Engine:
@@ -82,6 +86,9 @@ class Engine:
 
     async def _world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
         hierarchy = await blocking(find)
+        tasks = Tasks("engine")
+        namespaces = Namespaces(zygote, tasks, paths.namespaces)
+        self._stack.callback(namespaces.close)
         world = World(
             settings=self.settings,
             paths=paths,
@@ -91,7 +98,8 @@ class Engine:
             snapshots=await blocking(
                 open_driver, f"{paths.data_root}/snapshots", self.settings.storage_driver
             ),
-            tasks=Tasks("engine"),
+            tasks=tasks,
+            namespaces=namespaces,
             hierarchy=hierarchy,
             host=host_facts(self.settings, hierarchy),
             capabilities=own_capabilities(),
@@ -151,6 +159,7 @@ class Engine:
         await recovery.recover()
         await self.images.recover()
         await recovery.start_containers()
+        world.namespaces.refill()
 
     async def close(self) -> None:
         """Lets go of everything; running containers go on."""
@@ -159,6 +168,10 @@ class Engine:
 
 async def _let_go(world: World, roster: Roster) -> None:
     """What was begun to clean up is cleaned up; shims are left alone."""
+    if world.wholes:
+        _, waiting = await asyncio.wait(world.wholes, timeout=_PATIENCE)
+        for task in waiting:
+            task.cancel()
     world.closing = True
     world.events.close()
     await world.tasks.close()

@@ -54,7 +54,7 @@ class Lifecycle:
         self._collect = collect
         self._starter = Starter(world, roster)
 
-    async def start(self, live: Live) -> tuple[Step, ...]:
+    async def start(self, live: Live, *, explain: bool = False) -> tuple[Step, ...]:
         """Raises AlreadyStarted, IsPaused, NoSuchCommand, CannotExecute, PortTaken."""
         async with live.lock:
             self._check_present(live)
@@ -64,18 +64,18 @@ class Lifecycle:
                 raise AlreadyStarted(f"container {live.name} is already running")
             self._stop_retrying(live)
             live.stopping = False
-            return await self._start(live, restart_count=0)
+            return await self._start(live, restart_count=0, explain=explain)
 
     def _check_present(self, live: Live) -> None:
         if live.removing or live.id not in self._roster:
             raise NotFound(f"No such container: {live.id}")
 
-    async def _start(self, live: Live, *, restart_count: int) -> tuple[Step, ...]:
+    async def _start(self, live: Live, *, restart_count: int, explain: bool = False) -> tuple[Step, ...]:
         """The caller holds the lock."""
         live.row = replace(live.row, state=replace(live.state, restart_count=restart_count))
         self._forget_execs(live)
         try:
-            shim, steps = await self._starter.start(live)
+            shim, steps = await self._starter.start(live, explain=explain)
         except BaseException as error:
             attaching.drop(live)
             live.finish(live.exit_waiters, Waited(live.state.exit_code, str(error)))

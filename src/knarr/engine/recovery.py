@@ -34,6 +34,7 @@ class Recovery:
         self._lifecycle = lifecycle
         self._execs = execs
         self._exits: dict[str, Exit] = {}
+        self._unborn: set[str] = set()
 
     async def recover(self) -> None:
         """Before anything else is served. The roster holds the rows already."""
@@ -83,6 +84,8 @@ class Recovery:
         if not shim.started or shim.exited.done() or live.status in (Status.REMOVING, Status.RESTARTING):
             if shim.exited.done() and shim.started:
                 self._exits[live.id] = shim.exited.result()
+            elif not shim.started:
+                self._unborn.add(live.id)
             await _give_up(shim)
             return False
         status = Status.PAUSED if shim.paused else Status.RUNNING
@@ -103,6 +106,8 @@ class Recovery:
             await self._lifecycle.erase(live)
         elif live.status is Status.RESTARTING:
             self._lifecycle.retry(live, plan.restart_delay(live.extra.failures))
+        elif live.id in self._unborn:
+            await self._undo_start(live)
         elif (found := await self._exit(live)) is not None:
             await self._lifecycle.ended(live, found)
         elif live.status is Status.STARTING:

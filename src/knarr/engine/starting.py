@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import bundle, devices, hostfiles, rows
+from knarr.engine import bundle, devices, hostfiles, namespaces, rows
 from knarr.engine.attaching import hand_over
 from knarr.engine.checks import size
 from knarr.engine.live import Live, Roster
@@ -58,6 +58,7 @@ class _Life:
     live: Live
     spec: ContainerSpec
     undo: Undo
+    explain: bool = False
     endpoint: EndpointPlan | None = None
     joined: dict[str, str] = field(default_factory=dict)
     shm_source: str = ""
@@ -72,20 +73,20 @@ class Starter:
         self._world = world
         self._roster = roster
 
-    async def start(self, live: Live) -> tuple[Shim, tuple[Step, ...]]:
+    async def start(self, live: Live, *, explain: bool = False) -> tuple[Shim, tuple[Step, ...]]:
         """The caller holds the lock. The container runs when this returns; on an error it is as it was, with the reason."""
         before = live.row
         status = moved(live.name, live.status, Move.START)
         live.row = replace(live.row, state=replace(live.state, status=status))
         try:
             async with Undo() as undo:
-                life = _Life(live, live.spec, undo)
+                life = _Life(live, live.spec, undo, explain)
                 shim = await self._make(life)
                 undo.keep()
         except BaseException as error:
             await asyncio.shield(self._failed(live, before, error))
             raise
-        return shim, tuple(life.steps)
+        return shim, tuple(life.steps) if explain else ()
 
     async def _make(self, life: _Life) -> Shim:
         live, world = life.live, self._world
@@ -94,30 +95,33 @@ class Starter:
         begun = time.time_ns()
         await self._plan_network(life)
         own = life.joined.get("network") == world.paths.namespace(live.id)
-        prepared, netns, _ = await _all(
-            blocking(self._prepare, life),
-            self._namespace(life) if own else _none(),
-            self._write_starting(life),
-        )
-        _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
-        order = self._order(life, prepared)
-        begun = time.time_ns()
+        netns = await self._namespace(life) if own else None
         try:
-            shim: Shim = (await _all(self._launch(life, order), self._attach(life, netns)))[0]
+            shim = await self._fork(life, netns, begun)
         finally:
-            _close(netns)
-        _note(life, "engine", "launch", "the zygote forks a shim, the shim its init", begun)
+            if netns is not None:
+                namespaces.close(netns)
+            world.namespaces.refill()
         life.steps += shim.steps
-        hand_over_all = [hand_over(shim, pending, live.spec.tty) for pending in live.pending]
+        for pending in list(live.pending):
+            await hand_over(shim, pending, live.spec.tty)
         live.pending.clear()
-        for hand in hand_over_all:
-            await hand
         begun = time.time_ns()
         await shim.start()
         _note(life, "runtime", "gate", "one byte: the init becomes the command", begun)
         begun = time.time_ns()
         await self._write_running(life, shim)
         _note(life, "engine", "running", "the fact is on record", begun)
+        return shim
+
+    async def _fork(self, life: _Life, netns: Netns | None, begun: int) -> Shim:
+        """The intent beside the files; then the shim beside the wiring."""
+        prepared, _ = await _all(blocking(self._prepare, life, netns), self._write_starting(life))
+        _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
+        order = self._order(life, prepared)
+        begun = time.time_ns()
+        shim: Shim = (await _all(self._launch(life, order), self._attach(life, netns)))[0]
+        _note(life, "engine", "launch", "the zygote forks a shim, the shim its init", begun)
         return shim
 
     def _join(self, life: _Life) -> None:
@@ -187,14 +191,14 @@ class Starter:
 
     async def _namespace(self, life: _Life) -> Netns:
         path = life.joined["network"]
-        life.undo.push(self._world.zygote.remove_netns, path)
         begun = time.time_ns()
-        netns = await self._world.zygote.netns(path)
+        netns = await self._world.namespaces.take()
+        life.undo.push(self._world.zygote.remove_netns, path)
         _note(
             life,
             "engine",
             "netns",
-            "a network namespace that exists before any process",
+            "a network namespace that exists before any process; it was ready",
             begun,
             path=path,
             inode=str(netns.inode),
@@ -214,9 +218,11 @@ class Starter:
         life.undo.push(_end, shim)
         return shim
 
-    def _prepare(self, life: _Life) -> _Prepared:
+    def _prepare(self, life: _Life, netns: Netns | None) -> _Prepared:
         """Blocking: everything on disk in one go."""
         world, live, spec = self._world, life.live, life.spec
+        if netns is not None:
+            namespaces.name(netns.fd, life.joined["network"])
         _fresh(world.paths.run(live.id))
         for mount in live.extra.mounts:
             if mount.type == "bind" and not os.path.exists(mount.source):
@@ -288,6 +294,7 @@ class Starter:
             "stdin_once": live.spec.stdin_once,
             "cgroup": live.extra.cgroup,
             "seccomp": prepared.seccomp,
+            "explain": life.explain,
         }
 
     async def _write_starting(self, life: _Life) -> None:
@@ -415,10 +422,6 @@ async def _end(shim: Shim) -> None:
     await shim.release()
 
 
-async def _none() -> None:
-    return None
-
-
 async def _all(*work: Any) -> Any:
     """All side by side; if one fails the others are waited for, so that what they make is known to the undo stack."""
     results = await asyncio.gather(*work, return_exceptions=True)
@@ -426,12 +429,6 @@ async def _all(*work: Any) -> Any:
         if isinstance(result, BaseException):
             raise result
     return results
-
-
-def _close(netns: Netns | None) -> None:
-    if netns is not None:
-        os.close(netns.fd)
-        netns.route.close()
 
 
 def _note(life: _Life, room: str, name: str, reason: str, begun: int, **objects: str) -> None:

@@ -1,13 +1,16 @@
 """What every use case of one engine shares; built once by `engine.Engine.open`."""
 
+import asyncio
 import os
 import platform
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from knarr.engine.events import Events, write_event
+from knarr.engine.namespaces import Namespaces
 from knarr.engine.paths import Paths
 from knarr.engine.plan import Host
 from knarr.engine.settings import Settings
@@ -22,6 +25,8 @@ from knarr.network.plan import AddressPool, NetworkConfig
 from knarr.snapshots.port import Snapshotter
 from knarr.state.database import Database
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True, kw_only=True)
 class World:
@@ -34,6 +39,7 @@ class World:
     zygote: Zygote
     snapshots: Snapshotter
     tasks: Tasks
+    namespaces: Namespaces
     hierarchy: Hierarchy
     host: Host
     bridge: Bridge | None = None
@@ -41,6 +47,7 @@ class World:
     network_ids: dict[str, str] = field(default_factory=dict)
     pool: AddressPool | None = None
     capabilities: frozenset[str] = frozenset()
+    wholes: set[asyncio.Task[Any]] = field(default_factory=set)
     closing: bool = False
 
     async def commit(self, change: Callable[[sqlite3.Connection], object], *events: Event) -> None:
@@ -52,9 +59,23 @@ class World:
 
         self.events.publish(await self.db.write(write))
 
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """`work` to its end, even if the caller is cancelled: a client that hangs up leaves nothing half-done."""
+        task = asyncio.create_task(work)
+        self.wholes.add(task)
+        task.add_done_callback(self.wholes.discard)
+        task.add_done_callback(_heard)
+        return await asyncio.shield(task)
+
     async def tell(self, *events: Event) -> None:
         """Events of something that no row keeps."""
         await self.commit(_nothing, *events)
+
+
+def _heard(task: "asyncio.Task[Any]") -> None:
+    """Its error is the caller's, who may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _nothing(_tx: sqlite3.Connection) -> None:
