@@ -55,7 +55,7 @@ def test_binds(text: str, expected: MountSpec) -> None:
 )
 def test_bad_binds(text: str) -> None:
     with pytest.raises(Invalid, match=r"invalid (volume specification|mode)"):
-        ask({"HostConfig": {"Binds": [text]}})
+        ask({"Image": "x", "HostConfig": {"Binds": [text]}})
 
 
 def test_ports() -> None:
@@ -85,7 +85,7 @@ def test_ports() -> None:
 @pytest.mark.parametrize("text", ["x", "80-", "0x50", "70000", "9-8"])
 def test_bad_host_ports(text: str) -> None:
     with pytest.raises(Invalid, match="invalid port specification"):
-        ask({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": text}]}}})
+        ask({"Image": "x", "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": text}]}}})
 
 
 def test_what_is_asked_for_is_shown() -> None:
@@ -125,7 +125,11 @@ def test_what_is_asked_for_is_shown() -> None:
 
 def test_the_default_network_is_bridge() -> None:
     spec = ask(
-        {"HostConfig": {"NetworkMode": "default"}, "NetworkingConfig": {"EndpointsConfig": {"default": None}}}
+        {
+            "Image": "x",
+            "HostConfig": {"NetworkMode": "default"},
+            "NetworkingConfig": {"EndpointsConfig": {"default": None}},
+        }
     )
     assert spec.network_mode == "bridge"
     assert [each.network for each in spec.endpoints] == ["bridge"]
@@ -137,15 +141,17 @@ def test_a_container_wide_mac_address_moves_to_the_main_network() -> None:
 
 
 def test_older_versions_have_their_own_defaults() -> None:
-    old = ask({"HostConfig": {"ConsoleSize": [1, 2], "Annotations": {"a": "b"}}}, Version(1, 24))
+    old = ask(
+        {"Image": "x", "HostConfig": {"ConsoleSize": [1, 2], "Annotations": {"a": "b"}}}, Version(1, 24)
+    )
     assert (old.ipc_mode, old.cgroupns_mode, old.console_size) == ("shareable", "host", (0, 0))
     assert old.annotations == {}
-    new = ask({"HostConfig": {"ConsoleSize": [1, 2]}})
+    new = ask({"Image": "x", "HostConfig": {"ConsoleSize": [1, 2]}})
     assert (new.ipc_mode, new.cgroupns_mode, new.console_size) == ("", "", (1, 2))
 
 
 def test_mount_options_of_another_type_are_refused() -> None:
-    body = {"HostConfig": {"Mounts": [{"Type": "tmpfs", "Target": "/t", "BindOptions": {}}]}}
+    body = {"Image": "x", "HostConfig": {"Mounts": [{"Type": "tmpfs", "Target": "/t", "BindOptions": {}}]}}
     with pytest.raises(Invalid, match='BindOptions must not be specified on mount type "tmpfs"'):
         ask(body)
     ask(body, Version(1, 41))
@@ -170,9 +176,9 @@ def test_go_is_lenient() -> None:
         (b"[]", "invalid JSON: json: cannot unmarshal array into Go value"),
         (
             b'{"HostConfig": {"Memory": "12"}}',
-            "invalid JSON: json: cannot unmarshal string into Go struct field Create.HostConfig.Memory of type int64",
+            "invalid JSON: json: cannot unmarshal string into Go struct field .HostConfig.Memory of type int64",
         ),
-        (b'{"Tty": "yes"}', "cannot unmarshal string into Go struct field Create.Tty of type bool"),
+        (b'{"Tty": "yes"}', "cannot unmarshal string into Go struct field .Tty of type bool"),
         (b'{"Env": [1]}', "cannot unmarshal number into Go struct field"),
     ],
 )

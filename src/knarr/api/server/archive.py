@@ -41,7 +41,7 @@ def _header(found: PathStat) -> str:
 def _path(call: Call) -> str:
     path = call.text("path")
     if not path:
-        raise Invalid("missing parameter: path")
+        raise Invalid("bad parameter: pathcannot be empty")  # dockerd's words
     return path
 
 

@@ -31,6 +31,8 @@ _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?\Z")
 
 def container(body: spec.Create, version: Version, platform: str = "") -> ContainerSpec:
     """The body of POST /containers/create."""
+    if body == spec.Create(HostConfig=body.HostConfig, NetworkingConfig=body.NetworkingConfig):
+        raise Invalid("config cannot be empty in order to create a container")
     host = body.HostConfig or spec.HostConfig()
     network_mode = "bridge" if host.NetworkMode in ("", "default") else host.NetworkMode
     endpoints = _endpoints(body, network_mode, version)
@@ -132,7 +134,7 @@ def resources(body: spec.Resources, version: Version) -> Resources:
         memory=body.Memory,
         memory_reservation=body.MemoryReservation,
         memory_swap=body.MemorySwap,
-        memory_swappiness=body.MemorySwappiness,
+        memory_swappiness=None if body.MemorySwappiness == -1 else body.MemorySwappiness,
         oom_kill_disable=bool(body.OomKillDisable),
         nano_cpus=body.NanoCpus,
         cpu_shares=body.CpuShares,
@@ -230,13 +232,13 @@ def _network(name: str) -> str:
 
 def _port_range(text: str) -> list[Port]:
     numbers, _, protocol = text.partition("/")
-    first, dash, last = numbers.partition("-")
-    low = Port.parse(f"{first}/{protocol or 'tcp'}")
-    if not dash:
+    match = _PORTS.match(numbers)
+    if not match or int(match[2] or match[1]) < int(match[1]):
+        raise Invalid(f'invalid port specification: "{numbers}"')
+    low = Port.parse(f"{match[1]}/{protocol or 'tcp'}")
+    if not match[2]:
         return [low]
-    high = Port.parse(f"{last}/{protocol or 'tcp'}")
-    if high.number < low.number:
-        raise Invalid(f"invalid port range: {text}")
+    high = Port.parse(f"{match[2]}/{protocol or 'tcp'}")
     return [Port(number, low.protocol) for number in range(low.number, high.number + 1)]
 
 

@@ -62,8 +62,8 @@ class Call:
             return {}
         try:
             value = msgspec.json.decode(text, type=dict[str, list[str] | dict[str, bool]])
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise Invalid(f"invalid filter: {error}") from None
+        except (msgspec.ValidationError, msgspec.DecodeError):
+            raise Invalid("invalid filter") from None
         return {
             key: tuple(each for each in wanted if isinstance(wanted, list) or wanted[each])
             for key, wanted in value.items()

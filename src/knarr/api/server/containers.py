@@ -11,6 +11,7 @@ from knarr.api.server.call import Call, Route
 from knarr.api.server.errors import message, status
 from knarr.api.server.replies import encode, nothing, reply
 from knarr.api.spec import containers as spec
+from knarr.engine.errors import NameTaken
 from knarr.engine.values import AttachOptions, LogOptions, Waited
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid, KnarrError
@@ -114,7 +115,10 @@ async def unpause(call: Call) -> Response:
 
 async def rename(call: Call) -> Response:
     """POST /containers/{name}/rename"""
-    await call.engine.containers.rename(call.name, call.text("name"))
+    try:
+        await call.engine.containers.rename(call.name, call.text("name"))
+    except NameTaken as error:
+        return reply({"message": f"Error when allocating new name: {error}"}, status(error))
     return nothing()
 
 
@@ -182,7 +186,7 @@ async def logs(call: Call) -> Response:
     """GET /containers/{name}/logs"""
     stdout, stderr = call.flag("stdout"), call.flag("stderr")
     if not stdout and not stderr:
-        raise Invalid("must specify at least one of 'stdout' or 'stderr'")
+        raise Invalid("Bad parameters: you must choose at least one stream")
     tail = call.text("tail")
     options = LogOptions(
         stdout=stdout,
@@ -251,8 +255,7 @@ def size(call: Call) -> tuple[int, int]:
         text = call.text(key)
         if not text.isdigit() or int(text) >= 1 << 32:
             raise Invalid(
-                f'invalid resize {word} "{text}": '
-                + ("value is empty" if not text else f'strconv.ParseUint: parsing "{text}": invalid syntax')
+                f'invalid resize {word} "{text}": ' + ("invalid syntax" if text else "value is empty")
             )
         found.append(int(text))
     return found[0], found[1]

@@ -57,8 +57,11 @@ def _swarm_routes() -> list[Route]:
 ROUTES = (
     *_swarm_routes(),
     Route("GET", "/plugins", plugins),
-    Route("GET", "/plugins/{name:path}", no_plugin),
-    Route("POST", "/plugins/{name:path}", no_plugin),
+    Route("GET", "/plugins/{name:path}/json", no_plugin),
+    *(
+        Route("POST", f"/plugins/{{name:path}}/{verb}", no_plugin)
+        for verb in ("enable", "disable", "set", "push")
+    ),
     Route("DELETE", "/plugins/{name:path}", no_plugin),
     Route("POST", "/build", _refusal("building images")),
     Route("POST", "/build/prune", _refusal("building images")),

@@ -1,5 +1,6 @@
 """/images: what is here. (`transfers` moves them.)"""
 
+from collections import Counter
 from typing import Any
 
 from knarr.api.server.call import Call, Route
@@ -134,7 +135,12 @@ async def list_(call: Call) -> Response:
         all=call.flag("all"),
         shared_size=call.version >= (1, 42) and call.flag("shared-size"),
     )
-    return reply([summary(view, call.version) for view in views])
+    told = [summary(view, call.version) for view in views]
+    if call.version >= (1, 51):
+        users = Counter(view.image_id for view in await call.engine.containers.list(all=True))
+        for value in told:
+            value["Containers"] = users[value["Id"]]
+    return reply(told)
 
 
 async def inspect(call: Call) -> Response:

@@ -137,7 +137,7 @@ def _daemon(found: Info) -> dict[str, Any]:
         "RegistryConfig": {
             "IndexConfigs": indexes,
             "InsecureRegistryCIDRs": networks,
-            "Mirrors": list(found.registry_mirrors),
+            "Mirrors": list(found.registry_mirrors) or None,
         },
         "NCPU": found.ncpu,
         "MemTotal": found.memory,
@@ -196,7 +196,6 @@ async def disk_usage(call: Call) -> Response:
             else None,
             "Volumes": [volumes.told(view) for view in found.volumes] if wanted("volume") else None,
             "BuildCache": [] if wanted("build-cache") else None,
-            "BuilderSize": 0,
         }
     )
 

@@ -19,6 +19,18 @@ _hints: dict[type, dict[str, tuple[str, Any]]] = {}
 _MISMATCH = re.compile(r"Expected `([^`]+)`, got `(\w+)`(?: - at `([^`]*)`)?")
 _JSON_WORDS = {"str": "string", "int": "number", "float": "number", "bool": "bool", "array": "array", "object": "object"}  # fmt: skip
 _GO_TYPES = {"str": "string", "int": "int64", "float": "float64", "bool": "bool", "array": "[]string", "object": "map[string]string"}  # fmt: skip
+# Go's names of the structs, as its messages have them; the body of create is one without a name.
+_GO_NAMES = {
+    "Create": "",
+    "ExecCreate": "ExecOptions",
+    "ExecStart": "ExecStartOptions",
+    "Update": "UpdateConfig",
+    "VolumeCreate": "CreateOptions",
+    "NetworkCreate": "CreateRequest",
+    "NetworkConnect": "ConnectOptions",
+    "NetworkDisconnect": "DisconnectOptions",
+    "Credentials": "AuthConfig",
+}
 _ZEROS: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
 
 
@@ -96,9 +108,10 @@ def _mismatch(kind: type, text: str) -> str:
     got = _JSON_WORDS.get(match[2], match[2])
     path = (match[3] or "$").replace("[...]", "").removeprefix("$").lstrip(".")
     wanted = _GO_TYPES.get(expected, expected)
+    name = _GO_NAMES.get(kind.__name__, kind.__name__)
     if not path:
-        return f"json: cannot unmarshal {got} into Go value of type container.{kind.__name__}"
-    return f"json: cannot unmarshal {got} into Go struct field {kind.__name__}.{path} of type {wanted}"
+        return f"json: cannot unmarshal {got} into Go value of type container.{name or 'CreateRequest'}"
+    return f"json: cannot unmarshal {got} into Go struct field {name}.{path} of type {wanted}"
 
 
 def _syntax(data: bytes, text: str) -> str:
