@@ -10,12 +10,22 @@ import zstandard
 
 from knarr.content.store import CorruptBlob
 from knarr.engine.images.errors import BadImage, NoMatchingPlatform
+from knarr.kernel import mounts
 from knarr.model.digest import Digest
 from knarr.model.errors import NotFound, Unavailable
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 from knarr.snapshots.errors import BadArchive
-from tests.system.images.world import AMD64, FakeRegistry, World, layer_tar, make_image, make_index
+from tests.system.images.world import (
+    AMD64,
+    FakeRegistry,
+    World,
+    layer_tar,
+    lines,
+    make_image,
+    make_index,
+    stream,
+)
 
 BASE = layer_tar({"etc/": b"", "etc/name": b"base\n", "big": random.Random(1).randbytes(400_000)})
 TOP = layer_tar({"etc/": b"", "etc/name": b"top\n", "new": b"1"})
@@ -141,27 +151,27 @@ async def test_a_broken_download_goes_on_where_it_stopped(world: World) -> None:
     assert (world.layer(chain[0]) / "big").read_bytes() == random.Random(1).randbytes(400_000)
 
 
-async def test_what_a_killed_daemon_had_fetched_is_used(tmp_path: Path) -> None:
-    registry = FakeRegistry()
-    made = make_image([BASE, TOP])
-    registry.put("a:1", made)
-    base = Digest.of(made.layers[0])
+async def test_fifty_cuts_and_several_daemons_end_with_the_right_image(tmp_path: Path) -> None:
     chance = random.Random(7)
-    for attempt in range(8):
-        registry.break_after[base] = chance.randrange(20_000, 60_000) * (attempt + 1)
-        world = await World.open(tmp_path / "store", registry)
-        pull = asyncio.ensure_future(world.pull("a:1"))
-        await asyncio.wait([pull])
-        await world.close()
-        if pull.exception() is None:
-            break
-    else:
-        world = await World.open(tmp_path / "store", registry)
-        await world.pull("a:1")
-        await world.close()
-    assert registry.served[base] == len(made.layers[0])
+    data = chance.randbytes(1_500_000)
+    registry = FakeRegistry()
+    made = make_image([layer_tar({"data": data}), TOP])
+    registry.put("a:1", made)
+    blob = Digest.of(made.layers[0])
     world = await World.open(tmp_path / "store", registry)
-    assert (await world.images.get("a:1")).image.id == made.id
+    for attempt in range(50):
+        registry.break_after[blob] = registry.served.get(blob, 0) + chance.randrange(1, 24_000)
+        with pytest.raises(Unavailable):
+            await world.pull("a:1")
+        if attempt % 10 == 9:
+            await world.close()
+            world = await World.open(tmp_path / "store", registry)
+    registry.break_after.clear()
+    await world.pull("a:1")
+    view = await world.images.get("a:1")
+    assert view.image.id == made.id
+    assert (world.layer(world.images.chain(view.image)[0]) / "data").read_bytes() == data
+    assert registry.served[blob] == len(made.layers[0])
     await world.close()
 
 
@@ -230,3 +240,24 @@ async def test_an_artifact_is_no_image(world: World) -> None:
     with pytest.raises(BadImage, match="not a container image"):
         await world.pull("a:1")
     assert world.leftovers() == []
+
+
+async def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    mounts.mount("tmpfs", str(place), "tmpfs", 0, "size=6m")
+    world = await World.open(place / "store")
+    try:
+        incompressible = layer_tar({"data": random.Random(3).randbytes(4_000_000)})
+        world.registry.put("a:1", make_image([BASE, incompressible]))
+        with pytest.raises(OSError, match="No space left on device"):
+            await world.pull("a:1")
+        with pytest.raises(OSError, match="No space left on device"):
+            await lines(world.images.import_(stream(incompressible), None))
+        assert await world.images.list() == []
+        assert world.leftovers() == []
+        world.registry.put("b:1", make_image([BASE]))
+        assert (await world.pull("b:1"))[-1] == "Status: Downloaded newer image for b:1"
+    finally:
+        await world.close()
+        mounts.umount2(str(place), 0)
