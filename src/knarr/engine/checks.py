@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from posixpath import normpath
 
 from knarr.engine import signals
-from knarr.model.container import ContainerSpec, MountSpec, Resources, RestartPolicy
+from knarr.model.container import ContainerSpec, MountSpec, Resources, RestartPolicy, Ulimit
 from knarr.model.errors import Invalid
 from knarr.runtime.caps import ALL
 
@@ -29,6 +29,22 @@ _JSON_FILE_OPTIONS = frozenset(
         "max-buffer-size",
     )
 )
+_LIMITS = frozenset(
+    (
+        "CORE",
+        "CPU",
+        "DATA",
+        "FSIZE",
+        "LOCKS",
+        "MEMLOCK",
+        "MSGQUEUE",
+        "NICE",
+        "NOFILE",
+        "NPROC",
+        "RSS",
+        "RTPRIO",
+    )
+) | frozenset(("RTTIME", "SIGPENDING", "STACK"))
 _SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SMALLEST_MEMORY = 6 << 20
 
@@ -225,6 +241,14 @@ def check_log(driver: str, options: Iterable[str]) -> None:
                 raise Invalid(f"unknown log opt '{option}' for {driver or 'json-file'} log driver")
 
 
+def ulimit(text: str) -> Ulimit:
+    """Reads `nofile=1024:2048`. Raises Invalid."""
+    match = re.fullmatch(r"([a-z]+)=(-?\d+)(?::(-?\d+))?", text)
+    if not match or match[1].upper() not in _LIMITS:
+        raise Invalid(f"invalid ulimit: {text}")
+    return Ulimit(name=match[1], soft=int(match[2]), hard=int(match[3] or match[2]))
+
+
 def size(text: str) -> int:
     """Reads `10m` or `-1`. Raises Invalid."""
     match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", text.strip().lower())
@@ -241,6 +265,13 @@ def _check_numbers(spec: ContainerSpec) -> None:
     for device in spec.resources.devices:
         if not _PERMISSIONS.match(device.permissions):
             raise Invalid(f"invalid device mode: {device.permissions}")
+    for limit in spec.resources.ulimits:
+        if limit.name.upper() not in _LIMITS:
+            raise Invalid(f"invalid ulimit type: {limit.name}")
+        if limit.hard != -1 and (limit.soft > limit.hard or limit.soft == -1):
+            raise Invalid(
+                f"ulimit soft limit must be less than or equal to hard limit: {limit.soft} > {limit.hard}"
+            )
     for rule in spec.resources.device_cgroup_rules:
         if not _DEVICE_RULE.match(rule):
             raise Invalid(f"invalid device cgroup rule format: '{rule}'")

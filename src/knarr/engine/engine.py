@@ -24,8 +24,10 @@ from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id
 from knarr.engine.namespaces import Namespaces
 from knarr.engine.networks import Networks
+from knarr.engine.nowhere import Nowhere
 from knarr.engine.paths import Paths
 from knarr.engine.recovery import Recovery
+from knarr.engine.seccomp import default_profile
 from knarr.engine.settings import Settings
 from knarr.engine.system import System
 from knarr.engine.volumes import Volumes
@@ -61,8 +63,11 @@ class Engine:
         self._stack = AsyncExitStack()
 
     @classmethod
-    async def open(cls, settings: Settings, registry: Registry) -> Self:
-        """Opens the state, starts the zygote, makes the bridge, and recovers what an earlier daemon left."""
+    async def open(cls, settings: Settings, registry: Registry | None = None) -> Self:
+        """Opens the state, starts the zygote, makes the bridge, and recovers what an earlier daemon left.
+
+        `registry` stands in for the network's registries.
+        """
         engine = cls(settings)
         try:
             await engine._open(registry)
@@ -71,7 +76,7 @@ class Engine:
             raise
         return engine
 
-    async def _open(self, registry: Registry) -> None:
+    async def _open(self, registry: Registry | None) -> None:
         paths = Paths.of(self.settings.data_root, self.settings.exec_root)
         await blocking(paths.make)
         db = await Database.open(paths.database)
@@ -81,7 +86,7 @@ class Engine:
         zygote = await Zygote.start(paths.exec_root)
         self._stack.push_async_callback(zygote.close)
         world = await self._world(paths, db, zygote)
-        self.images = await self._images(world, registry)
+        self.images = await self._images(world, registry or Nowhere())
         await self._groups(world)
 
     async def _world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
@@ -103,6 +108,7 @@ class Engine:
             hierarchy=hierarchy,
             host=host_facts(self.settings, hierarchy),
             capabilities=own_capabilities(),
+            seccomp=await blocking(default_profile, self.settings.seccomp_profile),
         )
         if self.settings.bridge != "none":
             await self._open_bridge(world)

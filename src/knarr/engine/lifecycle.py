@@ -76,9 +76,9 @@ class Lifecycle:
         self._forget_execs(live)
         try:
             shim, steps = await self._starter.start(live, explain=explain)
-        except BaseException as error:
+        except BaseException:
             attaching.drop(live)
-            live.finish(live.exit_waiters, Waited(live.state.exit_code, str(error)))
+            live.finish(live.exit_waiters, Waited(live.state.exit_code))
             if live.spec.auto_remove:
                 await asyncio.shield(self.erase(live))
             raise

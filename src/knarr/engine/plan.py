@@ -15,6 +15,7 @@ from knarr.model.container import (
     Resources,
     RestartPolicy,
     Status,
+    Ulimit,
 )
 from knarr.model.errors import Invalid
 from knarr.model.image import ImageConfig
@@ -34,6 +35,7 @@ class Host(NamedTuple):
     shm_size: int = 64 << 20
     log_driver: str = "json-file"
     cgroup_version: int = 1
+    ulimits: tuple[Ulimit, ...] = ()
 
 
 class Planned(NamedTuple):
@@ -126,7 +128,7 @@ def _fill(container_id: str, spec: ContainerSpec, host: Host) -> ContainerSpec:
         cgroupns_mode=spec.cgroupns_mode or cgroupns,
         restart=spec.restart if spec.restart.name else RestartPolicy(),
         runtime=spec.runtime or "runc",
-        resources=fill_resources(spec.resources),
+        resources=_with_ulimits(fill_resources(spec.resources), host.ulimits),
     )
 
 
@@ -135,6 +137,12 @@ def fill_resources(resources: Resources) -> Resources:
     if resources.memory > 0 and resources.memory_swap == 0:
         return replace(resources, memory_swap=2 * resources.memory)
     return resources
+
+
+def _with_ulimits(resources: Resources, defaults: Sequence[Ulimit]) -> Resources:
+    mine = {limit.name for limit in resources.ulimits}
+    more = tuple(limit for limit in defaults if limit.name not in mine)
+    return replace(resources, ulimits=(*resources.ulimits, *more)) if more else resources
 
 
 def _warnings(asked: ContainerSpec) -> tuple[str, ...]:

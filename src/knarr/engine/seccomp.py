@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 
-from knarr.kernel.files import write_atomic
+from knarr.kernel.files import read_text, write_atomic
 from knarr.model.errors import Invalid
 from knarr.runtime.seccomp.compiler import compile_default, compile_profile
 
@@ -44,3 +44,15 @@ def _kernel(release: str) -> tuple[int, int]:
     major, _, rest = release.partition(".")
     digits = "".join(character if character.isdigit() else " " for character in rest).split()
     return int(major), int(digits[0]) if digits else 0
+
+
+def default_profile(setting: str) -> str | None:
+    """What `--seccomp-profile` means: a file's JSON, "" for Docker's own, None for no filter. Raises Invalid."""
+    if setting == "unconfined":
+        return None
+    if setting in ("", "builtin"):
+        return ""
+    try:
+        return read_text(setting, 16 << 20)
+    except OSError as error:
+        raise Invalid(f"opening seccomp profile ({setting}) failed: {error.strerror}") from error

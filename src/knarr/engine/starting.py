@@ -232,10 +232,12 @@ class Starter:
                     )
                 os.makedirs(mount.source, 0o755, exist_ok=True)
         profile = bundle.seccomp_profile(spec)
+        if profile == "":
+            profile = world.seccomp
         seccomp = None
         if profile is not None:
             names = bundle.capabilities(spec, world.capabilities)
-            seccomp = filter_path(world.paths.filters, profile or world.settings.seccomp_profile, names)
+            seccomp = filter_path(world.paths.filters, profile, names)
         return _Prepared(
             rootfs=world.snapshots.mounts(live.id),
             nodes=devices.nodes(spec.resources.devices, privileged=spec.privileged),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from knarr.engine.checks import ulimit
 from knarr.engine.events import Events, write_event
 from knarr.engine.namespaces import Namespaces
 from knarr.engine.paths import Paths
@@ -30,7 +31,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """Collaborators and facts. `bridge` and `network` are None with `--bridge none`."""
+    """Collaborators and facts. `bridge` and `network` are None with `--bridge none`; `seccomp` is the default profile's
+    JSON, "" Docker's own, None no filter."""
 
     settings: Settings
     paths: Paths
@@ -47,6 +49,7 @@ class World:
     network_ids: dict[str, str] = field(default_factory=dict)
     pool: AddressPool | None = None
     capabilities: frozenset[str] = frozenset()
+    seccomp: str | None = ""
     wholes: set[asyncio.Task[Any]] = field(default_factory=set)
     closing: bool = False
 
@@ -95,6 +98,7 @@ def host_facts(settings: Settings, hierarchy: Hierarchy) -> Host:
         shm_size=settings.default_shm_size,
         log_driver=settings.log_driver,
         cgroup_version=hierarchy.version,
+        ulimits=tuple(ulimit(text) for text in settings.default_ulimits),
     )
 
 
