@@ -1,5 +1,6 @@
 """What happens to images that are here: names, removal, import, save and load, push, history, lists."""
 
+import asyncio
 import bz2
 import gzip
 import io
@@ -294,6 +295,15 @@ async def test_load_of_an_old_archive_with_plain_layers(world: World) -> None:
     assert view.image.id == made.id
     assert view.image.manifest is not None
     await world.images.remove("old:1")
+    assert world.leftovers() == []
+
+
+async def test_many_loads_at_once(world: World) -> None:
+    made = make_image([BASE, BASE])
+    archive = docker_archive(made.config, {"1/layer.tar": BASE}, ["x:1"])
+    found = await asyncio.gather(*[lines(world.images.load(stream(archive))) for _ in range(24)])
+    assert found == [["Loaded image: x:1"]] * 24
+    await world.images.remove("x:1")
     assert world.leftovers() == []
 
 

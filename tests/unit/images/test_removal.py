@@ -30,6 +30,7 @@ def refs(*names: str) -> list[Reference]:
         ("a", ["a:latest"], [STOPPED], True, ["a:latest"], True),
         ("a", ["a:latest"], [RUNNING], True, ["a:latest"], False),
         (IMAGE.short, ["a:1"], [], False, ["a:1"], True),
+        (IMAGE.hex[:3], [f"{IMAGE.hex[:3]}:latest", "b:1"], [], False, [f"{IMAGE.hex[:3]}:latest"], False),
         (IMAGE.short, ["a:1", f"a{DIGEST}"], [], False, ["a:1", f"a{DIGEST}"], True),
         (IMAGE.hex, [], [], False, [], True),
         (str(IMAGE), ["a:1", "b:1"], [], True, [], True),

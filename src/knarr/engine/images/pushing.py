@@ -13,7 +13,7 @@ from knarr.engine.images.settled import all_of
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
-from knarr.model.errors import NotFound
+from knarr.model.errors import Invalid, NotFound
 from knarr.model.image import Image, Progress
 from knarr.model.reference import Reference
 from knarr.model.system import Event
@@ -31,7 +31,9 @@ async def push(rooms: Rooms, ref: Reference, auth: Auth | None, report: Report) 
 
 
 def _chosen(tx: sqlite3.Connection, ref: Reference) -> list[tuple[Reference, Image]]:
-    """The tags to push, each with its image. Raises NotFound."""
+    """The tags to push, each with its image. Raises NotFound, Invalid."""
+    if ref.digest is not None:
+        raise Invalid("cannot push a digest reference")
     tags = rows.repository(tx, ref)
     if not tags:
         raise NotFound(f"An image does not exist locally with the tag: {ref.familiar_name}")

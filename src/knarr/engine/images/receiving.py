@@ -53,6 +53,11 @@ def _clean(name: str) -> str:
 
 async def receive(rooms: Rooms, hold: Hold, stream: AsyncIterator[bytes]) -> Received:
     """Reads the stream to its end. Raises BadImage, OSError."""
+    async with rooms.receiving:
+        return await _receive(rooms, hold, stream)
+
+
+async def _receive(rooms: Rooms, hold: Hold, stream: AsyncIterator[bytes]) -> Received:
     drain, feed = os.pipe()
     reading = asyncio.ensure_future(settled(_read, os.fdopen(drain, "rb"), rooms.blobs, hold))
     try:

@@ -19,6 +19,7 @@ from knarr.engine.images.rows import User
 from knarr.engine.images.settled import settled
 from knarr.engine.images.values import PrunedImages
 from knarr.model.digest import Digest
+from knarr.model.errors import Invalid
 from knarr.model.image import Image, Removed
 from knarr.model.reference import Reference
 from knarr.model.system import Event
@@ -38,7 +39,7 @@ def plan(
     asked: str, image: Digest, names: Sequence[Reference], users: Sequence[User], *, force: bool
 ) -> Plan:
     """What `rmi` does. Raises ImageInUse in docker's words."""
-    if _is_id(asked, image):
+    if _is_id(asked, image, names):
         going = tuple(names) if _one_repository(names) else ()
         _check(image, users, names if not going else (), force=force)
         return Plan(going, delete=True)
@@ -53,7 +54,13 @@ def plan(
     return Plan(going, delete=not _used(users, force=force))
 
 
-def _is_id(asked: str, image: Digest) -> bool:
+def _is_id(asked: str, image: Digest, names: Sequence[Reference]) -> bool:
+    """A name that looks like the beginning of the id is a name."""
+    try:
+        if Reference.parse(asked).tagged() in names:
+            return False
+    except Invalid:
+        return True
     return str(image).startswith(asked) or image.hex.startswith(asked)
 
 

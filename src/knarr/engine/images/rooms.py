@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Rooms:
-    """`platform` is this machine's. `collecting` is held by whoever deletes blobs and layers."""
+    """`platform` is this machine's. `collecting` is held by whoever deletes blobs and layers. `receiving` bounds the archives
+    that are read at once: each keeps one thread of the pool waiting for another."""
 
     db: Database
     events: Events
@@ -32,6 +33,7 @@ class Rooms:
     registry: Registry
     platform: Platform
     collecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    receiving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     async def commit(self, change: Callable[[sqlite3.Connection], tuple[T, Sequence[Event]]]) -> T:
         """One transaction: the change and the events that it returns beside its result."""
