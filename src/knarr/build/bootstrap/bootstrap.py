@@ -1,7 +1,7 @@
 """Base images without a registry: from a distribution's own packages, the same bytes each time.
 
-`bootstrap("debian:bookworm", archive)`, `bootstrap("busybox", archive)` or `bootstrap("recipes/nginx.toml", archive)` writes
-an archive that is docker's and an OCI layout at once. Blocking; Debian needs root and mmdebstrap, busybox busybox-static.
+`bootstrap("debian:bookworm", archive)`, `bootstrap("busybox", archive)`, `bootstrap("nginx", archive)` (a recipe that is
+shipped) or `bootstrap("my/recipe.toml", archive)` writes an archive that is docker's and an OCI layout at once. Blocking; Debian needs root and mmdebstrap, busybox busybox-static.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import knarr
 from knarr.build.bootstrap import archive as archives
 from knarr.build.bootstrap import busybox, debian
 from knarr.build.bootstrap.archive import Layer
@@ -50,21 +51,34 @@ def bootstrap(name: str, archive: Path, *, report: Report = lambda line: None) -
 
 
 def parse(name: str) -> Recipe:
-    """`debian:SUITE`, `debian` for this machine's own suite, `busybox`, or the path of a recipe. Raises Invalid."""
+    """`debian:SUITE`, `debian` for this machine's own suite, `busybox`, a shipped recipe's name, or the path of a recipe.
+
+    Raises Invalid.
+    """
     kind, _, tag = name.partition(":")
     if kind == "busybox":
         return Recipe(f"busybox:{tag or 'latest'}", "busybox", config={"Env": [PATH], "Cmd": ["sh"]})
     if kind == "debian":
         suite = tag or debian.own_codename() or "stable"
         return Recipe(f"debian:{suite}", f"debian:{suite}", config={"Env": [PATH], "Cmd": ["bash"]})
-    if name.endswith(".toml"):
-        recipe = read(Path(name))
-        if not recipe.base.startswith("debian:"):
-            raise Invalid(f"recipe {name}: it must be from debian:SUITE, not {recipe.base}")
-        return recipe
-    raise Invalid(
-        f"cannot bootstrap {name}: it is neither debian:SUITE nor busybox nor the path of a recipe.toml"
-    )
+    path = Path(name) if name.endswith(".toml") else _shipped(name)
+    if path is None:
+        raise Invalid(
+            f"cannot bootstrap {name}: it is not debian:SUITE, busybox, or the name or path of a recipe"
+        )
+    recipe = read(path)
+    if not recipe.base.startswith("debian:"):
+        raise Invalid(f"recipe {path}: it must be from debian:SUITE, not {recipe.base}")
+    return recipe
+
+
+def _shipped(name: str) -> Path | None:
+    """The recipe of this name in the package, or in the repository that it runs from."""
+    if not name.isalnum():
+        return None
+    package = Path(knarr.__file__).resolve().parent
+    places = (package / "recipes", package.parent.parent / "recipes")
+    return next((path for place in places if (path := place / f"{name}.toml").is_file()), None)
 
 
 def _layers(recipe: Recipe, work: Path, report: Report) -> tuple[list[Layer], int]:
