@@ -209,6 +209,12 @@ class Ingest:
             self.abort()
             raise
 
+    def expect(self, digest: Digest) -> None:
+        """Tells which digest `commit` shall compare with, for one that was not known at first. Raises Invalid."""
+        if digest.algorithm != self._hash.name:
+            raise Invalid(f"unsupported digest algorithm {digest.algorithm}")
+        self._digest = digest
+
     def commit(self) -> Digest:
         """Verifies, syncs and names the blob. Raises CorruptBlob, and then nothing is kept."""
         found = Digest(self._hash.name, self._hash.hexdigest())
