@@ -24,8 +24,10 @@ from knarr.engine.settings import Settings
 from knarr.loop.http.server import Server
 from knarr.model.errors import Invalid, KnarrError
 from knarr.network.pools import Pool
+from knarr.registry.client.client import RegistryClient
 
 log = logging.getLogger("knarrd")
+VERSION = "0.1.0"
 DEFAULT_HOST = "unix:///run/knarr/knarr.sock"
 DEFAULT_CONFIG = "/etc/knarr/daemon.json"
 _LEVELS = {
@@ -149,7 +151,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     add("--log-level", "-l", choices=_LEVELS, help="how much the daemon says (default info)")
     add("--debug", "-D", action="store_true", help="log level debug")
-    add("--version", "-v", action="version", version="knarrd 0.1.0")
+    add("--version", "-v", action="version", version=f"knarrd {VERSION}")
     return parser
 
 
@@ -256,7 +258,9 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_locked(self._settings.data_root))
             stack.enter_context(_pidfile(self._values.get("pidfile")))
-            engine = await Engine.open(self._settings)
+            registry = self._registry_client()
+            stack.push_async_callback(registry.close)
+            engine = await Engine.open(self._settings, registry)
             stack.push_async_callback(engine.close)
             api = Api(engine)
             stack.push_async_callback(api.close)
@@ -270,13 +274,25 @@ class Daemon:
             await self._stop.wait()
             _notify("STOPPING=1")
 
+    def _registry_client(self) -> RegistryClient:
+        settings = self._settings
+        mirrors = {
+            **settings.registry_mirrors,
+            **({"docker.io": settings.mirrors} if settings.mirrors else {}),
+        }
+        return RegistryClient(
+            mirrors=mirrors, insecure=settings.insecure_registries, agent=f"knarr/{VERSION}"
+        )
+
     async def _serve_registry(self, stack: contextlib.AsyncExitStack) -> None:
         address = self._values.get("registry")
         if not address:
             return
         from knarr.registry.server.server import RegistryServer
 
-        registry = Server(RegistryServer(os.path.join(self._settings.data_root, "registry")).handle)
+        files = RegistryServer(os.path.join(self._settings.data_root, "registry"))
+        stack.callback(files.close)
+        registry = Server(files.handle)
         stack.push_async_callback(registry.close, 5)
         host, port = _address(address)
         log.info("registry on http://%s:%d", host, await registry.listen_tcp(host, port))
