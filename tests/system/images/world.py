@@ -29,6 +29,7 @@ from knarr.model.errors import NotFound, Unavailable
 from knarr.model.image import Progress
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
+from knarr.registry.client.transport import Auth
 from knarr.snapshots.overlay import Overlay
 from knarr.state.database import Database
 
@@ -149,7 +150,7 @@ class FakeRegistry:
         """Offers an index; its images were put before."""
         self.tags[tag] = self.manifests[Digest.of(data)] = data
 
-    async def resolve(self, ref: Reference, auth: object = None) -> Descriptor:
+    async def resolve(self, ref: Reference, auth: Auth | None = None) -> Descriptor:
         data = (
             self.manifests.get(ref.digest) if ref.digest else self.tags.get(f"{ref.familiar_name}:{ref.tag}")
         )
@@ -157,11 +158,11 @@ class FakeRegistry:
             raise NotFound(f"manifest for {ref.familiar} not found: manifest unknown: manifest unknown")
         return Descriptor(json.loads(data)["mediaType"], Digest.of(data), len(data))
 
-    async def fetch_manifest(self, ref: Reference, digest: Digest, auth: object = None) -> bytes:
+    async def fetch_manifest(self, ref: Reference, digest: Digest, auth: Auth | None = None) -> bytes:
         return self.manifests[digest]
 
     async def open_blob(
-        self, ref: Reference, descriptor: Descriptor, offset: int = 0, auth: object = None
+        self, ref: Reference, descriptor: Descriptor, offset: int = 0, auth: Auth | None = None
     ) -> AsyncIterator[bytes]:
         digest = descriptor.digest
         async with self.asked:
@@ -184,7 +185,7 @@ class FakeRegistry:
         ref: Reference,
         descriptor: Descriptor,
         path: Path,
-        auth: object = None,
+        auth: Auth | None = None,
         *,
         progress: Callable[[int], None] | None = None,
     ) -> bool:
@@ -198,12 +199,12 @@ class FakeRegistry:
         return True
 
     async def mount_blob(
-        self, ref: Reference, descriptor: Descriptor, source: Reference, auth: object = None
+        self, ref: Reference, descriptor: Descriptor, source: Reference, auth: Auth | None = None
     ) -> bool:
         return False
 
     async def push_manifest(
-        self, ref: Reference, media_type: str, data: bytes, auth: object = None
+        self, ref: Reference, media_type: str, data: bytes, auth: Auth | None = None
     ) -> Digest:
         self.tags[f"{ref.familiar_name}:{ref.tag}"] = self.manifests[Digest.of(data)] = data
         return Digest.of(data)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from knarr.engine.images import listing, loading, pulling, pushing, removing, saving, tagging
 from knarr.engine.images.importing import import_image
 from knarr.engine.images.layers import Layers
-from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import streamed
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.values import PrunedImages
@@ -18,6 +17,7 @@ from knarr.model.digest import Digest
 from knarr.model.image import History, Image, ImageView, Progress, Removed
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
+from knarr.registry.client.transport import Auth
 
 
 class Images:

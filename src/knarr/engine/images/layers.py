@@ -13,7 +13,7 @@ from knarr.content.store import Ingest
 from knarr.engine.images.progress import Meter, Report
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.rows import LayerRow
-from knarr.engine.images.settled import settled
+from knarr.engine.images.settled import closing, settled
 from knarr.engine.images.unpacking import Pipeline, unpack_layer
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
@@ -124,9 +124,10 @@ class Layers:
             if pipeline is not None and ingest.offset:
                 await settled(_or_abort, ingest, _again, ingest, pipeline)
             if ingest.offset < blob.size:
-                async for data in open_blob(ingest.offset):
-                    await settled(_or_abort, ingest, _both, ingest, pipeline, data)
-                    meter.at(ingest.offset)
+                async with closing(open_blob(ingest.offset)) as pieces:
+                    async for data in pieces:
+                        await settled(_or_abort, ingest, _both, ingest, pipeline, data)
+                        meter.at(ingest.offset)
             tell(Progress(id=short, status="Verifying Checksum"))
             await settled(ingest.commit)
         tell(Progress(id=short, status="Download complete"))

@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
 from knarr.model.reference import Reference
-
-Auth = Any
+from knarr.registry.client.transport import Auth
 
 
 class Registry(Protocol):

@@ -11,10 +11,9 @@ from knarr.engine.images.errors import BadImage, NoMatchingPlatform
 from knarr.engine.images.holding import Hold, holding
 from knarr.engine.images.layers import Layers, OpenBlob, Wanted
 from knarr.engine.images.manifest import MAX_SIZE, choose, is_index, media_type, parse_index, parse_manifest
-from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import Report
 from knarr.engine.images.rooms import Rooms
-from knarr.engine.images.settled import all_of, settled
+from knarr.engine.images.settled import all_of, closing, settled
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor, chain_ids
 from knarr.model.digest import Digest
@@ -22,6 +21,7 @@ from knarr.model.image import Image, Progress
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 from knarr.model.system import Event
+from knarr.registry.client.transport import Auth
 
 _DEPTH = 4
 
@@ -180,8 +180,9 @@ class _Pull:
         if not await blocking(self._rooms.blobs.has, descriptor.digest):
             with await blocking(self._rooms.blobs.ingest, descriptor.digest, descriptor.size) as ingest:
                 if ingest.offset < descriptor.size:
-                    async for data in self._opener(descriptor)(ingest.offset):
-                        await settled(ingest.write, data)
+                    async with closing(self._opener(descriptor)(ingest.offset)) as pieces:
+                        async for data in pieces:
+                            await settled(ingest.write, data)
                 await settled(ingest.commit)
         return await blocking(self._rooms.blobs.read, descriptor.digest)
 

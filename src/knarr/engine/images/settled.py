@@ -1,7 +1,8 @@
 """Calls and tasks that are waited for to their end, whatever happens to who waits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from knarr.loop.blocking import blocking
@@ -19,6 +20,17 @@ async def settled(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if not call.cancelled():
             call.exception()
         raise
+
+
+@contextlib.asynccontextmanager
+async def closing(pieces: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """An async generator that is not read to its end is closed here and now, with the connection that it holds."""
+    try:
+        yield pieces
+    finally:
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
 
 
 async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
