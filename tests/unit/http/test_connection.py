@@ -165,3 +165,31 @@ async def test_a_left_socket_is_replaced_and_a_living_one_is_not(tmp_path: Path)
         with pytest.raises(OSError, match="another daemon"):
             await Server(echo).listen_unix(str(path))
     assert not path.exists()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_what_arrives_while_a_body_is_worked_on_is_not_missed(tmp_path: Path, chunked: bool) -> None:
+    """The rest of the body comes while the handler holds the first piece, and nothing comes after it."""
+    first = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        data = bytearray()
+        async for piece in request.body():
+            data += piece
+            if not first.is_set():
+                first.set()
+                connection = request._wire._connection  # type: ignore[attr-defined]
+                while not connection.buffer:
+                    await asyncio.sleep(0.001)
+        return Response(200, bytes(data))
+
+    async with serving(tmp_path, slow) as path:
+        reader, writer = await asyncio.open_unix_connection(path)
+        kind = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 6"
+        writer.write(b"POST / HTTP/1.1\r\nConnection: close\r\n" + kind + b"\r\n\r\n")
+        writer.write(b"3\r\none\r\n" if chunked else b"one")
+        await asyncio.wait_for(first.wait(), 60)
+        writer.write(b"3\r\ntwo\r\n0\r\n\r\n" if chunked else b"two")
+        answer = await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+    assert answer.endswith(b"\r\n\r\nonetwo")

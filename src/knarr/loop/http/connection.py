@@ -128,6 +128,7 @@ class Connection(asyncio.Protocol):
 
     async def _read_head(self) -> Head | None:
         while True:
+            self.look()
             end = find_head(self.buffer)
             if end >= 0:
                 data = bytes(self.buffer[:end])
@@ -139,9 +140,12 @@ class Connection(asyncio.Protocol):
                 return None
             await self.more()
 
-    async def more(self) -> None:
-        """Waits for bytes or the end."""
+    def look(self) -> None:
+        """What has arrived so far is about to be looked at."""
         self._arrived.clear()
+
+    async def more(self) -> None:
+        """Waits for bytes or the end that came since `look` was called."""
         if not self._transport.is_reading() and not self.eof:
             self._transport.resume_reading()
         await self._arrived.wait()
@@ -235,6 +239,7 @@ class _Exchange:
         connection.reading_body = True
         try:
             while True:
+                connection.look()
                 for piece in self._take():
                     yield piece
                 if self._finished():
