@@ -48,6 +48,12 @@ class Daemon:
         """The daemon's process: the one started last."""
         return self._processes[-1]
 
+    @property
+    def pids(self) -> set[int]:
+        """The daemon's processes and everything that descends from them."""
+        own = {process.pid for process in self._processes if process.poll() is None}
+        return own.union(*(host.descendants(pid) for pid in own))
+
     def commands(self) -> list[tuple[list[str], dict[str, str]]]:
         """The programs to start, in order, each with its environment."""
         raise NotImplementedError

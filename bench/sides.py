@@ -1,0 +1,58 @@
+"""The two daemons, side by side, with the same image; each on its own everything."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.daemons import Daemon, Dockerd, Knarrd, busybox_tar
+
+from bench.client import Client
+
+_CHANGES = ("--change", 'CMD ["sh"]', "--change", "ENV PATH=/bin:/usr/bin")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One daemon and a connection to it."""
+
+    daemon: Daemon
+    client: Client
+
+    @property
+    def name(self) -> str:
+        """knarrd or dockerd."""
+        return self.daemon.name
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both, and the docker CLI that speaks to both."""
+
+    docker: Side
+    knarr: Side
+    program: str = "docker"
+
+    @property
+    def both(self) -> tuple[Side, Side]:
+        """In the order of the table's columns."""
+        return self.docker, self.knarr
+
+
+@contextlib.contextmanager
+def started(program: str = "docker") -> Iterator[Sides]:
+    """Both daemons with `busybox:latest`, ended at the end."""
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="knarr-bench-")))
+        image = busybox_tar(directory)
+        docker = Dockerd("ktbdock0", "10.233.1.0/24")
+        knarr = Knarrd("ktbknarr0", "10.233.0.0/24")
+        yield Sides(_start(stack, docker, image), _start(stack, knarr, image), program)
+
+
+def _start(stack: contextlib.ExitStack, daemon: Daemon, image: Path) -> Side:
+    stack.callback(daemon.close)
+    daemon.start()
+    daemon.docker("import", *_CHANGES, str(image), "busybox:latest")
+    return Side(daemon, stack.enter_context(Client(daemon.socket)))

@@ -1,0 +1,1 @@
+"""The statistics and the client of the benchmarks."""
