@@ -262,7 +262,7 @@ class Daemon:
             stack.push_async_callback(registry.close)
             engine = await Engine.open(self._settings, registry)
             stack.push_async_callback(engine.close)
-            api = Api(engine)
+            api = Api(engine, registry.ping)
             stack.push_async_callback(api.close)
             await self._serve_registry(stack)
             server = Server(api.handle)

@@ -12,6 +12,7 @@ import pytest
 
 from knarr.api.client.http import ApiError, Http
 from knarr.api.server.app import Api
+from knarr.api.spec.others import Credentials
 from knarr.engine.engine import Engine
 from knarr.engine.errors import AlreadyStarted, NoSuchContainer
 from knarr.engine.values import AttachOptions, Created, EventOptions, LogLine, LogOptions, Waited
@@ -24,10 +25,11 @@ from knarr.model.container import (
     ExecView,
     Status,
 )
-from knarr.model.errors import Conflict, NoSuchCommand, NotFound
+from knarr.model.errors import Conflict, NoSuchCommand, NotFound, Unauthorized
 from knarr.model.image import Progress
 from knarr.model.system import Event
 from knarr.network.errors import PortTaken
+from knarr.registry.client.transport import RegistryError
 from knarr.wire import mux
 
 T = TypeVar("T")
@@ -41,6 +43,12 @@ class Twin:
         self.execs = TwinExecs()
         self.images = TwinImages()
         self.events = TwinEvents()
+        self.logins: list[tuple[str, str]] = []
+
+    async def login(self, host: str, credentials: Credentials) -> None:
+        if credentials.password != "right":
+            raise Unauthorized("incorrect username or password")
+        self.logins.append((host, credentials.username))
 
 
 class TwinContainers:
@@ -178,7 +186,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     twin = Twin()
-    api = Api(cast("Engine", twin))
+    api = Api(cast("Engine", twin), twin.login)
     server = Server(api.handle)
     path = str(tmp_path / "s")
     await server.listen_unix(path)
@@ -215,6 +223,8 @@ async def test_errors_have_dockers_statuses(world: World) -> None:
     [
         (PortTaken("x", "y", "Bind for 0.0.0.0:80 failed: port is already allocated"), 500),
         (NoSuchCommand("executable file not found in $PATH"), 400),
+        (RegistryError(401, "UNAUTHORIZED", "no"), 401),
+        (RegistryError(429, "TOOMANYREQUESTS", "no"), 500),
         (RuntimeError("a bug"), 500),
         (OSError(28, "No space left on device"), 500),
     ],
@@ -396,3 +406,15 @@ async def test_filters_that_are_none(world: World) -> None:
     status, text = await refused(world.json("GET", "/events", query={"filters": "nonsense"}))
     assert status == 400
     assert text == "invalid filter"
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("https://index.docker.io/v1/", "docker.io"), ("127.0.0.1:5000", "127.0.0.1:5000"), ("", "docker.io")],
+)
+async def test_login(world: World, address: str, host: str) -> None:
+    body = {"username": "u", "password": "right", "serveraddress": address}
+    assert await world.json("POST", "/auth", body=body) == {"IdentityToken": "", "Status": "Login Succeeded"}
+    assert world.twin.logins == [(host, "u")]
+    body["password"] = "wrong"
+    assert await refused(world.json("POST", "/auth", body=body)) == (401, "incorrect username or password")

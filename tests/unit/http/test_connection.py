@@ -179,7 +179,7 @@ async def test_what_arrives_while_a_body_is_worked_on_is_not_missed(tmp_path: Pa
             if not first.is_set():
                 first.set()
                 connection = request._wire._connection  # type: ignore[attr-defined]
-                while not connection.buffer:
+                while not connection.buffer:  # noqa: ASYNC110 - the point is what the loop does meanwhile
                     await asyncio.sleep(0.001)
         return Response(200, bytes(data))
 

@@ -18,26 +18,32 @@ from knarr.api.server import (
     transfers,
     volumes,
 )
-from knarr.api.server.call import Call, Route
+from knarr.api.server.call import Call, Login, Route
 from knarr.api.server.errors import message, refusal
 from knarr.api.server.replies import reply
 from knarr.api.spec import versions
+from knarr.api.spec.others import Credentials
 from knarr.engine.engine import Engine
 from knarr.loop.http.messages import ClientGone, Request, Response
 from knarr.loop.http.routing import Router
 from knarr.loop.tasks import Tasks
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, Unsupported
 
 log = logging.getLogger(__name__)
 
 NOUNS = (containers, archive, execs, images, transfers, volumes, networks, system, events, elsewhere)
 
 
-class Api:
-    """Serves one engine."""
+async def _no_login(_: str, __: Credentials) -> None:
+    raise Unsupported("this daemon cannot reach registries")
 
-    def __init__(self, engine: Engine, server: str = "knarr"):
+
+class Api:
+    """Serves one engine. `login(registry's host, credentials)` tries credentials, and raises what the registry says."""
+
+    def __init__(self, engine: Engine, login: Login = _no_login, server: str = "knarr"):
         self._engine = engine
+        self._login = login
         self._headers = {
             "Api-Version": str(versions.LATEST),
             "Docker-Experimental": "false",
@@ -77,7 +83,7 @@ class Api:
         route, request.params, _ = self._router.find(request.method, path)
         if route is None:
             return reply({"message": "page not found"}, 404)
-        call = Call(self._engine, request, version)
+        call = Call(self._engine, request, version, self._login)
         if not route.lasting:
             return await route.handler(call)
         return await asyncio.shield(self._lasting.start(_run(route, call), f"{request.method} {path}"))

@@ -15,6 +15,7 @@ from knarr.loop.http.messages import Request, Response
 from knarr.model.errors import Invalid
 
 T = TypeVar("T", bound=msgspec.Struct)
+Login = Callable[[str, Credentials], Awaitable[None]]
 
 _FALSE = ("", "0", "no", "false", "none")
 
@@ -22,8 +23,9 @@ _FALSE = ("", "0", "no", "false", "none")
 class Call:
     """What a handler is given."""
 
-    def __init__(self, engine: Engine, request: Request, version: Version):
+    def __init__(self, engine: Engine, request: Request, version: Version, login: Login):
         self.engine = engine
+        self.login = login
         self.request = request
         self.version = version
 

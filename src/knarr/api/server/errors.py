@@ -7,6 +7,7 @@ from knarr.api.server.replies import reply
 from knarr.loop.http.messages import Response
 from knarr.model import errors
 from knarr.network.errors import PortTaken
+from knarr.registry.client.transport import RegistryError
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ _KINDS: tuple[tuple[type[Exception], int], ...] = (
 
 
 def status(error: BaseException) -> int:
-    """The HTTP status of an error; 500 for what is none of ours."""
+    """The HTTP status of an error; 500 for what is none of ours. A registry's refusal keeps its own."""
+    if isinstance(error, RegistryError) and error.status in (401, 403, 404):
+        return error.status
     for kind, number in (*_QUIRKS, *_KINDS):
         if isinstance(error, kind):
             return number

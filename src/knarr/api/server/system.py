@@ -1,4 +1,4 @@
-"""/_ping, /version, /info, /system/df: the daemon and its host."""
+"""/_ping, /version, /info, /auth, /system/df: the daemon and its host."""
 
 import time
 from typing import Any
@@ -7,6 +7,7 @@ from knarr.api.server import images, listing, volumes
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import reply
 from knarr.api.spec import versions
+from knarr.api.spec.others import Credentials
 from knarr.engine.values import Info
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid
@@ -173,6 +174,15 @@ def _daemon(found: Info) -> dict[str, Any]:
     }
 
 
+async def auth(call: Call) -> Response:
+    """POST /auth"""
+    body = await call.json(Credentials)
+    server = body.serveraddress.partition("://")[2] or body.serveraddress
+    host = server.partition("/")[0]
+    await call.login("docker.io" if host in ("", "index.docker.io") else host, body)
+    return reply({"IdentityToken": "", "Status": "Login Succeeded"})
+
+
 async def disk_usage(call: Call) -> Response:
     """GET /system/df"""
     kinds = call.texts("type") if call.version >= (1, 42) else []
@@ -205,5 +215,6 @@ ROUTES = (
     Route("HEAD", "/_ping", ping),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
+    Route("POST", "/auth", auth),
     Route("GET", "/system/df", disk_usage),
 )
