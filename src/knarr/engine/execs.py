@@ -139,12 +139,18 @@ class Execs:
 
 
 def _view(found: Exec) -> ExecView:
+    """The shim's word counts at once: a client asks for the exit code right after its streams have ended."""
+    code = found.exit_code
+    if code is None and found.handle is not None:
+        exited = found.handle.exited
+        if exited.done() and not exited.cancelled() and exited.exception() is None:
+            code = exited.result().code
     return ExecView(
         id=found.id,
         container_id=found.container.id,
         spec=found.spec,
-        running=found.running,
-        exit_code=found.exit_code,
+        running=found.running and code is None,
+        exit_code=code,
         pid=found.pid,
         can_remove=found.started and not found.running,
     )

@@ -126,6 +126,8 @@ class Shim:
                 if message is None:
                     break
                 self._heard(message)
+                if message.get("event") == "exec-exited":
+                    await self._channel.send({"id": 0, "do": "exec-seen", "exec": message["exec"]})
         except (OSError, ValueError):
             pass
         finally:

@@ -33,6 +33,7 @@ from knarr.wire.detachkeys import Matcher, parse
 from knarr.wire.zygote import revive
 
 _PATIENCE = 30.0
+_UNSEEN = 5.0
 
 host_hierarchy = cache(hierarchy.find)
 """The host's cgroup mounts; the zygote looks before it forks."""
@@ -41,9 +42,9 @@ Refuse = Callable[[BaseException], None]
 
 
 class Container:
-    """One container. `tell(event)` reaches every connection; `on_hello`, `on_failed` speak to whoever sent the order."""
+    """One container. `tell(event)` reaches every connection, and says if there was one; `on_hello`, `on_failed` speak to whoever sent the order."""
 
-    def __init__(self, loop: Loop, order: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]):
+    def __init__(self, loop: Loop, order: Mapping[str, Any], tell: Callable[[dict[str, Any]], bool]):
         self._loop, self._tell = loop, tell
         self.id: str = order["id"]
         self._run_dir: str = order["run_dir"]
@@ -54,6 +55,7 @@ class Container:
         self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
         self.init = Child(loop, self.streams)
         self.execs: dict[str, Child] = {}
+        self._unseen: dict[str, Streams] = {}
         self.ready = self.started = self.paused = self.releasing = False
         self.exit: dict[str, Any] | None = None
         self._error: BaseException | None = None
@@ -228,9 +230,14 @@ class Container:
 
         def exited(code: int) -> None:
             del self.execs[name]
-            streams.finish()
-            if not failed:
-                self._tell({"event": "exec-exited", "exec": name, "code": code, "at": time.time_ns()})
+            if failed:
+                streams.finish()
+                return
+            streams.finish(let_go=False)
+            self._unseen[name] = streams
+            self._loop.after(streams, _UNSEEN, lambda: self._seen(name))
+            if not self._tell({"event": "exec-exited", "exec": name, "code": code, "at": time.time_ns()}):
+                self._seen(name)
 
         child.on_ready, child.on_failed, child.on_executed, child.on_exit = ready, refused, executed, exited
         fd = self.cgroup.open_for_clone()
@@ -255,6 +262,18 @@ class Container:
         """To an exec."""
         _signal(self._exec(request), int(request["signal"]))
         answer({})
+
+    def exec_seen(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+        """The exit of an exec is known to whoever may be asked for it."""
+        self._seen(request["exec"])
+        answer({})
+
+    def _seen(self, name: str) -> None:
+        """Only now its clients are let go: the first thing that they ask for is its exit code."""
+        streams = self._unseen.pop(name, None)
+        if streams is not None:
+            self._loop.cancel(streams)
+            streams.let_go()
 
     def _exec(self, request: Mapping[str, Any]) -> Child:
         try:

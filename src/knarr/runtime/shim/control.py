@@ -114,10 +114,11 @@ class Server:
             return
         self.adopt(sock).send(self._greet())
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """To every connection."""
+    def tell(self, event: Mapping[str, Any]) -> bool:
+        """To every connection; whether there was one."""
         for connection in list(self.connections):
             connection.send(event)
+        return bool(self.connections)
 
     def close(self) -> None:
         """No more connections; the socket's name goes."""

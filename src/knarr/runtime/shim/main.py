@@ -100,6 +100,7 @@ def _serve(loop: Loop, server: Server, container: Container) -> None:
         server.handlers[name] = getattr(container, name)
     server.handlers["exec-resize"] = container.exec_resize
     server.handlers["exec-signal"] = container.exec_signal
+    server.handlers["exec-seen"] = container.exec_seen
     container.on_released = lambda: _end(loop, server, container)
     read, write = os.pipe()
     os.set_blocking(read, False)

@@ -192,7 +192,7 @@ class Streams:
             self._input.clear()
         os.close(fd)
 
-    def finish(self) -> None:
+    def finish(self, *, let_go: bool = True) -> None:
         """The process is over: takes what it left in its pipes, ends the log, lets the clients go when they have it all."""
         for fd in list(self._outputs):
             for _ in range(_LEFT):
@@ -205,5 +205,10 @@ class Streams:
             self._log.finish()
             self._log.close()
             self._log = None
+        if let_go:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """The clients may go once they have everything."""
         for client in list(self.clients):
             client.finish()
