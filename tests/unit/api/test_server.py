@@ -109,6 +109,8 @@ class TwinExecs:
             id=exec_id, container_id="c", spec=ExecSpec(command=("sh",)), running=False, exit_code=None, pid=0
         )
 
+    check = inspect
+
     async def start(self, exec_id: str, *, sock: socket.socket, **_: object) -> None:
         raise NoSuchCommand('exec: "x": executable file not found in $PATH')
 

@@ -19,7 +19,7 @@ async def create(call: Call) -> Response:
 async def start(call: Call) -> Response | None:
     """POST /exec/{name}/start: an error that comes after the head is written into the stream, as dockerd has it."""
     body = await call.json(ExecStart)
-    await call.engine.execs.inspect(call.name)
+    await call.engine.execs.check(call.name)
     console = tuple(body.ConsoleSize or ()) if body.Tty and call.version >= (1, 42) else ()
     console_size = (console[0], console[1]) if len(console) == 2 else (0, 0)
     if body.Detach:
