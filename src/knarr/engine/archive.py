@@ -51,19 +51,19 @@ def archive_name(path: str) -> str:
     return posixpath.basename(path.rstrip("/")) or "."
 
 
-async def stat(world: World, live: Live, path: str) -> PathStat:
-    """Raises NoSuchPathInContainer."""
+async def stat(world: World, live: Live, path: str, called: str) -> PathStat:
+    """`called` is how the caller named the container. Raises NoSuchPathInContainer."""
     try:
         found = await world.zygote.archive_stat(await blocking(view, world, live), _absolute(path))
     except (NoSuchPath, NotADirectory):
-        raise NoSuchPathInContainer(path, live.id) from None
+        raise NoSuchPathInContainer(path, called) from None
     name = found.name if path.strip("/.") else "/"
     return PathStat(name, found.size, found.mode, found.mtime, found.link_target)
 
 
-async def get(world: World, live: Live, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+async def get(world: World, live: Live, path: str, called: str) -> tuple[PathStat, AsyncIterator[bytes]]:
     """Raises NoSuchPathInContainer."""
-    told = await stat(world, live, path)
+    told = await stat(world, live, path, called)
     options = TarOptions(name=archive_name(_absolute(path)), follow=_follows(path))
     job = await world.zygote.archive_get(await blocking(view, world, live), _absolute(path), options)
     return told, _stream(job)
@@ -88,13 +88,14 @@ async def put(
     world: World,
     live: Live,
     path: str,
+    called: str,
     body: AsyncIterator[bytes],
     *,
     no_overwrite_dir_non_dir: bool,
     owner: tuple[int, int] | None,
 ) -> None:
     """Raises NoSuchPathInContainer, BadArchive, Invalid."""
-    await _check_directory(world, live, path)
+    await _check_directory(world, live, path, called)
     options = UntarOptions(
         owner=owner,
         no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
@@ -111,12 +112,12 @@ async def put(
     await job.result()
 
 
-async def _check_directory(world: World, live: Live, path: str) -> None:
+async def _check_directory(world: World, live: Live, path: str, called: str) -> None:
     """With its links followed: a trailing slash finds directories only."""
     try:
-        await stat(world, live, path.rstrip("/") + "/")
+        await stat(world, live, path.rstrip("/") + "/", called)
     except NoSuchPathInContainer:
-        await stat(world, live, path)
+        await stat(world, live, path, called)
         raise Invalid("extraction point is not a directory") from None
 
 
