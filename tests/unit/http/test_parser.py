@@ -91,3 +91,9 @@ def test_any_bytes_are_chunks_or_refused(data: bytes) -> None:
         Chunks().feed(data)
     except BadRequest:
         pass
+
+
+def test_a_tls_handshake_is_refused_at_its_first_byte() -> None:
+    with pytest.raises(BadRequest):
+        find_head(b"\x16\x03\x01")
+    assert find_head(b"\r\nGET / HTTP/1.1") == -1

@@ -74,6 +74,9 @@ class Head(NamedTuple):
 
 def find_head(buffer: bytes | bytearray, limit: int = MAX_HEAD) -> int:
     """Where the head in `buffer` ends, behind its empty line; -1 while it is not whole. Raises BadRequest if too long."""
+    if buffer and buffer[0] < 0x20 and buffer[0] not in b"\r\n":
+        # A TLS handshake (RFC 8446, 5.1) begins with 0x16: the client that tries HTTPS first must not wait for more.
+        raise BadRequest("malformed HTTP request")
     at = buffer.find(b"\r\n\r\n")
     end = at + 4 if at >= 0 else -1
     bare = buffer.find(b"\n\n")
