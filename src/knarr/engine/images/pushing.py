@@ -125,11 +125,14 @@ class _Push:
 
 
 def _sources(tx: sqlite3.Connection, ref: Reference, blob: Digest) -> list[Reference]:
-    """Repositories of the same registry that are known to have the blob: those that have one of its images by digest."""
+    """Repositories of the same registry that are known to have the blob: those that have one of its images by digest.
+
+    None if this one has it.
+    """
     found = tx.execute(
         "SELECT DISTINCT image_names.name FROM image_names JOIN image_blobs USING (image)"
         " WHERE image_blobs.digest = ? AND image_names.name LIKE ? || '/%@%' ORDER BY 1",
         (str(blob), ref.domain),
     )
     candidates = [Reference.parse(row[0]) for row in found]
-    return [source for source in candidates if source.path != ref.path][:3]
+    return [] if any(source.path == ref.path for source in candidates) else candidates[:3]
