@@ -235,12 +235,12 @@ class Containers:
 
     async def archive_stat(self, name: str, path: str) -> PathStat:
         """Raises NoSuchPathInContainer."""
-        return await archive.stat(self._world, self._roster.find(name), path)
+        return await archive.stat(self._world, self._roster.find(name), path, name)
 
     async def archive_get(self, name: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """A tar of `path`, named by its last component. The caller closes the iterator."""
         live = self._roster.find(name)
-        found = await archive.get(self._world, live, path)
+        found = await archive.get(self._world, live, path, name)
         await self._world.tell(live.event("archive-path", path=path))
         return found
 
@@ -264,6 +264,7 @@ class Containers:
             self._world,
             live,
             path,
+            name,
             body,
             no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
             owner=None if copy_uid_gid else (0, 0),
@@ -280,8 +281,8 @@ class Containers:
     async def changes(self, name: str) -> Sequence[Change]:
         """What differs from the image."""
         live = self._roster.find(name)
-        found = await blocking(lambda: list(changes(self._world.snapshots.delta(live.id))))
-        return [Change(each.kind, each.path) for each in found]
+        found = await blocking(lambda: changes(self._world.snapshots.delta(live.id)))
+        return views.own_changes([Change(each.kind, each.path) for each in found])
 
     async def update(
         self, name: str, resources: Resources, restart: RestartPolicy | None = None

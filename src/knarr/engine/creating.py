@@ -4,6 +4,7 @@ Recovery needs no row for what is prepared before the transaction: snapshots and
 and volumes have rows of their own (`volumes.py`).
 """
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from knarr.engine import rows
 from knarr.engine.checks import check_name
-from knarr.engine.errors import BindSourceMissing, NameTaken
+from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id, numbered, random_name
 from knarr.engine.plan import Planned, plan_container, plan_mounts
@@ -79,17 +80,16 @@ class Creator:
         return Created(container_id, planned.warnings)
 
     def _resolve(self, asked: ContainerSpec) -> ContainerSpec:
-        """Names of other containers become ids, of networks are known. Raises NotFound, Unsupported."""
+        """Names of other containers become ids; what is not there is missed at the start. Raises Unsupported."""
         changes = {}
         for word in ("network_mode", "pid_mode", "ipc_mode"):
             mode: str = getattr(asked, word)
             if mode.startswith("container:") and mode != "container:":
-                changes[word] = f"container:{self._roster.find(mode.partition(':')[2]).id}"
+                with contextlib.suppress(NoSuchContainer):
+                    changes[word] = f"container:{self._roster.find(mode.partition(':')[2]).id}"
         if changes:
             asked = replace(asked, **changes)  # type: ignore[arg-type]
         mode = asked.network_mode
-        if mode not in ("", "default", "bridge", "host", "none") and not mode.startswith("container:"):
-            raise NotFound(f"network {mode} not found")
         if asked.links and mode in ("", "default", "bridge"):
             raise Unsupported("links are not supported: use a user-defined network")
         return asked

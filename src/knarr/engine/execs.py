@@ -1,6 +1,7 @@
 """Processes beside a container's own: create, start, look, resize. They are kept until the container's next life."""
 
 import asyncio
+import contextlib
 import socket
 from dataclasses import replace
 
@@ -122,13 +123,22 @@ class Execs:
             if self._world.closing:
                 return
             end = Exit(137, False, 0)
-        found.running = False
-        found.exit_code = end.code
+        self._ended(found, end)
         await self._world.tell(found.container.event("exec_die", execID=found.id, exitCode=str(end.code)))
 
+    def _ended(self, found: Exec, end: Exit) -> None:
+        found.running = False
+        found.exit_code = end.code
+
     async def inspect(self, exec_id: str) -> ExecView:
-        """Raises NoSuchExec."""
-        return _view(self._find(exec_id))
+        """What it was before the question: an end that the shim told already is known. Raises NoSuchExec."""
+        found = self._find(exec_id)
+        if found.running and found.handle is not None and found.container.shim is not None:
+            with contextlib.suppress(Unavailable):
+                await found.container.shim.pids()
+            if found.handle.exited.done() and not found.handle.exited.exception():
+                self._ended(found, found.handle.exited.result())
+        return _view(found)
 
     async def resize(self, exec_id: str, width: int, height: int) -> None:
         """Raises NoSuchExec, Conflict before it runs."""

@@ -23,9 +23,9 @@ def hosts(spec: ContainerSpec, addresses: Iterable[str], gateway: str) -> str:
     """/etc/hosts; `gateway` stands for host-gateway."""
     lines = [_LOCAL]
     lines += (f"{line}\n" for line in extra_hosts(spec.extra_hosts, gateway))
-    names = spec.hostname
-    if spec.domainname:
-        names = f"{spec.hostname}.{spec.domainname} {spec.hostname}"
+    full = f"{spec.hostname}.{spec.domainname}" if spec.domainname else spec.hostname
+    short, dot, _ = full.partition(".")
+    names = f"{full} {short}" if dot else full
     lines += (f"{address}\t{names}\n" for address in addresses)
     return "".join(lines)
 

@@ -144,9 +144,9 @@ class Lifecycle:
             extra=replace(live.extra, endpoints=(), failures=failures),
         )
         events = [
-            live.event("die", exitCode=str(found.code), execDuration=_seconds(state, found)),
             *network_events(self._world, live, "disconnect"),
             *mount_events(live, "unmount"),
+            live.event("die", exitCode=str(found.code), execDuration=_seconds(state, found)),
         ]
         if live.spec.auto_remove and not again:
             await self._end_and_erase(live, after, endpoints, events)

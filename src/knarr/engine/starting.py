@@ -27,7 +27,7 @@ from knarr.engine.zygote import Netns
 from knarr.kernel.files import read_text
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, LogConfig, Status
-from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, Unsupported
+from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, NotFound, Unsupported
 from knarr.model.mount import Mount
 from knarr.model.ports import Published
 from knarr.model.system import Event, Step
@@ -134,8 +134,10 @@ class Starter:
             other = self._other(mode, "network")
             joined["network"] = f"/proc/{other.state.pid}/ns/net"
             life.borrowed = other.id
-        else:
+        elif mode in ("bridge", "none"):
             joined["network"] = self._world.paths.namespace(life.live.id)
+        else:
+            raise NotFound(f"failed to set up container networking: network {mode} not found")
         for kind, value in (("pid", spec.pid_mode), ("ipc", spec.ipc_mode)):
             if value == "host":
                 joined[kind] = ""

@@ -7,12 +7,14 @@ from typing import Any
 from knarr.engine import filters
 from knarr.engine.errors import NoSuchContainer
 from knarr.engine.live import Live, Roster
+from knarr.engine.values import Change
 from knarr.engine.world import World
 from knarr.model.container import ContainerView, EndpointView, Status
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid
 from knarr.model.ports import Port, Published
 from knarr.network.plan import EndpointPlan
+from knarr.snapshots.changes import ADDED, MODIFIED
 
 _KNOWN = frozenset(
     (
@@ -30,6 +32,7 @@ _KNOWN = frozenset(
     )
 ) | frozenset(("network", "publish", "since", "status", "volume"))
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_BOUND = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"))
 _SHOWN = {
     Status.CREATING: Status.CREATED,
     Status.STARTING: Status.CREATED,
@@ -115,6 +118,15 @@ def sizes(world: World, live: Live) -> tuple[int, int]:
     own = world.snapshots.usage(live.id).size
     layers = sum(world.snapshots.usage(Digest.parse(text)).size for text in live.extra.chain)
     return own, own + layers
+
+
+def own_changes(found: Sequence[Change]) -> list[Change]:
+    """Without the empty files that the engine binds its own over, and the directories that only they changed."""
+    kept = [each for each in found if not (each.kind == ADDED and each.path in _BOUND)]
+    if len(kept) < len(found):
+        inside = any(each.path.startswith("/etc/") for each in kept)
+        kept = [each for each in kept if inside or (each.kind, each.path) != (MODIFIED, "/etc")]
+    return kept
 
 
 class Selection:

@@ -117,7 +117,9 @@ async def test_volumes_from(lab: Lab) -> None:
     mount = MountSpec(type="volume", source="shared", target="/shared")
     first = await lab.create("true", mounts=(mount,))
     await lab.output("sh", "-c", "echo x > /shared/f", volumes_from=(first,))
-    text = await lab.output("sh", "-c", "cat /shared/f; echo y > /shared/f", volumes_from=(f"{first}:ro",))
+    text = await lab.output(
+        "sh", "-c", "exec 2>&1; cat /shared/f; echo y > /shared/f", volumes_from=(f"{first}:ro",)
+    )
     assert text.startswith("x\n")
     assert "Read-only" in text
     await lab.containers.remove(first)
@@ -127,7 +129,7 @@ async def test_volumes_from(lab: Lab) -> None:
 async def test_tmpfs_shm_read_only_and_limits(lab: Lab) -> None:
     tmpfs = MountSpec(type="tmpfs", target="/run", options=("size=1m",), asked_by="tmpfs")
     text = await lab.output(
-        "sh", "-c", "df -k /run | tail -1; df -k /dev/shm | tail -1; echo x > /file; ulimit -n; echo ok > /run/x",
+        "sh", "-c", "exec 2>&1; df -k /run | tail -1; df -k /dev/shm | tail -1; echo x > /file; ulimit -n; echo ok > /run/x",
         mounts=(tmpfs,), shm_size=8 << 20, read_only=True,
         resources=Resources(ulimits=(Ulimit(name="nofile", soft=100, hard=100),)),
     )  # fmt: skip

@@ -38,11 +38,11 @@ async def test_events_of_a_run_come_in_dockers_order(lab: Lab) -> None:
         "container create",
         "network connect",
         "container start",
-        "container die",
         "network disconnect",
+        "container die",
         "container destroy",
     ]
-    assert events[3].attributes["exitCode"] == "0"
+    assert events[4].attributes["exitCode"] == "0"
     assert events[0].attributes["name"] == "one"
     assert events[0].attributes["image"] == "busybox"
     assert [event.number for event in events] == sorted(event.number for event in events)

@@ -55,8 +55,9 @@ async def test_another_containers_network(lab: Lab) -> None:
     made = await lab.create("true", network_mode="container:first")
     with pytest.raises(Conflict, match="of a non running container"):
         await lab.containers.start(made)
-    with pytest.raises(NotFound):
-        await lab.create("true", network_mode="nowhere")
+    lost = await lab.create("true", network_mode="nowhere")
+    with pytest.raises(NotFound, match="network nowhere not found"):
+        await lab.containers.start(lost)
 
 
 async def test_shared_pid_and_ipc(lab: Lab) -> None:

@@ -202,6 +202,5 @@ async def test_an_engine_that_cannot_open_closes_what_it_opened(tmp_path: Path) 
                 bridge="much-too-long-a-name",
                 bip="10.1.1.1/24",
             ),
-            None,  # type: ignore[arg-type]
         )
     assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
