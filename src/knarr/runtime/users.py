@@ -13,7 +13,7 @@ _MAX_ID = (1 << 31) - 1
 
 
 class User(NamedTuple):
-    """Who a process is; `groups` are the supplementary ones, `home` is for HOME."""
+    """Who a process is; `groups` are the supplementary ones, its own among them (CVE-2022-36109); `home` is for HOME."""
 
     uid: int
     gid: int
@@ -39,7 +39,7 @@ def find_user(wish: str, extra: Sequence[str], passwd: str, group: str) -> User:
             if login in fields[3].split(",") and fields[2].isdigit()
         ]
     gids += [_group(word, group, f"Unable to find group {word}") for word in extra]
-    return User(user.uid, gid, tuple(dict.fromkeys(gids)), user.home)
+    return User(user.uid, gid, tuple(dict.fromkeys((gid, *gids))), user.home)
 
 
 def home_of(uid: int, passwd: str) -> str:

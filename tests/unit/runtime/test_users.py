@@ -24,7 +24,9 @@ GROUP = "root:x:0:\nweb:x:34:\naudio:x:29:web,root\nlog:x:4:\n1000:x:77:\n"
     ],
 )
 def test_found(wish: str, extra: list[str], user: User) -> None:
-    assert find_user(wish, extra, PASSWD, GROUP) == user
+    """Its own group is among the supplementary ones, first (CVE-2022-36109)."""
+    groups = tuple(dict.fromkeys((user.gid, *user.groups)))
+    assert find_user(wish, extra, PASSWD, GROUP) == user._replace(groups=groups)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,6 @@ def test_not_found(wish: str, extra: list[str], words: str) -> None:
 
 
 def test_without_files_numbers_and_root_are_known() -> None:
-    assert find_user("", [], "", "") == User(0, 0, ())
-    assert find_user("7:8", [], "", "") == User(7, 8, ())
+    assert find_user("", [], "", "") == User(0, 0, (0,))
+    assert find_user("7:8", [], "", "") == User(7, 8, (8,))
     assert (home_of(33, PASSWD), home_of(99, PASSWD)) == ("/srv/web", "/")
