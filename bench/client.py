@@ -21,21 +21,29 @@ class Client:
         self._sock: socket.socket | None = None
         self._buffer = b""
 
-    def request(self, method: str, target: str, body: object = None) -> Any:
-        """The answer's JSON, its bytes where it is none. Raises Failed from 400 on."""
+    def request(self, method: str, target: str, body: object = None, *, lines: bool = False) -> Any:
+        """The answer's JSON; its bytes where it is none, or with `lines`. Raises Failed from 400 on."""
         self._send(method, target, body)
         status, headers = self._head()
         data = self._body(status, headers)
         if headers.get("connection", "").lower() == "close":
             self.close()
-        return _value(method, target, status, headers, data)
+        if status >= 400:
+            raise _failure(method, target, status, data)
+        is_json = headers.get("content-type", "").startswith("application/json")
+        return json.loads(data) if data and is_json and not lines else data
+
+    def lines(self, method: str, target: str) -> list[Any]:
+        """The answer's JSON lines."""
+        told = self.request(method, target, lines=True)
+        return [json.loads(line) for line in told.splitlines()]
 
     def stream(self, method: str, target: str, body: object = None) -> bytes:
         """Everything up to the end of a hijacked connection."""
         self._send(method, target, body, upgrade=True)
         status, headers = self._head()
         if status >= 400:
-            _value(method, target, status, headers, self._body(status, headers))
+            raise _failure(method, target, status, self._body(status, headers))
         if status == 200 and "chunked" in headers.get("transfer-encoding", ""):
             data = self._body(status, headers)
         else:
@@ -114,9 +122,5 @@ class Client:
         return self._exactly(int(headers.get("content-length", "0")))
 
 
-def _value(method: str, target: str, status: int, headers: dict[str, str], data: bytes) -> Any:
-    if status >= 400:
-        raise Failed(f"{method} {target}: {status} {data.decode(errors='replace').strip()}")
-    return (
-        json.loads(data) if data and headers.get("content-type", "").startswith("application/json") else data
-    )
+def _failure(method: str, target: str, status: int, data: bytes) -> Failed:
+    return Failed(f"{method} {target}: {status} {data.decode(errors='replace').strip()}")

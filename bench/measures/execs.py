@@ -29,7 +29,8 @@ def _exec(side: Side, container: str) -> dict[str, float]:
     body = {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True}
     made = side.client.request("POST", f"/containers/{container}/exec", body)["Id"]
     side.client.stream("POST", f"/exec/{made}/start", {"Detach": False, "Tty": False})
-    code = side.client.request("GET", f"/exec/{made}/json")["ExitCode"]
+    while (code := side.client.request("GET", f"/exec/{made}/json")["ExitCode"]) is None:
+        pass
     if code != 0:
-        raise Failed(f"the exec exited with status {code}")
+        raise Failed(f"the exec on {side.name} exited with status {code}")
     return {"all": time.perf_counter() - begin}
