@@ -1,0 +1,115 @@
+"""The house's laws that import-linter can't say: sizes, docstrings, purity, budgets, and what the README promises."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCE = REPOSITORY / "src" / "knarr"
+MODULES = sorted(SOURCE.rglob("*.py"))
+LONGEST = 600
+PS_BUDGET = 90
+WORLD = {"os", "socket", "asyncio", "time", "random"}
+HEAVY = {"asyncio", "dataclasses", "sqlite3", "logging", "subprocess", "msgspec", "aiohttp"}
+UNTOUCHED = "/run/knarr-nobody-listens-here.sock"
+
+
+def name_of(path: Path) -> str:
+    """Relative to the package, for messages."""
+    return str(path.relative_to(SOURCE))
+
+
+def pure() -> list[Path]:
+    """model, wire, every spec and every plan.py."""
+    return [
+        path
+        for path in MODULES
+        if path.name == "plan.py" or {"model", "wire", "spec"} & set(path.relative_to(SOURCE).parts[:-1])
+    ]
+
+
+def imported(path: Path) -> set[str]:
+    """The first words of all modules that a file imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def loaded(code: str) -> set[str]:
+    """What a fresh interpreter has loaded after running `code`, beyond what it starts with."""
+    script = f"import sys\nbefore = set(sys.modules)\n{code}\nimport json\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+    argv = [sys.executable, "-I", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of)
+def test_a_package_is_a_docstring(path: Path) -> None:
+    assert len(ast.parse(path.read_text()).body) == 1
+
+
+@pytest.mark.parametrize("path", pure(), ids=name_of)
+def test_pure_modules_meet_no_world(path: Path) -> None:
+    assert not imported(path) & WORLD
+
+
+def test_the_pure_modules_are_the_ones_meant() -> None:
+    names = {name_of(path) for path in pure()}
+    assert {"model/digest.py", "wire/mux.py", "network/plan.py", "runtime/plan.py", "engine/plan.py"} <= names
+    assert any(name.startswith("api/spec/") for name in names)
+    assert any(name.startswith("registry/spec/") for name in names)
+
+
+def test_ps_loads_few_modules() -> None:
+    code = f"""
+from knarr.cli.main import main
+sys.argv = ["knarr", "-H", "unix://{UNTOUCHED}", "ps"]
+sys.stderr = open("/dev/null", "w")
+try:
+    main()
+except SystemExit:
+    pass
+"""
+    modules = loaded(code)
+    assert "knarr.api.client.http" in modules, "ps did not come as far as asking the daemon"
+    assert len(modules) <= PS_BUDGET, sorted(modules)
+
+
+def test_the_zygote_is_light() -> None:
+    assert not loaded("import knarr.zygote") & HEAVY
+
+
+@pytest.mark.parametrize("room", ["runtime", "wire", "kernel"])
+def test_rooms_of_the_zygote_are_light(room: str) -> None:
+    names = [
+        ".".join(("knarr", *path.relative_to(SOURCE).with_suffix("").parts))
+        for path in (SOURCE / room).rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+    assert not loaded("\n".join(f"import {name}" for name in names)) & HEAVY
+
+
+def test_the_readmes_commands_exist() -> None:
+    commands = re.findall(r"^make ([a-z-]+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert commands[:2] == ["demo", "test"]
+    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert set(commands) <= set(targets)
