@@ -57,15 +57,28 @@ class RegistryClient:
 
         async def ask(endpoint: Endpoint) -> Descriptor:
             path = f"/v2/{ref.path}/manifests/{ref.digest or ref.tag or 'latest'}"
-            async with self._get("HEAD", endpoint, path, ref, auth, {"Accept": ACCEPT}) as response:
-                digest, size = response.headers.get(DIGEST_HEADER), response.headers.get("Content-Length", "")
-                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-                if digest and size.isdigit() and media_type:
-                    return Descriptor(media_type, Digest.parse(digest), int(size))
+            found = await self._head(endpoint, path, ref, auth)
+            if found is not None:
+                return found
             data, media_type = await self._manifest(endpoint, path, ref, auth)
             return Descriptor(media_type, ref.digest or Digest.of(data), len(data))
 
         return await self._anywhere(ref, ask)
+
+    async def _head(
+        self, endpoint: Endpoint, path: str, ref: Reference, auth: Auth | None
+    ) -> Descriptor | None:
+        """None where the answer does not say all, or is a refusal: only a GET's body says why."""
+        try:
+            async with self._get("HEAD", endpoint, path, ref, auth, {"Accept": ACCEPT}) as response:
+                headers = response.headers
+        except RegistryError:
+            return None
+        digest, size = headers.get(DIGEST_HEADER), headers.get("Content-Length", "")
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip()
+        if not digest or not size.isdigit() or not media_type:
+            return None
+        return Descriptor(media_type, Digest.parse(digest), int(size))
 
     async def fetch_manifest(self, ref: Reference, digest: Digest, auth: Auth | None = None) -> bytes:
         """A manifest or an index, verified. Raises CorruptManifest."""
