@@ -10,8 +10,6 @@ from tests.support.daemons import Daemon, Dockerd, Knarrd, busybox_tar
 
 from bench.client import Client
 
-_CHANGES = ("--change", 'CMD ["sh"]', "--change", "ENV PATH=/bin:/usr/bin")
-
 
 @dataclass(frozen=True)
 class Side:
@@ -54,5 +52,5 @@ def started(program: str = "docker") -> Iterator[Sides]:
 def _start(stack: contextlib.ExitStack, daemon: Daemon, image: Path) -> Side:
     stack.callback(daemon.close)
     daemon.start()
-    daemon.docker("import", *_CHANGES, str(image), "busybox:latest")
+    daemon.give_busybox(image)
     return Side(daemon, stack.enter_context(Client(daemon.socket)))

@@ -148,6 +148,11 @@ class Daemon:
             stderr=subprocess.PIPE,
         )
 
+    def give_busybox(self, tar: Path) -> None:
+        """Imports a tar of `busybox_tar` as `busybox:latest`."""
+        changes = ("--change", 'CMD ["sh"]', "--change", "ENV PATH=/bin:/usr/bin")
+        self.docker("import", *changes, str(tar), "busybox:latest")
+
     def inspect(self, name: str) -> dict[str, object]:
         """`docker inspect NAME`, parsed."""
         value: dict[str, object] = json.loads(self.docker("inspect", name).stdout)[0]
@@ -208,6 +213,11 @@ class Knarrd(Daemon):
                 f"knarr {' '.join(arguments)} exited {text.returncode}\n{text.stdout}\n{text.stderr}"
             )
         return text
+
+    def close(self) -> None:
+        """As every daemon, and without its table in the firewall."""
+        super().close()
+        host.nft("delete", "table", "ip", f"knarr-{self.bridge}")
 
     def kill(self) -> None:
         """SIGKILL: as a crash does it. Containers go on."""
