@@ -167,6 +167,8 @@ class Containers:
             raise Invalid(f"invalid condition: {_quote(condition)}")
         future: asyncio.Future[Waited] = asyncio.get_running_loop().create_future()
         idle = not live.runs and live.status not in (Status.RESTARTING, Status.STARTING)
+        for waiters in (live.removal_waiters, live.exit_waiters):
+            waiters[:] = [waiter for waiter in waiters if not waiter.done()]
         if condition == "removed":
             live.removal_waiters.append(future)
         elif condition != "next-exit" and idle:

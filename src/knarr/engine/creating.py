@@ -27,7 +27,7 @@ from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, MountSpec, Status
 from knarr.model.descriptor import chain_ids
 from knarr.model.digest import Digest
-from knarr.model.errors import Invalid, NotFound, Unsupported
+from knarr.model.errors import Conflict, Invalid, NotFound, Unsupported
 from knarr.model.image import ImageView
 from knarr.model.undo import Undo
 from knarr.state.errors import Taken
@@ -244,7 +244,9 @@ class Creator:
                 write, *(event("create", name, "local") for name in made), Live(row).event("create")
             )
         except Taken as error:
-            raise NameTaken(row.name, "?") from error
+            if error.columns == "containers.name":
+                raise NameTaken(row.name, "?") from error
+            raise Conflict("a volume of the container was removed meanwhile") from error
         self._volumes.finished(made)
 
 

@@ -14,6 +14,7 @@ from knarr.engine import attaching, rows
 from knarr.engine.cgroups import remove_empty
 from knarr.engine.containers import Containers
 from knarr.engine.creating import Creator
+from knarr.engine.ending import Ender
 from knarr.engine.events import Events
 from knarr.engine.execs import Execs
 from knarr.engine.images.images import Images
@@ -152,7 +153,8 @@ class Engine:
         if world.network is not None:
             taken = [plan["address"] for live in roster for plan in live.extra.endpoints]
             world.pool = AddressPool.of(world.network, taken)
-        lifecycle = Lifecycle(world, roster, self.volumes, self.images.collect)
+        ender = Ender(world, roster, self.volumes, self.images.collect)
+        lifecycle = Lifecycle(world, roster, ender)
         creator = Creator(world, roster, self.volumes, self.images)
         self.containers = Containers(world, roster, creator, lifecycle, self.images)
         self.execs = Execs(world, roster)
@@ -161,7 +163,7 @@ class Engine:
         daemon_id = await _lasting(world.db, "engine.id", new_id()[:32])
         self.system = System(world, self.containers, self.volumes, self.images, self.images.list, daemon_id)
         self._stack.push_async_callback(_let_go, world, roster)
-        recovery = Recovery(world, roster, lifecycle, self.execs)
+        recovery = Recovery(world, roster, lifecycle, ender, self.execs)
         await recovery.recover()
         await self.images.recover()
         await recovery.start_containers()

@@ -1,19 +1,18 @@
 """Begins, watches and ends lives of containers: start, exit, restart policies, stop, kill, removal.
 
-An exit is first recorded, then told to those who wait, then cleaned up; all of it under the container's lock, so that the
-next start finds nothing of the last life. A removed container's row goes first: recovery takes what no row claims.
+A state is changed under the container's lock, so that a start finds nothing of the last life; an end is waited for without
+it. `starting` and `ending` have the two halves of a life.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import sqlite3
 from dataclasses import replace
-from typing import Any
 
-from knarr.engine import attaching, plan, rows, signals
+from knarr.engine import attaching, rows, signals
 from knarr.engine.cgroups import end_cgroup
-from knarr.engine.creating import discard_disk
+from knarr.engine.ending import Ender
 from knarr.engine.errors import (
     AlreadyStarted,
     CannotRemove,
@@ -24,34 +23,28 @@ from knarr.engine.errors import (
 )
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
-from knarr.engine.record import Row
 from knarr.engine.shims import Exit, Shim, read_exit
-from knarr.engine.starting import Starter, mount_events, network_events
+from knarr.engine.starting import Starter
 from knarr.engine.values import Waited
-from knarr.engine.volumes import Volumes
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
-from knarr.model.container import ContainerState, Status
+from knarr.model.container import Status
 from knarr.model.errors import KnarrError, NotFound, Unavailable
 from knarr.model.system import Event, Step
-from knarr.network.plan import EndpointPlan
 
 log = logging.getLogger(__name__)
 STOP_TIMEOUT = 10
 _KILL_PATIENCE = 60.0
-Endpoints = tuple[Mapping[str, Any], ...]
+_AGAIN = 1.0
 
 
 class Lifecycle:
     """The lives of all containers of one engine."""
 
-    def __init__(
-        self, world: World, roster: Roster, volumes: Volumes, collect: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, world: World, roster: Roster, ender: Ender) -> None:
         self._world = world
         self._roster = roster
-        self._volumes = volumes
-        self._collect = collect
+        self._ender = ender
         self._starter = Starter(world, roster)
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Step, ...]:
@@ -80,7 +73,7 @@ class Lifecycle:
             attaching.drop(live)
             live.finish(live.exit_waiters, Waited(live.state.exit_code))
             if live.spec.auto_remove:
-                await asyncio.shield(self.erase(live))
+                await asyncio.shield(self._ender.erase(live))
             raise
         self.watch(live, shim)
         return steps
@@ -115,95 +108,24 @@ class Lifecycle:
             if live.shim is shim and not self._world.closing:
                 await self.ended(live, found)
 
+    async def ended(self, live: Live, found: Exit) -> None:
+        """A life is over: to be recorded, whatever it takes, even on a full disk. The caller holds the lock."""
+        while True:
+            try:
+                delay = await self._ender.ended(live, found)
+            except sqlite3.OperationalError as error:
+                log.error("cannot record the end of %s: %s", live.name, error)
+                await asyncio.sleep(_AGAIN)
+            else:
+                break
+        if delay is not None:
+            self.retry(live, delay)
+
     async def _lost(self, live: Live) -> Exit:
         """The shim is gone without a word: what it left on disk, or that it was killed. Its cgroup ends with it."""
         left = await blocking(read_exit, self._world.paths.run(live.id))
         await blocking(end_cgroup, live.extra.cgroup, self._world.hierarchy)
         return left or Exit(137, False, now())
-
-    async def ended(self, live: Live, found: Exit) -> None:
-        """A life is over. The caller holds the lock."""
-        state, policy = live.state, live.spec.restart
-        stopped = live.stopping
-        again = plan.should_restart(policy, found.code, state.restart_count, stopped_by_user=stopped)
-        move = Move.RETRY if again and live.runs else Move.EXIT
-        failures = plan.next_failures(live.extra.failures, found.at - state.started_at) if again else 0
-        endpoints = live.extra.endpoints
-        after = replace(
-            live.row,
-            state=replace(
-                state,
-                status=moved(live.name, live.status, move),
-                pid=0,
-                exit_code=found.code,
-                oom_killed=found.oom,
-                finished_at=found.at,
-                stopped_by_user=stopped,
-                error="",
-            ),
-            extra=replace(live.extra, endpoints=(), failures=failures),
-        )
-        events = [
-            *network_events(self._world, live, "disconnect"),
-            *mount_events(live, "unmount"),
-            live.event("die", exitCode=str(found.code), execDuration=_seconds(state, found)),
-        ]
-        if live.spec.auto_remove and not again:
-            await self._end_and_erase(live, after, endpoints, events)
-            return
-        await self._world.commit(lambda tx: rows.save_ended(tx, after), *events)
-        live.row = after
-        shim, live.shim = live.shim, None
-        result = Waited(found.code)
-        if live.ended is not None and not live.ended.done():
-            live.ended.set_result(result)
-        if not again:
-            live.finish(live.exit_waiters, result)
-        await self.clean(live, shim, endpoints)
-        if again:
-            self.retry(live, plan.restart_delay(failures - 1 if failures else 0))
-
-    async def _end_and_erase(self, live: Live, after: Row, endpoints: Endpoints, events: list[Event]) -> None:
-        """--rm: the end and the removal are one transaction; then those who wait are told, then the kernel is cleaned."""
-        live.removing = True
-        await self._world.commit(
-            lambda tx: rows.delete_container(tx, live.id), *events, live.event("destroy")
-        )
-        live.row = after
-        shim, live.shim = live.shim, None
-        result = Waited(after.state.exit_code)
-        self._roster.discard(live)
-        self._volumes.unuse(live.id, _names(live))
-        ports = any(_published(each) for each in endpoints)
-        if ports:
-            await self.clean(live, shim, endpoints)
-        if live.ended is not None and not live.ended.done():
-            live.ended.set_result(result)
-        live.finish(live.exit_waiters, result)
-        live.finish(live.removal_waiters, result)
-        rest = self._discard(live, volumes=True) if ports else self._clean_up(live, shim, endpoints)
-        live.cleaning = self._world.tasks.start(rest, f"clean up {live.name}")
-
-    async def _clean_up(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
-        await self.clean(live, shim, endpoints)
-        await self._discard(live, volumes=True)
-
-    async def clean(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
-        """Takes the kernel's objects of a life away; failures are logged, recovery sweeps again."""
-        work = [self._detach(each) for each in endpoints]
-        if shim is not None:
-            self._world.tasks.start(shim.release(), f"release {live.name}")
-        work.append(self._world.zygote.remove_netns(self._world.paths.namespace(live.id)))
-        for result in await asyncio.gather(*work, return_exceptions=True):
-            if isinstance(result, Exception):
-                log.error("cannot clean up after %s: %s", live.name, result, exc_info=result)
-
-    async def _detach(self, endpoint: Mapping[str, Any]) -> None:
-        if self._world.bridge is None or self._world.pool is None:
-            return
-        planned = EndpointPlan.from_dict(endpoint)
-        await self._world.bridge.detach(planned)
-        self._world.pool.release(planned.address)
 
     def retry(self, live: Live, delay: int) -> None:
         """Begins the next life after `delay` nanoseconds."""
@@ -295,22 +217,20 @@ class Lifecycle:
         await self._world.tell(live.event("kill", signal=str(number)))
         if number == 9:
             if paused:
-                await self._thaw(live, shim)
+                with contextlib.suppress(NotFound, Unavailable):
+                    await self._thaw(live, shim)
             if ended is not None:
                 await asyncio.wait([ended], timeout=_KILL_PATIENCE)
 
     async def restart(self, live: Live, signal: str, timeout: int | None) -> None:
         """Stops it if it runs; --rm does not remove it in between."""
-        auto_remove = live.spec.auto_remove
-        if live.runs or live.status is Status.RESTARTING:
-            if auto_remove:
-                live.row = replace(live.row, spec=replace(live.spec, auto_remove=False))
-            try:
+        live.restarting = True
+        try:
+            if live.runs or live.status is Status.RESTARTING:
                 with contextlib.suppress(NotStarted):
                     await self.stop(live, signal, timeout)
-            finally:
-                if auto_remove:
-                    live.row = replace(live.row, spec=replace(live.spec, auto_remove=True))
+        finally:
+            live.restarting = False
         with contextlib.suppress(AlreadyStarted):
             await self.start(live)
         await self._world.tell(live.event("restart"))
@@ -345,7 +265,7 @@ class Lifecycle:
             await self._end_for_removal(live)
         async with live.lock:
             if live.id in self._roster:
-                await self.erase(live, volumes=volumes or live.spec.auto_remove)
+                await self._ender.erase(live, volumes=volumes or live.spec.auto_remove)
         await self._cleaned(live)
 
     async def _cleaned(self, live: Live) -> None:
@@ -373,49 +293,7 @@ class Lifecycle:
         if ended is not None:
             await self._kill(live, ended)
 
-    async def erase(self, live: Live, *, volumes: bool = True) -> None:
-        """A container that does not run is removed. The caller holds the lock."""
-        if live.removing:
-            return
-        live.removing = True
-        try:
-            await self._world.commit(lambda tx: rows.delete_container(tx, live.id), live.event("destroy"))
-        except BaseException:
-            live.removing = False
-            raise
-        self._roster.discard(live)
-        self._volumes.unuse(live.id, _names(live))
-        attaching.drop(live)
-        live.finish(live.exit_waiters, Waited(live.state.exit_code))
-        live.finish(live.removal_waiters, Waited(live.state.exit_code))
-        await self._discard(live, volumes=volumes)
-
-    async def _discard(self, live: Live, *, volumes: bool) -> None:
-        await blocking(discard_disk, self._world, live.id)
-        self._world.tasks.start(self._empty_trash(live), "empty the trash")
-        if volumes:
-            await self._volumes.discard([mount.name for mount in live.extra.mounts if mount.anonymous])
-
-    async def _empty_trash(self, live: Live) -> None:
-        """The last container of an image that was removed meanwhile takes its layers along."""
-        if await self._world.db.read(lambda tx: rows.has_image(tx, live.row.image)):
-            await blocking(self._world.snapshots.empty_trash)
-        else:
-            await self._collect()
-
 
 class _NotPaused(NotRunning):
     def __init__(self, container_id: str) -> None:
         KnarrError.__init__(self, f"Container {container_id} is not paused")
-
-
-def _names(live: Live) -> list[str]:
-    return [mount.name for mount in live.extra.mounts if mount.name]
-
-
-def _seconds(state: ContainerState, found: Exit) -> str:
-    return str(max(found.at - state.started_at, 0) // 1_000_000_000)
-
-
-def _published(endpoint: Mapping[str, Any]) -> bool:
-    return bool(endpoint["published"])

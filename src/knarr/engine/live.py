@@ -49,6 +49,7 @@ class Live:
     retry: "asyncio.Task[None] | None" = None
     cleaning: "asyncio.Task[None] | None" = None
     stopping: bool = False
+    restarting: bool = False
     removing: bool = False
     pending: list[PendingAttach] = field(default_factory=list)
     execs: dict[str, Exec] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from knarr.engine import plan, rows
 from knarr.engine.cgroups import children, end_cgroup
+from knarr.engine.ending import Ender
 from knarr.engine.execs import Execs
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
@@ -28,10 +29,13 @@ _LOST = 255
 class Recovery:
     """One start of a daemon."""
 
-    def __init__(self, world: World, roster: Roster, lifecycle: Lifecycle, execs: Execs) -> None:
+    def __init__(
+        self, world: World, roster: Roster, lifecycle: Lifecycle, ender: Ender, execs: Execs
+    ) -> None:
         self._world = world
         self._roster = roster
         self._lifecycle = lifecycle
+        self._ender = ender
         self._execs = execs
         self._exits: dict[str, Exit] = {}
         self._unborn: set[str] = set()
@@ -103,7 +107,7 @@ class Recovery:
         """It does not run any more: its end is recorded, its removal finished, its next life begun."""
         if live.status is Status.REMOVING:
             live.row = replace(live.row, state=replace(live.state, status=Status.EXITED))
-            await self._lifecycle.erase(live)
+            await self._ender.erase(live)
         elif live.status is Status.RESTARTING:
             self._lifecycle.retry(live, plan.restart_delay(live.extra.failures))
         elif live.id in self._unborn:

@@ -5,6 +5,7 @@ knows what was half-made; it goes after the directory went to the trash.
 """
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from knarr.model.errors import NotFound, Unsupported
 from knarr.model.system import Event, VolumeView
 from knarr.state.errors import Taken
 
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _FILTERS = frozenset(("dangling", "driver", "label", "name"))
 _PRUNE_FILTERS = frozenset(("all", "label", "label!"))
 
@@ -37,14 +39,17 @@ class Volumes:
         self._uses: dict[str, set[str]] = {}
 
     async def load(self) -> None:
-        """Reads the state; takes half-made volumes away."""
+        """Reads the state; takes half-made volumes away, and anonymous ones that went with their container."""
         found = await self._world.db.read(rows.load_volumes)
         self._volumes = {name: (created, value) for name, created, value in found}
         for live in self._roster:
             self.use(live.id, (mount.name for mount in live.extra.mounts if mount.name))
         for name, _, value in found:
-            if value.making_for:
+            if value.making_for and name not in self._uses:
                 await self._delete([name])
+        for name in await blocking(os.listdir, self._world.paths.volumes):
+            if name not in self._volumes and _ANONYMOUS.fullmatch(name):
+                await self.trash([name])
 
     def use(self, container_id: str, names: Iterable[str]) -> None:
         """The container holds these volumes."""
@@ -203,18 +208,20 @@ class Volumes:
         views = [self._view(name) for name in sorted(self._volumes)]
         return [replace(view, size=await blocking(_size, view.mountpoint)) for view in views]
 
-    async def discard(self, names: Sequence[str]) -> None:
-        """Anonymous volumes of a container that is gone; those that others hold stay."""
-        free = [name for name in names if name not in self._uses and name in self._volumes]
-        if free:
-            await self._delete(free, *(event("destroy", name, "local") for name in free))
+    def forget(self, names: Sequence[str]) -> None:
+        """Their rows are gone."""
+        for name in names:
+            self._volumes.pop(name, None)
+
+    async def trash(self, names: Sequence[str]) -> None:
+        """Their rows are gone, now their files go."""
+        paths = self._world.paths
+        await blocking(_trash, [os.path.dirname(paths.volume(name)) for name in names], paths.trash)
 
     async def _delete(self, names: Sequence[str], *events: Event) -> None:
         await self._world.commit(lambda tx: rows.delete_volumes(tx, names), *events)
-        for name in names:
-            self._volumes.pop(name, None)
-        paths = self._world.paths
-        await blocking(_trash, [os.path.dirname(paths.volume(name)) for name in names], paths.trash)
+        self.forget(names)
+        await self.trash(names)
 
 
 def event(action: str, name: str, driver: str, **attributes: str) -> Event:

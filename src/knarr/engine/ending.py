@@ -1,0 +1,179 @@
+"""Ends of lives and of containers: the exit is recorded, those who wait are told, the kernel's objects are taken away.
+
+Everything here is done under the container's lock. A removed container's row goes first, with the rows of its anonymous
+volumes: what is left on disk and in the kernel belongs to nobody then, and recovery would sweep it.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from knarr.engine import attaching, plan, rows
+from knarr.engine.creating import discard_disk
+from knarr.engine.live import Live, Roster
+from knarr.engine.moves import Move, moved
+from knarr.engine.record import Row
+from knarr.engine.shims import Exit, Shim
+from knarr.engine.starting import mount_events, network_events
+from knarr.engine.values import Waited
+from knarr.engine.volumes import Volumes, event
+from knarr.engine.world import World
+from knarr.loop.blocking import blocking
+from knarr.model.container import ContainerState
+from knarr.model.system import Event
+from knarr.network.plan import EndpointPlan
+from knarr.state.errors import Taken
+
+log = logging.getLogger(__name__)
+Endpoints = tuple[Mapping[str, Any], ...]
+
+
+class Ender:
+    """Ends lives; `collect` takes the layers of images that only a container held."""
+
+    def __init__(
+        self, world: World, roster: Roster, volumes: Volumes, collect: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._world = world
+        self._roster = roster
+        self._volumes = volumes
+        self._collect = collect
+
+    async def ended(self, live: Live, found: Exit) -> int | None:
+        """A life is over; how long to wait before the next one in nanoseconds, None if there is none."""
+        state, policy = live.state, live.spec.restart
+        stopped = live.stopping
+        again = plan.should_restart(policy, found.code, state.restart_count, stopped_by_user=stopped)
+        move = Move.RETRY if again and live.runs else Move.EXIT
+        failures = plan.next_failures(live.extra.failures, found.at - state.started_at) if again else 0
+        endpoints = live.extra.endpoints
+        after = replace(
+            live.row,
+            state=replace(
+                state,
+                status=moved(live.name, live.status, move),
+                pid=0,
+                exit_code=found.code,
+                oom_killed=found.oom,
+                finished_at=found.at,
+                stopped_by_user=stopped,
+                error="",
+            ),
+            extra=replace(live.extra, endpoints=(), failures=failures),
+        )
+        events = [
+            *network_events(self._world, live, "disconnect"),
+            *mount_events(live, "unmount"),
+            live.event("die", exitCode=str(found.code), execDuration=_seconds(state, found)),
+        ]
+        if live.spec.auto_remove and not again and not live.restarting:
+            await self._end_and_erase(live, after, endpoints, events)
+            return None
+        await self._world.commit(lambda tx: rows.save_ended(tx, after), *events)
+        live.row = after
+        shim, live.shim = live.shim, None
+        result = Waited(found.code)
+        if live.ended is not None and not live.ended.done():
+            live.ended.set_result(result)
+        if not again:
+            live.finish(live.exit_waiters, result)
+        await self.clean(live, shim, endpoints)
+        return plan.restart_delay(max(failures - 1, 0)) if again else None
+
+    async def _end_and_erase(self, live: Live, after: Row, endpoints: Endpoints, events: list[Event]) -> None:
+        """--rm: the end and the removal are one transaction; then those who wait are told, then the kernel is cleaned."""
+        shim = live.shim
+        gone = await self._delete(live, events, volumes=True)
+        live.row = after
+        live.shim = None
+        result = Waited(after.state.exit_code)
+        ports = any(_published(each) for each in endpoints)
+        if ports:
+            await self.clean(live, shim, endpoints)
+        if live.ended is not None and not live.ended.done():
+            live.ended.set_result(result)
+        live.finish(live.exit_waiters, result)
+        live.finish(live.removal_waiters, result)
+        rest = self._discard(live, gone) if ports else self._clean_up(live, shim, endpoints, gone)
+        live.cleaning = self._world.tasks.start(rest, f"clean up {live.name}")
+
+    async def _clean_up(
+        self, live: Live, shim: Shim | None, endpoints: Endpoints, volumes: list[str]
+    ) -> None:
+        await self.clean(live, shim, endpoints)
+        await self._discard(live, volumes)
+
+    async def clean(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
+        """Takes the kernel's objects of a life away; failures are logged, recovery sweeps again."""
+        work = [self._detach(each) for each in endpoints]
+        if shim is not None:
+            self._world.tasks.start(shim.release(), f"release {live.name}")
+        work.append(self._world.zygote.remove_netns(self._world.paths.namespace(live.id)))
+        for result in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("cannot clean up after %s: %s", live.name, result, exc_info=result)
+
+    async def _detach(self, endpoint: Mapping[str, Any]) -> None:
+        if self._world.bridge is None or self._world.pool is None:
+            return
+        planned = EndpointPlan.from_dict(endpoint)
+        await self._world.bridge.detach(planned)
+        self._world.pool.release(planned.address)
+
+    async def erase(self, live: Live, *, volumes: bool = True) -> None:
+        """A container that does not run is removed."""
+        if live.removing:
+            return
+        gone = await self._delete(live, [], volumes=volumes)
+        attaching.drop(live)
+        live.finish(live.exit_waiters, Waited(live.state.exit_code))
+        live.finish(live.removal_waiters, Waited(live.state.exit_code))
+        await self._discard(live, gone)
+
+    async def _delete(self, live: Live, events: list[Event], *, volumes: bool) -> list[str]:
+        """The transaction; which anonymous volumes went with the container."""
+        live.removing = True
+        mine = [mount.name for mount in live.extra.mounts if mount.anonymous] if volumes else []
+        gone = [name for name in mine if self._volumes.users(name) <= {live.id}]
+
+        def write(tx: sqlite3.Connection) -> None:
+            rows.delete_container(tx, live.id)
+            rows.delete_volumes(tx, gone)
+
+        try:
+            await self._world.commit(
+                write, *events, live.event("destroy"), *(event("destroy", name, "local") for name in gone)
+            )
+        except BaseException as error:
+            live.removing = False
+            if gone and isinstance(error, Taken):  # somebody took a volume over meanwhile: it stays
+                return await self._delete(live, events, volumes=False)
+            raise
+        self._roster.discard(live)
+        self._volumes.unuse(live.id, [mount.name for mount in live.extra.mounts if mount.name])
+        self._volumes.forget(gone)
+        return gone
+
+    async def _discard(self, live: Live, volumes: list[str]) -> None:
+        await blocking(discard_disk, self._world, live.id)
+        if volumes:
+            await self._volumes.trash(volumes)
+        self._world.tasks.start(self._empty_trash(live), "empty the trash")
+
+    async def _empty_trash(self, live: Live) -> None:
+        """The last container of an image that was removed meanwhile takes its layers along."""
+        if await self._world.db.read(lambda tx: rows.has_image(tx, live.row.image)):
+            await blocking(self._world.snapshots.empty_trash)
+        else:
+            await self._collect()
+
+
+def _seconds(state: ContainerState, found: Exit) -> str:
+    return str(max(found.at - state.started_at, 0) // 1_000_000_000)
+
+
+def _published(endpoint: Mapping[str, Any]) -> bool:
+    return bool(endpoint["published"])
