@@ -109,6 +109,7 @@ def _in_cgroup(pid: int, parent: str) -> bool:
 
 def _opens(pid: int, root: str) -> bool:
     try:
-        return any(os.readlink(entry.path).startswith(root) for entry in os.scandir(f"/proc/{pid}/fd"))
+        fds = os.listdir(f"/proc/{pid}/fd")
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith(root) for fd in fds)
     except (FileNotFoundError, ProcessLookupError):
         return False
