@@ -1,7 +1,10 @@
 """Configurations and manifests: parsed, written, and refused when they are malformed."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -9,7 +12,9 @@ from hypothesis import strategies as st
 from knarr.engine.images.config import dump_image, parse_config, parse_history, parse_image
 from knarr.engine.images.errors import BadImage, NoMatchingPlatform
 from knarr.engine.images.manifest import (
+    Manifest,
     choose,
+    dump_index,
     dump_manifest,
     layer_descriptor,
     media_type,
@@ -19,10 +24,37 @@ from knarr.engine.images.manifest import (
 from knarr.model.container import Healthcheck
 from knarr.model.descriptor import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
 from knarr.model.digest import Digest
-from knarr.model.image import History, ImageConfig
+from knarr.model.image import History, Image, ImageConfig
 from knarr.model.platform import Platform
 from knarr.model.ports import Port
 
+_KEYS = [
+    "config",
+    "rootfs",
+    "type",
+    "diff_ids",
+    "created",
+    "history",
+    "layers",
+    "manifests",
+    "mediaType",
+    "size",
+    "digest",
+    "platform",
+    "os",
+    "architecture",
+    "annotations",
+    "Env",
+    "Cmd",
+    "Labels",
+    "Volumes",
+    "ExposedPorts",
+    "Healthcheck",
+    "Test",
+    "created_by",
+    "variant",
+    "author",
+]
 AMD64 = Platform("linux", "amd64")
 FULL = ImageConfig(
     user="1:1",
@@ -96,19 +128,7 @@ def test_a_malformed_configuration(data: bytes) -> None:
         lambda inner: (
             st.lists(inner)
             | st.dictionaries(
-                st.sampled_from(
-                    [
-                        "config",
-                        "rootfs",
-                        "diff_ids",
-                        "created",
-                        "history",
-                        "layers",
-                        "mediaType",
-                        "size",
-                        "digest",
-                    ]
-                ),
+                st.sampled_from(_KEYS),
                 inner,
             )
         ),
@@ -158,3 +178,60 @@ def test_the_best_platform_is_chosen() -> None:
             NoMatchingPlatform, match="no matching manifest for linux/amd64 in the manifest list"
         ):
             choose(entries, AMD64)
+
+
+TYPES: dict[Any, Any] = {
+    parse_image: Image,
+    parse_history: tuple[History, ...],
+    parse_manifest: Manifest,
+    parse_index: tuple[Descriptor, ...],
+}
+_WEIRD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1.5,
+    10**30,
+    "x",
+    [],
+    {},
+    [None],
+    ["x"],
+    [{}],
+    {"a": 1},
+    {"": None},
+)
+
+
+def mutants(value: Any) -> Iterator[Any]:
+    """Copies of a document, each with one member replaced by something of another kind."""
+    yield from _WEIRD
+    if isinstance(value, dict):
+        for key in value:
+            for mutant in mutants(value[key]):
+                yield {**value, key: mutant}
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            for mutant in mutants(member):
+                yield [*value[:index], mutant, *value[index + 1 :]]
+
+
+def test_every_member_may_be_of_any_kind() -> None:
+    layer = Digest.of(b"layer")
+    config = dump_image(
+        platform=AMD64, config=FULL, layers=[layer], created=5, history=[History(created=5, created_by="x")]
+    )
+    manifest = dump_manifest(Descriptor(DOCKER_CONFIG, layer, 1), [layer_descriptor(layer, 2)])
+    index = dump_index([entry(AMD64)._replace(annotations={"a": "b"})])
+    for data, parsers in (
+        (config, (parse_image, parse_history)),
+        (manifest, (parse_manifest,)),
+        (index, (parse_index,)),
+    ):
+        for mutant in mutants(json.loads(data)):
+            for parse in parsers:
+                try:
+                    found = parse(json.dumps(mutant).encode())
+                except BadImage:
+                    continue
+                assert msgspec.json.decode(msgspec.json.encode(found), type=TYPES[parse]) == found, mutant

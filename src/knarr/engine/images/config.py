@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from knarr.engine.images.errors import BadImage
 from knarr.model.container import Healthcheck
 from knarr.model.digest import Digest
@@ -14,6 +16,9 @@ from knarr.model.platform import Platform
 from knarr.model.ports import Port
 
 Json = dict[str, Any]
+# What was read is typed once more: a row that cannot be read back would stand in the way of every list.
+_image_type = msgspec.json.Decoder(Image)
+_history_type = msgspec.json.Decoder(tuple[History, ...])
 
 
 def load_json(data: bytes, what: str) -> Json:
@@ -36,8 +41,8 @@ def parse_image(data: bytes, *, manifest: Digest | None = None) -> Image:
     """Reads a configuration blob; its digest is the image's id. Raises BadImage."""
     value = load_json(data, "image configuration")
     try:
-        return _image(value, Digest.of(data), manifest)
-    except (Invalid, KeyError, TypeError, ValueError, AttributeError) as error:
+        return _image_type.decode(msgspec.json.encode(_image(value, Digest.of(data), manifest)))
+    except (Invalid, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadImage(f"invalid image configuration: {error!r}") from None
 
 
@@ -172,7 +177,7 @@ def parse_history(data: bytes) -> tuple[History, ...]:
     """The steps of a configuration blob, oldest first, without ids, tags and sizes. Raises BadImage."""
     steps = load_json(data, "image configuration").get("history") or ()
     try:
-        return tuple(
+        found = tuple(
             History(
                 created=_moment(step.get("created")),
                 created_by=step.get("created_by") or "",
@@ -182,5 +187,6 @@ def parse_history(data: bytes) -> tuple[History, ...]:
             )
             for step in steps
         )
-    except (Invalid, TypeError, AttributeError) as error:
+        return _history_type.decode(msgspec.json.encode(found))
+    except (Invalid, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadImage(f"invalid image history: {error!r}") from None

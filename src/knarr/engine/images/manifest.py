@@ -37,12 +37,12 @@ class Manifest(NamedTuple):
 def media_type(data: bytes, told: str = "") -> str:
     """What the document itself says it is, or what was told, or what its members show."""
     value = load_json(data, "manifest")
-    own = value.get("mediaType") or told
+    own = _text(value, "mediaType") or told
     if own in INDEXES or own in MANIFESTS:
-        return str(own)
+        return own
     if "manifests" in value:
         return OCI_INDEX
-    return OCI_MANIFEST if "layers" in value and "config" in value else str(own)
+    return OCI_MANIFEST if "layers" in value and "config" in value else own
 
 
 def parse_manifest(data: bytes, told: str = "") -> Manifest:
@@ -74,15 +74,23 @@ def _descriptor(value: dict[str, Any]) -> Descriptor:
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise Invalid(f"invalid size {size!r}")
     platform = value.get("platform")
+    found = None
+    if platform:
+        names = (_text(platform, "os"), _text(platform, "architecture"), _text(platform, "variant"))
+        found = Platform(*names).normalised()
+    notes = value.get("annotations") or {}
+    annotations = {key: text for key, text in notes.items() if isinstance(text, str)}
     return Descriptor(
-        value.get("mediaType") or "",
-        Digest.parse(value["digest"]),
-        size,
-        None
-        if not platform
-        else Platform(platform["os"], platform["architecture"], platform.get("variant") or "").normalised(),
-        dict(value.get("annotations") or {}),
+        _text(value, "mediaType"), Digest.parse(_text(value, "digest")), size, found, annotations
     )
+
+
+def _text(value: dict[str, Any], key: str) -> str:
+    """A string member, empty if it is missing. Raises BadImage."""
+    text = value.get(key) or ""
+    if not isinstance(text, str):
+        raise BadImage(f"invalid manifest: {key} is not a string")
+    return text
 
 
 def choose(entries: Sequence[Descriptor], wanted: Platform) -> Descriptor:
