@@ -9,7 +9,7 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: dev ## pull nginx, run it on port 8080, fetch its page, clean up (KEEP=1 leaves it running)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+	@scripts/demo
 
 test: dev .cache/clients/.stamp ## every test (root, real kernel, real clients)
 	$(PYTEST) tests
