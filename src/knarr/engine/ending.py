@@ -17,7 +17,7 @@ from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.record import Row
 from knarr.engine.shims import Exit, Shim
-from knarr.engine.starting import mount_events, network_events
+from knarr.engine.telling import mount_events, network_events
 from knarr.engine.values import Waited
 from knarr.engine.volumes import Volumes, event
 from knarr.engine.world import World

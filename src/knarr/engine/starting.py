@@ -5,50 +5,29 @@ then the wiring and the shim. The network is wired before the gate opens.
 """
 
 import asyncio
-import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import bundle, devices, hostfiles, namespaces, rows
+from knarr.engine import bundle, namespaces, preparing, rows
 from knarr.engine.attaching import hand_over
-from knarr.engine.checks import size
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.names import new_id
 from knarr.engine.plan import bindings
-from knarr.engine.seccomp import filter_path
 from knarr.engine.shims import Shim
+from knarr.engine.telling import mount_events, network_events
 from knarr.engine.world import World, now
 from knarr.engine.zygote import Netns
-from knarr.kernel.files import read_text
 from knarr.loop.blocking import blocking
-from knarr.model.container import ContainerSpec, ContainerState, LogConfig, Status
-from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, NotFound, Unsupported
-from knarr.model.mount import Mount
+from knarr.model.container import ContainerSpec, ContainerState, Status
+from knarr.model.errors import CannotExecute, Conflict, NoSuchCommand, NotFound, Unsupported
 from knarr.model.ports import Published
-from knarr.model.system import Event, Step
+from knarr.model.system import Step
 from knarr.model.undo import Undo
 from knarr.network.plan import EndpointPlan, plan_endpoint
-
-MAX_SIZE = "10m"
-MAX_FILE = "3"
-_INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static", "/sbin/tini")
-
-
-@dataclass(slots=True)
-class _Prepared:
-    """What was found and made on disk for this life."""
-
-    rootfs: tuple[Mount, ...]
-    nodes: tuple[bundle.Node, ...]
-    numbers: Mapping[str, tuple[int, int]]
-    files: tuple[tuple[str, str], ...]
-    seccomp: str | None
-    init: str
 
 
 @dataclass(slots=True)
@@ -64,6 +43,16 @@ class _Life:
     shm_source: str = ""
     borrowed: str = ""
     steps: list[Step] = field(default_factory=list)
+
+    def wish(self, netns: Netns | None) -> preparing.Wish:
+        """What it needs on disk."""
+        return preparing.Wish(
+            live=self.live,
+            spec=self.spec,
+            borrowed=self.borrowed,
+            addresses=(self.endpoint.address,) if self.endpoint else (),
+            netns=(netns.fd, self.joined["network"]) if netns else None,
+        )
 
 
 class Starter:
@@ -116,7 +105,9 @@ class Starter:
 
     async def _fork(self, life: _Life, netns: Netns | None, begun: int) -> Shim:
         """The intent beside the files; then the shim beside the wiring."""
-        prepared, _ = await _all(blocking(self._prepare, life, netns), self._write_starting(life))
+        prepared, _ = await _all(
+            blocking(preparing.prepare, self._world, life.wish(netns)), self._write_starting(life)
+        )
         _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
         order = self._order(life, prepared)
         begun = time.time_ns()
@@ -220,61 +211,7 @@ class Starter:
         life.undo.push(_end, shim)
         return shim
 
-    def _prepare(self, life: _Life, netns: Netns | None) -> _Prepared:
-        """Blocking: everything on disk in one go."""
-        world, live, spec = self._world, life.live, life.spec
-        if netns is not None:
-            namespaces.name(netns.fd, life.joined["network"])
-        _fresh(world.paths.run(live.id))
-        for mount in live.extra.mounts:
-            if mount.type == "bind" and not os.path.exists(mount.source):
-                if mount.asked_by == "mounts":
-                    raise Invalid(
-                        f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
-                    )
-                os.makedirs(mount.source, 0o755, exist_ok=True)
-        profile = bundle.seccomp_profile(spec)
-        if profile == "":
-            profile = world.seccomp
-        seccomp = None
-        if profile is not None:
-            names = bundle.capabilities(spec, world.capabilities)
-            seccomp = filter_path(world.paths.filters, profile, names)
-        return _Prepared(
-            rootfs=world.snapshots.mounts(live.id),
-            nodes=devices.nodes(spec.resources.devices, privileged=spec.privileged),
-            numbers=devices.numbers(spec.resources),
-            files=self._write_files(life),
-            seccomp=seccomp,
-            init=_init_path() if spec.init else "",
-        )
-
-    def _write_files(self, life: _Life) -> tuple[tuple[str, str], ...]:
-        """/etc/hosts, /etc/hostname, /etc/resolv.conf; a container in another's network has that one's."""
-        world, spec = self._world, life.spec
-        directory = world.paths.container(life.borrowed or life.live.id)
-        names = ("hosts", "hostname", "resolv.conf")
-        if not life.borrowed:
-            settings = world.settings
-            private = spec.network_mode != "host"
-            gateway = world.network.gateway if world.network else "127.0.0.1"
-            addresses = [life.endpoint.address] if life.endpoint else []
-            defaults = hostfiles.Resolver(settings.dns, settings.dns_search, settings.dns_options)
-            hosts = hostfiles.hosts(spec, addresses, gateway)
-            if not private:
-                extra = hostfiles.extra_hosts(spec.extra_hosts, gateway)
-                hosts = _read("/etc/hosts") + "".join(f"{line}\n" for line in extra)
-            texts = (
-                hosts,
-                f"{spec.hostname}\n",
-                hostfiles.resolv_conf(_read("/etc/resolv.conf"), spec, defaults, private=private),
-            )
-            for name, text in zip(names, texts, strict=True):
-                with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
-                    file.write(text)
-        return tuple((f"{directory}/{name}", f"/etc/{name}") for name in names)
-
-    def _order(self, life: _Life, prepared: _Prepared) -> dict[str, Any]:
+    def _order(self, life: _Life, prepared: preparing.Prepared) -> dict[str, Any]:
         live, world = life.live, self._world
         facts = bundle.Facts(
             capabilities=world.capabilities,
@@ -293,7 +230,7 @@ class Starter:
             "bundle": bundle.make_bundle(life.spec, live.extra.path, live.extra.args, facts),
             "rootfs": {"mounts": [[each.type, each.source, list(each.options)] for each in prepared.rootfs]},
             "run_dir": world.paths.run(live.id),
-            "log": log_order(live.spec.log, world.paths.log(live.id), world.settings.log_options),
+            "log": preparing.log_order(live.spec.log, world.paths.log(live.id), world.settings.log_options),
             "stdin": live.spec.open_stdin,
             "stdin_once": live.spec.stdin_once,
             "cgroup": live.extra.cgroup,
@@ -343,79 +280,8 @@ class Starter:
         await self._world.commit(lambda tx: rows.save_ended(tx, live.row))
 
 
-def log_order(log: LogConfig, path: str, defaults: Mapping[str, str]) -> dict[str, Any]:
-    """What the shim shall do with output: wire.shim's `log`. Raises Invalid."""
-    if log.driver == "none":
-        return {"driver": "none", "path": path, "max_size": -1, "max_file": 1}
-    options = {"max-size": MAX_SIZE, "max-file": MAX_FILE, **defaults, **log.options}
-    try:
-        count = int(options["max-file"])
-    except ValueError:
-        raise Invalid(f"invalid value for max-file: {options['max-file']}") from None
-    return {"driver": "json-file", "path": path, "max_size": size(options["max-size"]), "max_file": count}
-
-
-def network_events(world: World, live: Live, action: str) -> list[Event]:
-    """One for each endpoint of this life, and for the host's network and none."""
-    mode = live.spec.network_mode
-    if mode not in ("bridge", "host", "none") or (mode == "bridge" and not live.extra.endpoints):
-        return []
-    kind = "null" if mode == "none" else mode
-    return [
-        Event(
-            type="network",
-            action=action,
-            id=world.network_ids.get(mode, ""),
-            at=now(),
-            attributes={"container": live.id, "name": mode, "type": kind},
-        )
-    ]
-
-
-def mount_events(live: Live, action: str) -> list[Event]:
-    """Volumes taken into use, or given back."""
-    return [
-        Event(
-            type="volume",
-            action=action,
-            id=mount.name,
-            at=now(),
-            attributes={
-                "container": live.id,
-                "driver": "local",
-                **({"destination": mount.target, "propagation": ""} if action == "mount" else {}),
-                **({"read/write": str(mount.writable).lower()} if action == "mount" else {}),
-            },
-        )
-        for mount in live.extra.mounts
-        if mount.type == "volume"
-    ]
-
-
 def _distinct(published: Sequence[Published]) -> list[Published]:
     return list(dict.fromkeys(published))
-
-
-def _fresh(run_dir: str) -> None:
-    """The last life's socket and exit are not this one's."""
-    os.makedirs(run_dir, 0o710, exist_ok=True)
-    for name in ("exit.json", "shim.sock"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{run_dir}/{name}")
-
-
-def _init_path() -> str:
-    for path in _INITS:
-        if os.path.exists(path):
-            return path
-    raise Unsupported("--init needs tini: install the package tini (tini-static)")
-
-
-def _read(path: str) -> str:
-    try:
-        return read_text(path)
-    except FileNotFoundError:
-        return ""
 
 
 async def _end(shim: Shim) -> None:

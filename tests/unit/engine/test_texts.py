@@ -7,8 +7,8 @@ from knarr.engine.archive import archive_name
 from knarr.engine.errors import AmbiguousId, NameTaken, NoSuchContainer
 from knarr.engine.events import matches
 from knarr.engine.live import Live, Roster
+from knarr.engine.preparing import log_order
 from knarr.engine.record import Extra, Row, decode_row, encode
-from knarr.engine.starting import log_order
 from knarr.model.container import ContainerSpec, ContainerState, LogConfig, Status
 from knarr.model.errors import Invalid
 from knarr.model.system import Event

@@ -1,0 +1,133 @@
+"""What a life needs on disk, made and found out in one blocking call: namespace's name, /etc files, devices, filter, root."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from knarr.engine import bundle, devices, hostfiles, namespaces
+from knarr.engine.checks import size
+from knarr.engine.errors import BindSourceMissing
+from knarr.engine.live import Live
+from knarr.engine.seccomp import filter_path
+from knarr.engine.world import World
+from knarr.kernel.files import read_text
+from knarr.model.container import ContainerSpec, LogConfig
+from knarr.model.errors import Invalid, Unsupported
+from knarr.model.mount import Mount
+
+MAX_SIZE = "10m"
+MAX_FILE = "3"
+_INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static", "/sbin/tini")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One life: `borrowed` is the container whose network it shares, `netns` (descriptor, path) to be named."""
+
+    live: Live
+    spec: ContainerSpec
+    borrowed: str = ""
+    addresses: tuple[str, ...] = ()
+    netns: tuple[int, str] | None = None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What was found and made on disk for this life."""
+
+    rootfs: tuple[Mount, ...]
+    nodes: tuple[bundle.Node, ...]
+    numbers: Mapping[str, tuple[int, int]]
+    files: tuple[tuple[str, str], ...]
+    seccomp: str | None
+    init: str
+
+
+def prepare(world: World, wish: Wish) -> Prepared:
+    """Everything on disk in one go."""
+    live, spec = wish.live, wish.spec
+    if wish.netns is not None:
+        namespaces.name(*wish.netns)
+    _fresh(world.paths.run(live.id))
+    for mount in live.extra.mounts:
+        if mount.type == "bind" and not os.path.exists(mount.source):
+            if mount.asked_by == "mounts":
+                raise BindSourceMissing(mount.source)
+            os.makedirs(mount.source, 0o755, exist_ok=True)
+    profile = bundle.seccomp_profile(spec)
+    if profile == "":
+        profile = world.seccomp
+    seccomp = None
+    if profile is not None:
+        names = bundle.capabilities(spec, world.capabilities)
+        seccomp = filter_path(world.paths.filters, profile, names)
+    return Prepared(
+        rootfs=world.snapshots.mounts(live.id),
+        nodes=devices.nodes(spec.resources.devices, privileged=spec.privileged),
+        numbers=devices.numbers(spec.resources),
+        files=_write_files(world, wish),
+        seccomp=seccomp,
+        init=_init_path() if spec.init else "",
+    )
+
+
+def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:
+    """/etc/hosts, /etc/hostname, /etc/resolv.conf; a container in another's network has that one's."""
+    spec = wish.spec
+    directory = world.paths.container(wish.borrowed or wish.live.id)
+    names = ("hosts", "hostname", "resolv.conf")
+    if not wish.borrowed:
+        settings = world.settings
+        private = spec.network_mode != "host"
+        gateway = world.network.gateway if world.network else "127.0.0.1"
+        defaults = hostfiles.Resolver(settings.dns, settings.dns_search, settings.dns_options)
+        hosts = hostfiles.hosts(spec, wish.addresses, gateway)
+        if not private:
+            extra = hostfiles.extra_hosts(spec.extra_hosts, gateway)
+            hosts = _read("/etc/hosts") + "".join(f"{line}\n" for line in extra)
+        texts = (
+            hosts,
+            f"{spec.hostname}\n",
+            hostfiles.resolv_conf(_read("/etc/resolv.conf"), spec, defaults, private=private),
+        )
+        for name, text in zip(names, texts, strict=True):
+            with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+    return tuple((f"{directory}/{name}", f"/etc/{name}") for name in names)
+
+
+def log_order(log: LogConfig, path: str, defaults: Mapping[str, str]) -> dict[str, Any]:
+    """What the shim shall do with output: wire.shim's `log`. Raises Invalid."""
+    if log.driver == "none":
+        return {"driver": "none", "path": path, "max_size": -1, "max_file": 1}
+    options = {"max-size": MAX_SIZE, "max-file": MAX_FILE, **defaults, **log.options}
+    try:
+        count = int(options["max-file"])
+    except ValueError:
+        raise Invalid(f"invalid value for max-file: {options['max-file']}") from None
+    return {"driver": "json-file", "path": path, "max_size": size(options["max-size"]), "max_file": count}
+
+
+def _fresh(run_dir: str) -> None:
+    """The last life's socket and exit are not this one's."""
+    os.makedirs(run_dir, 0o710, exist_ok=True)
+    for name in ("exit.json", "shim.sock"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{run_dir}/{name}")
+
+
+def _init_path() -> str:
+    for path in _INITS:
+        if os.path.exists(path):
+            return path
+    raise Unsupported("--init needs tini: install the package tini (tini-static)")
+
+
+def _read(path: str) -> str:
+    try:
+        return read_text(path)
+    except FileNotFoundError:
+        return ""
