@@ -130,7 +130,7 @@ async def test_what_is_there_is_not_sent_again(site: Site, client: RegistryClien
 
 
 async def test_what_is_not_there(site: Site, client: RegistryClient, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="pull access denied for|manifest unknown"):
+    with pytest.raises(NotFound, match=r"pull access denied for|manifest unknown"):
         await client.resolve(site.reference("nobody"))
     await push_blob(client, site.reference("a"), b"x", tmp_path)
     with pytest.raises(NotFound, match="manifest unknown"):
