@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from knarr.engine.images import listing, loading, pulling, pushing, removing, saving, tagging
 from knarr.engine.images.importing import import_image
 from knarr.engine.images.layers import Layers
+from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import streamed
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.values import PrunedImages
@@ -17,7 +18,6 @@ from knarr.model.digest import Digest
 from knarr.model.image import History, Image, ImageView, Progress, Removed
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
-from knarr.registry.client.transport import Auth
 
 
 class Images:
@@ -72,8 +72,11 @@ class Images:
         all: bool = False,  # noqa: A002 - Docker's word
         shared_size: bool = False,
     ) -> list[ImageView]:
-        """Newest first. Filters: before, dangling, label, reference, since, until. Raises Invalid."""
-        return await listing.list_images(self._rooms, filters or {}, all=all, shared_size=shared_size)
+        """Newest first. Filters: before, dangling, label, reference, since, until. Raises Invalid.
+
+        `all` would add untagged parents, which this store has none of.
+        """
+        return await listing.list_images(self._rooms, filters or {}, shared_size=shared_size)
 
     async def history(self, name: str) -> tuple[History, ...]:
         """Newest step first."""

@@ -65,7 +65,6 @@ async def list_images(
     rooms: Rooms,
     filters: Mapping[str, Sequence[str]],
     *,
-    all: bool,  # noqa: A002 - Docker's word
     shared_size: bool,
 ) -> list[ImageView]:
     """Newest first."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
 from knarr.model.reference import Reference
-from knarr.registry.client.transport import Auth
+from knarr.registry.client.transport import Auth as Auth
 
 
 class Registry(Protocol):

@@ -11,6 +11,7 @@ from knarr.engine.images.errors import BadImage, NoMatchingPlatform
 from knarr.engine.images.holding import Hold, holding
 from knarr.engine.images.layers import Layers, OpenBlob, Wanted
 from knarr.engine.images.manifest import MAX_SIZE, choose, is_index, media_type, parse_index, parse_manifest
+from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import Report
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import all_of, closing, settled
@@ -21,7 +22,6 @@ from knarr.model.image import Image, Progress
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 from knarr.model.system import Event
-from knarr.registry.client.transport import Auth
 
 _DEPTH = 4
 

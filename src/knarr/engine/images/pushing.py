@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from knarr.engine.images import rows
 from knarr.engine.images.manifest import Manifest, parse_manifest
+from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import Meter, Report
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import all_of
@@ -16,7 +17,6 @@ from knarr.model.errors import Invalid, NotFound
 from knarr.model.image import Image, Progress
 from knarr.model.reference import Reference
 from knarr.model.system import Event
-from knarr.registry.client.transport import Auth
 
 AT_ONCE = 5
 

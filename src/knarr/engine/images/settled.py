@@ -16,7 +16,9 @@ async def settled(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
-        await asyncio.wait([call])
+        while not call.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([call])
         if not call.cancelled():
             call.exception()
         raise
