@@ -9,6 +9,7 @@ import sys
 
 from knarr.cli.about import version
 from knarr.loop.http.server import Server
+from knarr.model.errors import KnarrError
 from knarr.registry.server.server import RegistryServer
 
 
@@ -35,7 +36,7 @@ def main() -> None:
         parser.error(f"{options.host!r} is no HOST:PORT")
     try:
         asyncio.run(_serve(os.path.abspath(options.root), host.strip("[]") or "127.0.0.1", int(port)))
-    except OSError as error:
+    except (OSError, KnarrError) as error:
         print(f"knarr-registry: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -4,29 +4,27 @@ Mirrors come first for pulls; what a mirror does not have, or cannot say, the re
 goes on where it broke. What is fetched by digest is verified here (manifests) or by the caller, who stores it (blobs).
 """
 
-import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode, urljoin
 
-from knarr.loop.blocking import blocking
 from knarr.model.descriptor import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
 from knarr.model.digest import Digest
-from knarr.model.errors import Invalid, KnarrError, Unavailable
+from knarr.model.errors import Invalid, KnarrError
 from knarr.model.reference import Reference
-from knarr.registry.client.hosts import Endpoint, endpoints
-from knarr.registry.client.transport import ATTEMPTS, Auth, RegistryError, Transport, as_pull, as_push
-from knarr.registry.spec.names import DIGEST_HEADER, MANIFEST_LIMIT, next_link
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
+from knarr.registry.client.downloads import Download
+from knarr.registry.client.hosts import Endpoint, endpoints, same_origin
+from knarr.registry.client.transport import Answer, Auth, Transport, Unreachable
+from knarr.registry.client.uploads import Uploader
+from knarr.registry.client.words import RegistryError, as_pull, as_push
+from knarr.registry.spec.names import DIGEST_HEADER, MANIFEST_LIMIT, MEDIA_TYPE, next_link, number
 
 T = TypeVar("T")
 ACCEPT = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST))
-_CHUNK = 256 << 10
+_PAGES = 10_000
 
 
 class CorruptManifest(Invalid):
@@ -34,7 +32,8 @@ class CorruptManifest(Invalid):
 
 
 class RegistryClient:
-    """One client for every registry. `mirrors` maps a registry's domain to URLs; `insecure` are hosts or networks."""
+    """One client for every registry. `mirrors` maps a registry's domain to URLs; `insecure` are hosts or networks; `pause` is
+    the first wait in seconds before something is tried again."""
 
     def __init__(
         self,
@@ -42,10 +41,11 @@ class RegistryClient:
         mirrors: Mapping[str, Sequence[str]] | None = None,
         insecure: Sequence[str] = (),
         agent: str = "knarr",
+        pause: float = 0.2,
     ):
         self._mirrors = mirrors or {}
         self._insecure = tuple(insecure)
-        self._transport = Transport(agent)
+        self._transport = Transport(agent, pause)
         self._working: dict[str, Endpoint] = {}
 
     async def close(self) -> None:
@@ -61,7 +61,7 @@ class RegistryClient:
             if found is not None:
                 return found
             data, media_type = await self._manifest(endpoint, path, ref, auth)
-            return Descriptor(media_type, ref.digest or Digest.of(data), len(data))
+            return Descriptor(media_type, _verified(data, ref.digest), len(data))
 
         return await self._anywhere(ref, ask)
 
@@ -70,23 +70,21 @@ class RegistryClient:
     ) -> Descriptor | None:
         """None where the answer does not say all, or is a refusal: only a GET's body says why."""
         try:
-            async with self._get("HEAD", endpoint, path, ref, auth, {"Accept": ACCEPT}) as response:
-                headers = response.headers
-        except RegistryError:
+            headers = (await self._get("HEAD", endpoint, path, ref, auth)).headers
+            digest = Digest.parse(headers.get(DIGEST_HEADER, ""))
+        except (RegistryError, Invalid):
             return None
-        digest, size = headers.get(DIGEST_HEADER), headers.get("Content-Length", "")
-        media_type = headers.get("Content-Type", "").partition(";")[0].strip()
-        if not digest or not size.isdigit() or not media_type:
+        size, media_type = number(headers.get("Content-Length", "")), _media_type(headers)
+        if size is None or not media_type or ref.digest not in (None, digest):
             return None
-        return Descriptor(media_type, Digest.parse(digest), int(size))
+        return Descriptor(media_type, digest, size)
 
     async def fetch_manifest(self, ref: Reference, digest: Digest, auth: Auth | None = None) -> bytes:
         """A manifest or an index, verified. Raises CorruptManifest."""
 
         async def ask(endpoint: Endpoint) -> bytes:
             data, _ = await self._manifest(endpoint, f"/v2/{ref.path}/manifests/{digest}", ref, auth)
-            if Digest.of(data) != digest:
-                raise CorruptManifest(f"manifest verification failed for digest {digest}")
+            _verified(data, digest)
             return data
 
         return await self._anywhere(ref, ask)
@@ -94,104 +92,73 @@ class RegistryClient:
     async def _manifest(
         self, endpoint: Endpoint, path: str, ref: Reference, auth: Auth | None
     ) -> tuple[bytes, str]:
-        async with self._get("GET", endpoint, path, ref, auth, {"Accept": ACCEPT}) as response:
-            data = bytearray()
-            async for piece in response.content.iter_chunked(_CHUNK):
-                data += piece
-                if len(data) > MANIFEST_LIMIT:
-                    raise Invalid(f"a manifest of more than {MANIFEST_LIMIT} bytes")
-            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        return bytes(data), media_type or str(json.loads(data).get("mediaType", OCI_MANIFEST))
+        answer = await self._get("GET", endpoint, path, ref, auth)
+        return answer.data, _media_type(answer.headers) or _claimed(answer.data)
 
-    def _get(
-        self,
-        method: str,
-        endpoint: Endpoint,
-        path: str,
-        ref: Reference,
-        auth: Auth | None,
-        headers: Mapping[str, str],
-    ) -> AbstractAsyncContextManager["ClientResponse"]:
-        good = (200, 206) if "Range" in headers else (200,)
-        mine = auth if not endpoint.mirror else None
-        return self._transport.request(
-            method, endpoint, path, scope=f"repository:{ref.path}:pull", auth=mine, headers=headers, good=good
+    async def _get(
+        self, method: str, endpoint: Endpoint, path: str, ref: Reference, auth: Auth | None
+    ) -> Answer:
+        return await self._transport.fetch(
+            method,
+            endpoint,
+            path,
+            scope=f"repository:{ref.path}:pull",
+            auth=None if endpoint.mirror else auth,
+            headers={"Accept": ACCEPT},
+            limit=MANIFEST_LIMIT,
         )
 
     async def _anywhere(self, ref: Reference, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
-        """The first endpoint's answer; a mirror's or an insecure HTTPS' failure passes on to the next."""
-        failure: KnarrError = Unavailable(f"no endpoint for {ref.domain}")
-        for endpoint in self._order(ref.domain, pull=True):
+        """An answer to a pull: the mirrors' or the registry's."""
+
+        def refused(error: RegistryError) -> KnarrError:
+            return as_pull(error, ref.familiar_name, ref.tagged().familiar)
+
+        return await self._ask(ref.domain, self._order(ref.domain, pull=True), ask, refused)
+
+    async def _registry(self, ref: Reference, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
+        """The registry's own answer."""
+        return await self._ask(ref.domain, self._order(ref.domain, pull=False), ask, as_push)
+
+    async def _ask(
+        self,
+        domain: str,
+        order: Sequence[Endpoint],
+        ask: Callable[[Endpoint], Awaitable[T]],
+        refused: Callable[[RegistryError], KnarrError],
+    ) -> T:
+        """The first answer. Whatever is wrong with a mirror, the next is asked; the registry itself is asked in another way
+        only where it could not be reached. The last way's failure is the one to tell."""
+        failures: dict[Endpoint, KnarrError] = {}
+        for endpoint in order:
             try:
                 answer = await ask(endpoint)
-            except RegistryError as error:
-                failure = as_pull(error, ref.familiar_name, ref.tagged().familiar)
-                if not endpoint.mirror:
-                    break
-            except (Unavailable, Invalid) as error:
-                failure = error
+            except KnarrError as error:
+                failure = refused(error) if isinstance(error, RegistryError) else error
+                if not endpoint.mirror and not isinstance(error, Unreachable):
+                    raise failure from None
+                failures[endpoint] = failure
             else:
-                if not endpoint.mirror:
-                    self._working[ref.domain] = endpoint
+                self._remember(domain, endpoint)
                 return answer
-        raise failure
+        raise failures[max(failures, key=lambda each: (not each.mirror, each.url.startswith("http:")))]
 
     def _order(self, domain: str, *, pull: bool) -> list[Endpoint]:
         """The registry by HTTP or HTTPS, whichever answered before, in front of the other."""
         found = endpoints(domain, self._mirrors, self._insecure, pull=pull)
         known = self._working.get(domain)
-        if known in found:
-            return [*(each for each in found if each.mirror), known]
-        return found
+        return sorted(found, key=lambda each: (not each.mirror, each != known))
 
-    async def open_blob(
+    def _remember(self, domain: str, endpoint: Endpoint) -> None:
+        if not endpoint.mirror:
+            self._working[domain] = endpoint
+
+    def open_blob(
         self, ref: Reference, descriptor: Descriptor, offset: int = 0, auth: Auth | None = None
     ) -> AsyncIterator[bytes]:
-        """Its bytes from `offset`. A connection that breaks is taken up again where it broke, ATTEMPTS times in a row."""
-        position, failures = offset, 0
-        path = f"/v2/{ref.path}/blobs/{descriptor.digest}"
+        """Its bytes from `offset`. A connection that breaks is taken up again where it broke."""
         order = self._order(ref.domain, pull=True)
-        while position < descriptor.size or position == 0:
-            before = position
-            try:
-                async for piece in self._piece(order[0], path, ref, position, auth):
-                    position += len(piece)
-                    yield piece
-                if position >= descriptor.size:
-                    return
-                failure: KnarrError = Unavailable(f"blob {descriptor.digest}: unexpected EOF")
-            except RegistryError as error:
-                failure = as_pull(error, ref.familiar_name, ref.familiar)
-                failures = ATTEMPTS
-            except Unavailable as error:
-                failure = error
-            failures = 0 if position > before else failures + 1
-            if len(order) > 1 and position == before:
-                order = order[1:]
-                failures = 0
-            elif failures >= ATTEMPTS:
-                raise failure
-            else:
-                await asyncio.sleep(0.1 * 2**failures)
-
-    async def _piece(
-        self, endpoint: Endpoint, path: str, ref: Reference, position: int, auth: Auth | None
-    ) -> AsyncIterator[bytes]:
-        from aiohttp import ClientError
-
-        headers = {"Range": f"bytes={position}-"} if position else {}
-        async with self._get("GET", endpoint, path, ref, auth, headers) as response:
-            # A registry without ranges sends everything again.
-            skip = position if position and response.status == 200 else 0
-            try:
-                async for piece in response.content.iter_chunked(_CHUNK):
-                    rest, skip = piece[skip:], max(skip - len(piece), 0)
-                    if rest:
-                        yield rest
-            except (ClientError, TimeoutError, ConnectionError) as error:
-                raise Unavailable(
-                    f"blob {path.rpartition('/')[2]}: {error or 'the connection broke'}"
-                ) from None
+        return Download(self._transport, order, ref, descriptor, auth).pieces(offset)
 
     async def push_blob(
         self,
@@ -205,72 +172,13 @@ class RegistryClient:
         """Uploads a file unless the registry has the blob; False if it had it. `progress` gets the bytes sent so far."""
 
         async def ask(endpoint: Endpoint) -> bool:
-            if await self._has(endpoint, ref, descriptor.digest, auth):
+            uploader = Uploader(self._transport, endpoint, ref, auth)
+            if await uploader.has(descriptor.digest):
                 return False
-            location = await self._begin(endpoint, ref, auth, {})
-            assert location
-            joined = (
-                f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': str(descriptor.digest)})}"
-            )
-            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)}
-            async with self._push(
-                "PUT",
-                endpoint,
-                joined,
-                ref,
-                auth,
-                headers,
-                lambda: _file(path, progress),
-                (201, 204),
-                descriptor.size == 0,
-            ):
-                return True
+            await uploader.upload(descriptor, path, progress)
+            return True
 
         return await self._registry(ref, ask)
-
-    async def _has(self, endpoint: Endpoint, ref: Reference, digest: Digest, auth: Auth | None) -> bool:
-        async with self._push(
-            "HEAD", endpoint, f"/v2/{ref.path}/blobs/{digest}", ref, auth, {}, None, (200, 404), False
-        ) as response:
-            return bool(response.status == 200)
-
-    async def _begin(
-        self, endpoint: Endpoint, ref: Reference, auth: Auth | None, query: Mapping[str, str]
-    ) -> str:
-        """The place of a new upload; "" where a mount made it needless."""
-        path = f"/v2/{ref.path}/blobs/uploads/" + (f"?{urlencode(query)}" if query else "")
-        source = query.get("from", "")
-        async with self._push(
-            "POST", endpoint, path, ref, auth, {"Content-Length": "0"}, None, (201, 202), False, source
-        ) as response:
-            return (
-                "" if response.status == 201 else urljoin(endpoint.url + path, response.headers["Location"])
-            )
-
-    def _push(
-        self,
-        method: str,
-        endpoint: Endpoint,
-        path: str,
-        ref: Reference,
-        auth: Auth | None,
-        headers: Mapping[str, str],
-        body: Callable[[], object] | None,
-        good: tuple[int, ...],
-        empty: bool,
-        source: str = "",
-    ) -> AbstractAsyncContextManager["ClientResponse"]:
-        scope = f"repository:{ref.path}:pull,push" + (f" repository:{source}:pull" if source else "")
-        return self._transport.request(
-            method,
-            endpoint,
-            path,
-            scope=scope,
-            auth=auth,
-            headers=headers,
-            body=None if empty else body,
-            good=good,
-        )
 
     async def mount_blob(
         self, ref: Reference, descriptor: Descriptor, source: Reference, auth: Auth | None = None
@@ -280,14 +188,7 @@ class RegistryClient:
             return False
 
         async def ask(endpoint: Endpoint) -> bool:
-            query = {"mount": str(descriptor.digest), "from": source.path}
-            location = await self._begin(endpoint, ref, auth, query)
-            if location:
-                async with self._push(
-                    "DELETE", endpoint, location, ref, auth, {}, None, (200, 202, 204, 404, 405), False
-                ):
-                    return False
-            return True
+            return await Uploader(self._transport, endpoint, ref, auth).mount(descriptor.digest, source.path)
 
         return await self._registry(ref, ask)
 
@@ -297,78 +198,71 @@ class RegistryClient:
         """Under the reference's tag, or its digest."""
 
         async def ask(endpoint: Endpoint) -> Digest:
-            path = f"/v2/{ref.path}/manifests/{ref.digest or ref.tag or 'latest'}"
-            async with self._push(
+            async with self._transport.request(
                 "PUT",
                 endpoint,
-                path,
-                ref,
-                auth,
-                {"Content-Type": media_type},
-                lambda: data,
-                (200, 201),
-                False,
+                f"/v2/{ref.path}/manifests/{ref.digest or ref.tag or 'latest'}",
+                scope=f"repository:{ref.path}:pull,push",
+                auth=auth,
+                headers={"Content-Type": media_type},
+                body=lambda: data,
+                good=(200, 201),
             ):
                 return Digest.of(data)
 
         return await self._registry(ref, ask)
-
-    async def _registry(self, ref: Reference, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
-        """The registry itself; HTTPS' failure passes on to HTTP where that is allowed."""
-        failure: KnarrError = Unavailable(f"no endpoint for {ref.domain}")
-        for endpoint in self._order(ref.domain, pull=False):
-            try:
-                answer = await ask(endpoint)
-            except RegistryError as error:
-                raise as_push(error) from None
-            except Unavailable as error:
-                failure = error
-            else:
-                self._working[ref.domain] = endpoint
-                return answer
-        raise failure
 
     async def tags(self, ref: Reference, auth: Auth | None = None) -> list[str]:
         """Every tag of the repository, over all pages."""
 
         async def ask(endpoint: Endpoint) -> list[str]:
             found: list[str] = []
-            path = f"/v2/{ref.path}/tags/list"
-            while path:
-                async with self._get("GET", endpoint, path, ref, auth, {}) as response:
-                    found += (await response.json(content_type=None)).get("tags") or []
-                    path = _following(response)
+            path = f"/v2/{ref.path}/tags/list?{urlencode({'n': 1000})}"
+            for _ in range(_PAGES):
+                answer = await self._get("GET", endpoint, path, ref, auth)
+                found += _tags(answer.data)
+                link = next_link(answer.headers.get("Link", ""))
+                path = urljoin(answer.url, link)
+                if not link or not same_origin(answer.url, path):
+                    break
             return found
 
         return await self._anywhere(ref, ask)
 
     async def ping(self, domain: str, auth: Auth | None = None) -> None:
-        """Whether the registry takes the credentials: `docker login`. Raises RegistryError, Unavailable."""
+        """Whether the registry takes the credentials: `docker login`. Raises Denied, Unauthorized, Unavailable."""
 
         async def ask(endpoint: Endpoint) -> None:
-            async with self._transport.request("GET", endpoint, "/v2/", scope="", auth=auth):
-                return
+            await self._transport.fetch("GET", endpoint, "/v2/", scope="", auth=auth)
 
         await self._registry(Reference(domain, "login"), ask)
 
 
-def _following(response: "ClientResponse") -> str:
-    link = next_link(response.headers.get("Link", ""))
-    return urljoin(str(response.url), link) if link else ""
+def _media_type(headers: Mapping[str, str]) -> str:
+    found = headers.get("Content-Type", "").partition(";")[0].strip()
+    return found if MEDIA_TYPE.match(found) else ""
 
 
-async def _file(path: Path, progress: Callable[[int], None] | None) -> AsyncIterator[bytes]:
-    sent = 0
-    file = await blocking(_opened, path)
+def _claimed(data: bytes) -> str:
+    """A manifest's own word for what it is."""
     try:
-        while piece := await blocking(file.read, _CHUNK):
-            yield piece
-            sent += len(piece)
-            if progress:
-                progress(sent)
-    finally:
-        file.close()
+        found = json.loads(data).get("mediaType", OCI_MANIFEST)
+    except (ValueError, AttributeError, RecursionError):
+        raise Invalid("the registry's answer is no manifest") from None
+    return found if isinstance(found, str) else OCI_MANIFEST
 
 
-def _opened(path: Path) -> BinaryIO:
-    return path.open("rb")
+def _verified(data: bytes, digest: Digest | None) -> Digest:
+    if digest is None:
+        return Digest.of(data)
+    if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
+        raise CorruptManifest(f"manifest verification failed for digest {digest}")
+    return digest
+
+
+def _tags(data: bytes) -> list[str]:
+    try:
+        found = json.loads(data).get("tags") or []
+    except (ValueError, AttributeError, RecursionError):
+        raise Invalid("the registry's answer is no list of tags") from None
+    return [tag for tag in found if isinstance(tag, str)]

@@ -1,89 +1,90 @@
-"""Requests to one registry endpoint: credentials and tokens, retries, Docker's words for what goes wrong.
+"""Requests to one registry endpoint: credentials and tokens, retries, and what a failure is called.
 
 aiohttp is imported with the first request: the daemon starts without it. Redirects are followed by aiohttp, which leaves
-Authorization behind when the origin changes.
+Authorization behind when the origin changes; here nothing secret is sent to an origin that is not the endpoint's.
 """
 
 import asyncio
 import contextlib
+import os
 import time
-from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from knarr.model.errors import Denied, KnarrError, NotFound, Unavailable
-from knarr.registry.client.hosts import Endpoint
+from knarr.model.errors import Denied, KnarrError, Unavailable
+from knarr.registry.client import tokens
+from knarr.registry.client.hosts import Endpoint, proxy_for, same_origin
+from knarr.registry.client.tokens import Auth as Auth
+from knarr.registry.client.words import RegistryError as RegistryError
+from knarr.registry.client.words import dialled
 from knarr.registry.spec.errors import decode
-from knarr.registry.spec.names import Challenge, challenge
+from knarr.registry.spec.names import Challenge, challenge, number
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 ATTEMPTS = 4
-_TOKEN_LIFE = 60
+_LONGEST = 20.0
+_KEPT_TOKENS = 1000
+_SMALL = 1 << 20
+_CHUNK = 256 << 10
 Body = Callable[[], Any]
 
 
-class Auth(Protocol):
-    """A caller's credentials, as the header X-Registry-Auth has them."""
+class Unreachable(Unavailable):
+    """No connection could be made: another endpoint may do better."""
 
-    username: str
+
+class Broken(Unavailable):
+    """The connection ended before the answer did: the same again may do better."""
+
+
+class _Key(NamedTuple):
+    """Whose token it is, and for what."""
+
+    url: str
+    scope: str
+    user: str
     password: str
-    auth: str
-    identitytoken: str
-    registrytoken: str
+    identity: str
 
 
-class RegistryError(KnarrError):
-    """The registry refused: its status, the first code and message of its answer."""
-
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(f"{code.lower().replace('_', ' ')}: {message}" if code else message)
-        self.status = status
-        self.code = code
-
-
-class _Token(NamedTuple):
+class _Header(NamedTuple):
     text: str
     until: float
 
 
-def login(auth: Auth | None) -> tuple[str, str]:
-    """User and password; ("", "") for none."""
-    if auth is None:
-        return "", ""
-    if auth.auth and not auth.username:
-        user, _, password = b64decode(auth.auth).decode().partition(":")
-        return user, password
-    return auth.username, auth.password
+class Answer(NamedTuple):
+    """A whole response."""
 
-
-def basic(user: str, password: str) -> str:
-    """RFC 7617"""
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+    headers: Mapping[str, str]
+    data: bytes
+    url: str
 
 
 class Transport:
-    """All requests of one client; one aiohttp session on the loop that first asked."""
+    """All requests of one client; one aiohttp session on the loop that first asked. `pause` is the first wait in seconds
+    before something is tried again."""
 
-    def __init__(self, agent: str):
+    def __init__(self, agent: str, pause: float = 0.2):
         self._agent = agent
+        self._pause = pause
         self._session: ClientSession | None = None
-        self._tokens: dict[tuple[str, str, str, str], _Token] = {}
+        self._headers: dict[_Key, _Header] = {}
+        self._asking: dict[_Key, asyncio.Lock] = {}
 
     def session(self) -> "ClientSession":
         """The session, made when first needed."""
         if self._session is None:
-            from aiohttp import ClientSession, ClientTimeout, TCPConnector
+            from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
-            timeout = ClientTimeout(total=None, sock_connect=15, sock_read=60)
-            connector = TCPConnector(limit_per_host=12, ttl_dns_cache=60)
             self._session = ClientSession(
-                timeout=timeout,
-                connector=connector,
-                headers={"User-Agent": self._agent},
+                timeout=ClientTimeout(total=None, sock_connect=15, sock_read=60),
+                connector=TCPConnector(limit_per_host=12, ttl_dns_cache=60),
+                cookie_jar=DummyCookieJar(),
+                headers={"User-Agent": self._agent, "Accept-Encoding": "identity"},
                 auto_decompress=False,
-                trust_env=True,
+                requote_redirect_url=False,
             )
         return self._session
 
@@ -92,6 +93,34 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def rest(self, attempt: int) -> None:
+        """Waits before a next attempt, longer each time."""
+        await asyncio.sleep(min(self._pause * 2.0**attempt, _LONGEST))
+
+    async def fetch(
+        self,
+        method: str,
+        endpoint: Endpoint,
+        path: str,
+        *,
+        scope: str,
+        auth: Auth | None,
+        headers: Mapping[str, str] | None = None,
+        limit: int = _SMALL,
+    ) -> Answer:
+        """A whole answer of at most `limit` bytes; asked for again when its connection breaks."""
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.request(
+                    method, endpoint, path, scope=scope, auth=auth, headers=headers
+                ) as response:
+                    return Answer(response.headers, await _read(response, limit), str(response.url))
+            except Broken:
+                if attempt == ATTEMPTS - 1:
+                    raise
+            await self.rest(attempt)
+        raise AssertionError
 
     @contextlib.asynccontextmanager
     async def request(
@@ -105,24 +134,42 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         good: tuple[int, ...] = (200,),
+        attempts: int = ATTEMPTS,
     ) -> AsyncIterator["ClientResponse"]:
         """The response if its status is in `good`. `body` makes the request's body, anew for each attempt.
 
-        Raises RegistryError, Unavailable (no connection, or the registry asks to come later for too long).
+        Raises RegistryError; Unavailable where the registry asks to come later for too long; Unreachable, Broken.
         """
         url = path if "://" in path else endpoint.url + path
-        for attempt in range(ATTEMPTS):
-            response = await self._authorised(method, endpoint, url, scope, auth, dict(headers or {}), body)
+
+        async def send() -> "ClientResponse":
+            return await self._authorised(method, endpoint, url, scope, auth, dict(headers or {}), body)
+
+        response = await self._persist(send, good, attempts)
+        try:
+            yield response
+        finally:
+            response.release()
+
+    async def _persist(
+        self, send: Callable[[], Awaitable["ClientResponse"]], good: tuple[int, ...], attempts: int
+    ) -> "ClientResponse":
+        """The first response that is good; a registry that is busy or ill is asked again."""
+        for attempt in range(attempts):
+            response = await send()
+            if response.status in good:
+                return response
             try:
-                if response.status in good:
-                    yield response
-                    return
-                if (response.status != 429 and response.status < 500) or attempt == ATTEMPTS - 1:
+                if (response.status != 429 and response.status < 500) or attempt == attempts - 1:
                     raise await _refusal(response)
-                delay = _retry_after(response, attempt)
+                seconds = number(response.headers.get("Retry-After", ""))
             finally:
                 response.release()
-            await asyncio.sleep(delay)
+            if seconds is None:
+                await self.rest(attempt)
+            else:
+                await asyncio.sleep(min(seconds, _LONGEST))
+        raise AssertionError
 
     async def _authorised(
         self,
@@ -134,97 +181,141 @@ class Transport:
         headers: dict[str, str],
         body: Body | None,
     ) -> "ClientResponse":
-        key = (endpoint.url, scope, *login(auth))
-        token = self._tokens.get(key)
+        if not same_origin(endpoint.url, url):
+            return await self._send(method, endpoint, url, headers, body)
         if auth is not None and auth.registrytoken:
             headers["Authorization"] = f"Bearer {auth.registrytoken}"
-        elif token is not None and token.until > time.monotonic():
-            headers["Authorization"] = token.text
-        response = await self._send(method, url, headers, body)
-        if response.status != 401 or ("Authorization" in headers and token is None):
+            return await self._send(method, endpoint, url, headers, body)
+        user, password = tokens.login(auth)
+        key = _Key(endpoint.url, scope, user, password, auth.identitytoken if auth else "")
+        used = self._known(key)
+        if used is not None:
+            headers["Authorization"] = used.text
+        response = await self._send(method, endpoint, url, headers, body)
+        if response.status != 401:
             return response
-        asked = challenge(response.headers.get("WWW-Authenticate", ""))
-        fresh = await self._answer(asked, scope, auth)
+        asked = challenge(", ".join(response.headers.getall("WWW-Authenticate", [])))
+        try:
+            fresh = await self._fresh(key, used, asked, endpoint, auth)
+        except BaseException:
+            response.release()
+            raise
         if fresh is None:
             return response
         response.release()
-        self._tokens[key] = fresh
-        return await self._send(method, url, {**headers, "Authorization": fresh.text}, body)
+        return await self._send(method, endpoint, url, {**headers, "Authorization": fresh.text}, body)
 
-    async def _answer(self, asked: Challenge, scope: str, auth: Auth | None) -> _Token | None:
-        """What to say to a challenge; None where we have nothing to say."""
-        user, password = login(auth)
+    def _known(self, key: _Key) -> _Header | None:
+        found = self._headers.get(key)
+        return found if found is not None and found.until > time.monotonic() else None
+
+    async def _fresh(
+        self, key: _Key, used: _Header | None, asked: Challenge, endpoint: Endpoint, auth: Auth | None
+    ) -> _Header | None:
+        """What to say to a challenge; None where we have nothing to say. Requests that need the same token ask once."""
+        async with self._asking.setdefault(key, asyncio.Lock()):
+            found = self._known(key)
+            if found is None or found is used:
+                found = await self._asked(key, asked, endpoint, auth)
+                if found is not None:
+                    self._keep(key, found)
+            return found
+
+    async def _asked(
+        self, key: _Key, asked: Challenge, endpoint: Endpoint, auth: Auth | None
+    ) -> _Header | None:
         if asked.scheme == "basic":
-            return _Token(basic(user, password), time.monotonic() + 3600) if user else None
+            text = tokens.basic(key.user, key.password)
+            return _Header(text, time.monotonic() + 3600) if key.user else None
         if asked.scheme != "bearer" or not asked.parameters.get("realm"):
             return None
-        return await self._token(asked.parameters, scope, auth)
+        wanted = tokens.request(asked, key.scope, auth)
+        if (wanted.form or wanted.headers) and wanted.url.startswith("http:") and endpoint.verify:
+            raise Denied(f"credentials are not sent to {wanted.url}: it is not encrypted")
 
-    async def _token(self, parameters: Mapping[str, str], scope: str, auth: Auth | None) -> _Token:
-        """The distribution project's token protocols: GET with Basic, or POST with an identity token (oauth2)."""
-        realm, service = parameters["realm"], parameters.get("service", "")
-        user, password = login(auth)
-        query = {"service": service, "scope": parameters.get("scope") or scope}
-        headers = {"Authorization": basic(user, password)} if user else {}
-        if auth is not None and auth.identitytoken:
-            form = {
-                **query,
-                "grant_type": "refresh_token",
-                "refresh_token": auth.identitytoken,
-                "client_id": "knarr",
-            }
-            response = await self._send("POST", realm, {}, lambda: form)
-        else:
-            response = await self._send("GET", realm, headers, None, {k: v for k, v in query.items() if v})
-        async with response:
-            if response.status != 200:
-                raise await _refusal(response)
-            value = await response.json(content_type=None)
-        text = value.get("token") or value.get("access_token") or ""
-        life = value.get("expires_in") or _TOKEN_LIFE
-        return _Token(f"Bearer {text}", time.monotonic() + max(int(life) - 10, 5))
+        async def send() -> "ClientResponse":
+            method = "POST" if wanted.form else "GET"
+            return await self._send(
+                method,
+                endpoint,
+                wanted.url,
+                wanted.headers,
+                (lambda: dict(wanted.form)) if wanted.form else None,
+                wanted.query,
+            )
+
+        response = await self._persist(send, (200,), ATTEMPTS)
+        try:
+            text, life = tokens.answer(await _read(response, _SMALL))
+        finally:
+            response.release()
+        return _Header(f"Bearer {text}", time.monotonic() + life)
+
+    def _keep(self, key: _Key, header: _Header) -> None:
+        self._headers[key] = header
+        if len(self._headers) > _KEPT_TOKENS:
+            for old in [each for each in self._headers if self._known(each) is None] or list(self._headers):
+                del self._headers[old]
+                if old in self._asking and not self._asking[old].locked():
+                    del self._asking[old]
 
     async def _send(
         self,
         method: str,
+        endpoint: Endpoint,
         url: str,
         headers: Mapping[str, str],
         body: Body | None,
-        query: Mapping[str, str] | None = None,
+        query: tuple[tuple[str, str], ...] = (),
     ) -> "ClientResponse":
-        from aiohttp import ClientConnectorError, ClientError
+        from aiohttp import ClientConnectorError, ClientError, ConnectionTimeoutError
+        from yarl import URL
 
         try:
+            place = URL(url, encoded=True)
             return await self.session().request(
-                method, url, headers=headers, data=body() if body else None, params=query
+                method,
+                place.extend_query(query) if query else place,
+                headers=headers,
+                data=body() if body else None,
+                proxy=proxy_for(url, os.environ),
+                ssl=endpoint.verify,
             )
-        except ClientConnectorError as error:
-            raise Unavailable(f'{method.capitalize()} "{url}": {_dialled(error)}') from None
-        except (ClientError, TimeoutError, ConnectionError) as error:
-            raise Unavailable(f'{method.capitalize()} "{url}": {error or type(error).__name__}') from None
+        except (ClientConnectorError, ConnectionTimeoutError) as error:
+            said = f"{endpoint.url}/v2/" if same_origin(endpoint.url, url) else url
+            raise Unreachable(f'Get "{said}": {dialled(error, endpoint.host)}') from None
+        except (ClientError, TimeoutError, ConnectionError, ValueError) as error:
+            raise Broken(f'{method.capitalize()} "{url}": {broken(error)}') from None
 
 
-def _dialled(error: Any) -> str:
-    """Go's words for a connection that could not be made."""
-    reason = error.os_error.strerror or str(error.os_error)
-    words = {
-        111: "connect: connection refused",
-        113: "connect: no route to host",
-        101: "connect: network is unreachable",
-    }
-    if error.os_error.errno in words:
-        return f"dial tcp {error.host}:{error.port}: {words[error.os_error.errno]}"
-    if "ssl" in type(error).__name__.lower() or "ssl" in str(error).lower():
-        return f"tls: {error}"
-    return f"dial tcp: lookup {error.host}: {reason.lower()}"
+def broken(error: BaseException) -> str:
+    """Go's words for a connection that ended early."""
+    if isinstance(error, TimeoutError):
+        return "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+    if isinstance(error, ConnectionResetError):
+        return "read: connection reset by peer"
+    return "EOF" if "isconnected" in type(error).__name__ else str(error) or type(error).__name__
+
+
+async def _read(response: "ClientResponse", limit: int) -> bytes:
+    """The whole body. Raises Broken, Unavailable past `limit`."""
+    from aiohttp import ClientError
+
+    data = bytearray()
+    try:
+        async for piece in response.content.iter_chunked(_CHUNK):
+            data += piece
+            if len(data) > limit:
+                raise Unavailable(f'Get "{response.url}": an answer of more than {limit} bytes')
+    except (ClientError, TimeoutError, ConnectionError):
+        raise Broken(f'Get "{response.url}": unexpected EOF') from None
+    return bytes(data)
 
 
 async def _refusal(response: "ClientResponse") -> KnarrError:
-    from aiohttp import ClientError
-
     try:
-        code, message = decode(await response.content.read(1 << 20))
-    except (ClientError, TimeoutError):
+        code, message = decode(await _read(response, _SMALL))
+    except Unavailable:
         code, message = "", ""
     status = response.status
     if status == 429:
@@ -232,32 +323,3 @@ async def _refusal(response: "ClientResponse") -> KnarrError:
     if status >= 500:
         return Unavailable(f"received unexpected HTTP status: {status} {response.reason}")
     return RegistryError(status, code, message or f"unexpected status {status} {response.reason}")
-
-
-def _retry_after(response: "ClientResponse", attempt: int) -> float:
-    """Seconds; never so long that a user would think that it hangs."""
-    text = response.headers.get("Retry-After", "")
-    return float(min(int(text), 20)) if text.isdigit() else 0.2 * 2.0**attempt
-
-
-def as_pull(error: RegistryError, name: str, reference: str) -> KnarrError:
-    """Docker's words for a refused pull."""
-    if error.status in (401, 403) or error.code == "NAME_UNKNOWN":
-        why = "denied: requested access to the resource is denied"
-        return NotFound(
-            f"pull access denied for {name}, repository does not exist or may require 'docker login': {why}"
-        )
-    if error.status == 404:
-        return NotFound(f"manifest for {reference} not found: manifest unknown: manifest unknown")
-    return error
-
-
-def as_push(error: RegistryError) -> KnarrError:
-    """Docker's words for a refused push."""
-    if error.status in (401, 403):
-        return Denied(
-            f"denied: requested access to the resource is denied ({error})"
-            if error.code == ""
-            else str(error)
-        )
-    return error

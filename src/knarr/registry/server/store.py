@@ -178,7 +178,7 @@ class Store:
 
     def _walk(self) -> Iterator[str]:
         for where, directories, _ in os.walk(self._repositories):
-            if "+manifests" in directories and any(os.scandir(os.path.join(where, "+manifests"))):
+            if "+manifests" in directories and os.listdir(os.path.join(where, "+manifests")):
                 yield os.path.relpath(where, self._repositories)
             directories[:] = [each for each in directories if not each.startswith("+")]
 
