@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from knarr.content.store import Ingest
+from knarr.content.store import CorruptBlob, Ingest
+from knarr.engine.images.errors import BadImage
 from knarr.engine.images.progress import Meter, Report
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.rows import LayerRow
@@ -120,16 +121,19 @@ class Layers:
     ) -> None:
         short = blob.digest.short
         meter = Meter(tell, short, "Downloading", blob.size)
+        failure: Exception | None = None
         with await settled(self._rooms.blobs.ingest, blob.digest, blob.size) as ingest:
             if pipeline is not None and ingest.offset:
-                await settled(_or_abort, ingest, _again, ingest, pipeline)
+                failure = await settled(_again, ingest, pipeline)
             if ingest.offset < blob.size:
                 async with closing(open_blob(ingest.offset)) as pieces:
                     async for data in pieces:
-                        await settled(_or_abort, ingest, _both, ingest, pipeline, data)
+                        failure = await settled(_both, ingest, None if failure else pipeline, data) or failure
                         meter.at(ingest.offset)
             tell(Progress(id=short, status="Verifying Checksum"))
-            await settled(ingest.commit)
+            await settled(_verified, ingest, blob.digest)
+        if failure is not None:
+            raise failure
         tell(Progress(id=short, status="Download complete"))
         if pipeline is not None:
             tell(Progress(id=short, status="Extracting", current=blob.size, total=blob.size))
@@ -141,24 +145,32 @@ class Layers:
                 meter.at(file.tell())
 
 
-def _or_abort(ingest: Ingest, act: Callable[..., None], *args: object) -> None:
-    """Bytes that cannot be unpacked are not worth keeping."""
-    try:
-        act(*args)
-    except BaseException:
-        ingest.abort()
-        raise
-
-
-def _again(ingest: Ingest, pipeline: Pipeline) -> None:
+def _again(ingest: Ingest, pipeline: Pipeline) -> Exception | None:
     for data in ingest.kept():
-        pipeline.write(data)
+        if failure := _poured(pipeline, data):
+            return failure
+    return None
 
 
-def _both(ingest: Ingest, pipeline: Pipeline | None, data: bytes) -> None:
+def _both(ingest: Ingest, pipeline: Pipeline | None, data: bytes) -> Exception | None:
     ingest.write(data)
-    if pipeline is not None:
+    return None if pipeline is None else _poured(pipeline, data)
+
+
+def _poured(pipeline: Pipeline, data: bytes) -> Exception | None:
+    """Why it cannot be unpacked: told when the blob is whole, because a blob that is damaged is the better reason."""
+    try:
         pipeline.write(data)
+    except (BadImage, BrokenPipeError) as error:
+        return error
+    return None
+
+
+def _verified(ingest: Ingest, digest: Digest) -> None:
+    try:
+        ingest.commit()
+    except CorruptBlob as error:
+        raise CorruptBlob(f"filesystem layer verification failed for digest {digest}: {error}") from None
 
 
 def _pour_chunk(read: Callable[[int], bytes], pipeline: Pipeline) -> int:
