@@ -45,6 +45,7 @@ class FaultyRegistry:
     def __init__(self) -> None:
         self.fault: Fault = correct
         self.asked: list[str] = []
+        self.served = 0
         self._blobs: dict[str, bytes] = {}
         self._manifests: dict[str, bytes] = {}
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -125,6 +126,7 @@ class FaultyRegistry:
                 self.end_headers()
                 if body:
                     self.wfile.write(data[first:end])
+                    registry.served += max(0, end - first)
                     if end < len(data):
                         self.close_connection = True
 
