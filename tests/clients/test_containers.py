@@ -287,10 +287,16 @@ def test_attach_and_its_exit_code(daemon: Daemon) -> None:
         "busybox",
         "sh",
         "-c",
-        "read line; echo got $line; sleep 1; exit 4",
+        "read line; echo got $line; read line; exit 4",
     )
-    done = daemon.docker("attach", "reader", data=b"text\n", check=False)
-    assert (done.stdout, done.returncode) == ("got text\n", 4)
+    process = daemon.open("attach", "reader")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"text\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"got text\n"
+    process.communicate(b"more\n", timeout=60)
+    assert process.returncode == 4
 
 
 def test_attach_to_what_does_not_run(daemon: Daemon) -> None:

@@ -218,17 +218,25 @@ class Client:
         else:
             self.close()
 
+    def give_back(self) -> None:
+        """Nothing ran: knarrd, which still holds the socket, has the last word on it."""
+        self._end(lasting=True)
+
     def close(self, detached: bool = False) -> None:
         """At once; what waits is dropped."""
+        self._end(detached)
+
+    def _end(self, detached: bool = False, *, lasting: bool = False) -> None:
         if self.closed:
             return
         self.closed = True
         self._loop.cancel(self)
         self._loop.forget(self._sock.fileno())
-        try:
-            self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        if not lasting:
+            try:
+                self._sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
         self._sock.close()
         if self._spill is not None:
             self._spill.close()

@@ -231,7 +231,7 @@ class Container:
         def exited(code: int) -> None:
             del self.execs[name]
             if failed:
-                streams.finish()
+                streams.give_back()
                 return
             streams.finish(let_go=False)
             self._unseen[name] = streams
@@ -247,7 +247,7 @@ class Container:
             start_exec(child, recipe, self.init)
         except OSError:
             del self.execs[name]
-            streams.finish()
+            streams.give_back()
             raise
         finally:
             if fd >= 0:

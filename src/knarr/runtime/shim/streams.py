@@ -212,3 +212,9 @@ class Streams:
         """The clients may go once they have everything."""
         for client in list(self.clients):
             client.finish()
+
+    def give_back(self) -> None:
+        """Nothing ran: ends without a word to the clients."""
+        for client in list(self.clients):
+            client.give_back()
+        self.finish()
