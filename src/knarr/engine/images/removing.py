@@ -213,7 +213,7 @@ def _walk(rooms: Rooms) -> list[Resource]:
 
 
 async def recover(rooms: Rooms) -> None:
-    """At start. What a pull had fetched when its daemon was killed is kept for a day."""
+    """At start, and with every prune. What a pull had fetched when its daemon was killed is kept for a day."""
     await settled(rooms.leases.expire)
     await settled(rooms.blobs.sweep, time.time_ns() - _ABANDONED)
     await collect(rooms)
@@ -246,6 +246,7 @@ async def prune(rooms: Rooms, filters: Mapping[str, Sequence[str]]) -> PrunedIma
     removed, space = await _committed(rooms, write)
     told = Event(type="image", action="prune", id="", at=time.time_ns(), attributes={"reclaimed": str(space)})
     await rooms.commit(lambda tx: (None, [told]))
+    await recover(rooms)  # what pulls left behind that nobody took up again goes too
     return PrunedImages(removed, space)
 
 
