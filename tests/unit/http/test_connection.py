@@ -193,3 +193,15 @@ async def test_what_arrives_while_a_body_is_worked_on_is_not_missed(tmp_path: Pa
         answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
     assert answer.endswith(b"\r\n\r\nonetwo")
+
+
+async def test_a_client_that_is_still_sending_reads_its_refusal(tmp_path: Path) -> None:
+    async def refuse(_: Request) -> Response:
+        return Response(500, b"no room")
+
+    size = 20 << 20
+    head = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size
+    async with serving(tmp_path, refuse) as path:
+        answer = await exchange(path, head, *[bytes(size // 8)] * 8)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.endswith(b"no room")

@@ -5,6 +5,7 @@ handler that fails is the application's to answer: what reaches this file is log
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response | None]]
 HIGH_WATER = 256 << 10
+LINGER = 5.0
 
 
 class Connection(asyncio.Protocol):
@@ -120,11 +122,25 @@ class Connection(asyncio.Protocol):
                 if not self._hijacked:
                     raise RuntimeError("a handler gave no response")
                 return False
-            alive = head.keep_alive and not self.closing and await exchange.drain()
+            drained = await exchange.drain()
+            alive = head.keep_alive and not self.closing and drained
             await self._send(head, response, alive)
-            return alive
         finally:
             self.answering = False
+        if not drained:
+            await self._linger()
+        return alive
+
+    async def _linger(self) -> None:
+        """Lets a client that is still sending read its answer: to close now would cut it off in the middle of a write."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                if self._transport.can_write_eof():
+                    self._transport.write_eof()
+                while not (self.eof or self.lost):
+                    self.look()
+                    self.buffer.clear()
+                    await self.more()
 
     async def _read_head(self) -> Head | None:
         while True:
