@@ -168,10 +168,6 @@ class Roster:
         """Gives a name back."""
         self._by_name.pop(name, None)
 
-    def has_name(self, name: str) -> bool:
-        """Whether somebody has the name."""
-        return name in self._by_name
-
     def add(self, live: Live) -> None:
         """A container that is in the state; its name is reserved."""
         self._by_id[live.id] = live

@@ -32,7 +32,7 @@ MOVES: Mapping[Status, Mapping[Move, Status]] = {
         Move.REMOVE: Status.REMOVING,
     },
     Status.EXITED: _IDLE,
-    Status.REMOVING: {Move.REMOVE: Status.REMOVING, Move.FAIL: Status.DEAD},
+    Status.REMOVING: {Move.REMOVE: Status.REMOVING},
     Status.DEAD: {Move.REMOVE: Status.REMOVING},
 }
 

@@ -44,7 +44,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """`endpoints` are network.plan's endpoint plans of this life; `restarts` and `failures` count lives."""
+    """`chain` are the layers, `endpoints` network.plan's plans of this life, `failures` the short lives in a row."""
 
     path: str
     args: tuple[str, ...]
@@ -70,7 +70,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeValue:
-    """The JSON column of `volumes`. `filled` is False until the image's files were copied into it."""
+    """The JSON column of `volumes`. `making_for` names what a half-made volume is being made for."""
 
     driver: str = "local"
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from knarr.engine.ending import Ender
 from knarr.engine.execs import Execs
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
+from knarr.engine.moves import Move, moved
 from knarr.engine.shims import Exit, Shim, read_exit
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
@@ -120,7 +121,7 @@ class Recovery:
             await self._lifecycle.ended(live, Exit(_LOST, False, now()))
 
     async def _undo_start(self, live: Live) -> None:
-        status = Status.EXITED if live.state.finished_at else Status.CREATED
+        status = moved(live.name, live.status, Move.EXIT if live.state.finished_at else Move.FAIL)
         live.row = replace(
             live.row,
             state=replace(live.state, status=status, pid=0),

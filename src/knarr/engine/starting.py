@@ -17,9 +17,10 @@ from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.names import new_id
 from knarr.engine.plan import bindings
+from knarr.engine.record import Row
 from knarr.engine.shims import Shim
 from knarr.engine.telling import mount_events, network_events
-from knarr.engine.world import World, now
+from knarr.engine.world import World
 from knarr.engine.zygote import Netns
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, Status
@@ -95,11 +96,11 @@ class Starter:
         for pending in list(live.pending):
             await hand_over(shim, pending, live.spec.tty)
         live.pending.clear()
-        begun = time.time_ns()
+        begun = opened = time.time_ns()
         await shim.start()
         _note(life, "runtime", "gate", "one byte: the init becomes the command", begun)
         begun = time.time_ns()
-        await self._write_running(life, shim)
+        await self._write_running(life, shim, opened)
         _note(life, "engine", "running", "the fact is on record", begun)
         return shim
 
@@ -253,12 +254,13 @@ class Starter:
 
         await self._world.commit(write)
 
-    async def _write_running(self, life: _Life, shim: Shim) -> None:
+    async def _write_running(self, life: _Life, shim: Shim, opened: int) -> None:
+        """It began when its gate was opened: it may have ended since."""
         live = life.live
         state = ContainerState(
             status=moved(live.name, live.status, Move.STARTED),
             pid=shim.pid,
-            started_at=now(),
+            started_at=opened,
             finished_at=live.state.finished_at,
             restart_count=live.state.restart_count,
         )
@@ -270,13 +272,12 @@ class Starter:
             live.event("start"),
         )
 
-    async def _failed(self, live: Live, before: Any, error: BaseException) -> None:
+    async def _failed(self, live: Live, before: Row, error: BaseException) -> None:
         """The row as it was, with the reason and Docker's exit code."""
         code = 127 if isinstance(error, NoSuchCommand) else 126 if isinstance(error, CannotExecute) else 128
-        status = before.state.status if before.state.status is not Status.RESTARTING else Status.EXITED
+        status = moved(live.name, Status.STARTING, Move.EXIT if before.state.finished_at else Move.FAIL)
         state = replace(before.state, status=status, error=str(error), exit_code=code, pid=0)
         live.row = replace(live.row, state=state, extra=replace(live.extra, endpoints=()))
-
         await self._world.commit(lambda tx: rows.save_ended(tx, live.row))
 
 

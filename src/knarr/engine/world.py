@@ -5,7 +5,7 @@ import os
 import platform
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -114,8 +114,3 @@ def own_capabilities() -> frozenset[str]:
 def names(mask: int) -> frozenset[str]:
     """The capabilities of a kernel bit mask."""
     return frozenset(name for name, number in NUMBERS.items() if mask >> number & 1)
-
-
-def labelled(labels: Iterable[tuple[str, str]], **attributes: str) -> dict[str, str]:
-    """An event's attributes: the object's labels, then what is known of it."""
-    return {**dict(labels), **attributes}
