@@ -3,96 +3,22 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from knarr.engine.images.settled import closing
 from knarr.loop.http.messages import Request, Response
-from knarr.loop.http.server import Server
 from knarr.model.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
 from knarr.model.digest import Digest
 from knarr.model.errors import Denied, Invalid, KnarrError, NotFound, Unavailable
 from knarr.model.reference import Reference
 from knarr.registry.client.client import RegistryClient
 from knarr.registry.server.server import RegistryServer
+from tests.system.registry.world import Credentials, Handler, Site, manifest_of, push_blob, raw, read
 
-Handler = Callable[[Request], Awaitable[Response | None]]
 BLOB = bytes(range(256)) * 4000
-
-
-@dataclass
-class Credentials:
-    username: str = ""
-    password: str = ""
-    auth: str = ""
-    identitytoken: str = ""
-    registrytoken: str = ""
-
-
-class Site:
-    """A listening handler that may be replaced."""
-
-    registry: RegistryServer
-
-    def __init__(self, handler: Handler):
-        self.handler = handler
-        self.requests: list[Request] = []
-        self.server = Server(self._handle)
-        self.port = 0
-
-    async def _handle(self, request: Request) -> Response | None:
-        self.requests.append(request)
-        return await self.handler(request)
-
-    def reference(self, name: str, tag: str = "latest") -> Reference:
-        return Reference(f"127.0.0.1:{self.port}", name, tag)
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    registry = RegistryServer(str(tmp_path / "registry"))
-    site = Site(registry.handle)
-    site.registry = registry
-    site.port = await site.server.listen_tcp("127.0.0.1", 0)
-    yield site
-    await site.server.close(1)
-    site.registry.close()
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[RegistryClient]:
-    client = RegistryClient()
-    yield client
-    await client.close()
-
-
-async def push_blob(
-    client: RegistryClient, ref: Reference, data: bytes, tmp_path: Path, auth: Credentials | None = None
-) -> Descriptor:
-    path = tmp_path / "blob"
-    path.write_bytes(data)
-    descriptor = Descriptor(OCI_LAYER, Digest.of(data), len(data))
-    await client.push_blob(ref, descriptor, path, auth)
-    return descriptor
-
-
-def manifest_of(config: Descriptor, *layers: Descriptor) -> bytes:
-    def plain(descriptor: Descriptor) -> dict[str, object]:
-        return {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
-
-    value = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": plain(config),
-        "layers": [plain(layer) for layer in layers],
-    }
-    return json.dumps(value).encode()
-
-
-async def read(client: RegistryClient, ref: Reference, descriptor: Descriptor, offset: int = 0) -> bytes:
-    return b"".join([piece async for piece in client.open_blob(ref, descriptor, offset)])
 
 
 async def test_push_and_pull(site: Site, client: RegistryClient, tmp_path: Path) -> None:
@@ -178,9 +104,10 @@ async def test_a_registry_that_closes_mid_blob_is_asked_for_the_rest(
             whole = response.body
 
             async def part() -> AsyncIterator[bytes]:
-                async for piece in whole:
-                    yield piece[:200_000]
-                    raise ConnectionResetError
+                async with closing(whole):
+                    async for piece in whole:
+                        yield piece[:200_000]
+                        raise ConnectionResetError
 
             response.body = part()
         return response
@@ -312,23 +239,6 @@ async def test_images_outlive_the_server(site: Site, client: RegistryClient, tmp
     site.registry = RegistryServer(str(tmp_path / "registry"))
     site.handler = site.registry.handle
     assert (await client.resolve(ref)).digest == digest
-
-
-async def raw(
-    site: Site, method: str, path: str, body: bytes = b"", **headers: str
-) -> tuple[int, dict[str, str], bytes]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(body)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-    head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    first, *others = head.decode().split("\r\n")
-    return (
-        int(first.split()[1]),
-        {line.split(":")[0].lower(): line.partition(":")[2].strip() for line in others},
-        rest,
-    )
 
 
 async def test_chunked_uploads_must_follow_each_other(site: Site) -> None:

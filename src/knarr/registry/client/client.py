@@ -17,7 +17,7 @@ from knarr.model.errors import Invalid, KnarrError
 from knarr.model.reference import Reference
 from knarr.registry.client.downloads import Download
 from knarr.registry.client.hosts import Endpoint, endpoints, same_origin
-from knarr.registry.client.transport import Answer, Auth, Transport, Unreachable
+from knarr.registry.client.transport import Answer, Auth, Broken, Transport, Unreachable
 from knarr.registry.client.uploads import Uploader
 from knarr.registry.client.words import RegistryError, as_pull, as_push
 from knarr.registry.spec.names import DIGEST_HEADER, MANIFEST_LIMIT, MEDIA_TYPE, next_link, number
@@ -135,7 +135,7 @@ class RegistryClient:
                 answer = await ask(endpoint)
             except KnarrError as error:
                 failure = refused(error) if isinstance(error, RegistryError) else error
-                if not endpoint.mirror and not isinstance(error, Unreachable):
+                if not endpoint.mirror and not _may_be_reached_otherwise(endpoint, error):
                     raise failure from None
                 failures[endpoint] = failure
             else:
@@ -238,6 +238,11 @@ class RegistryClient:
         await self._registry(Reference(domain, "login"), ask)
 
 
+def _may_be_reached_otherwise(endpoint: Endpoint, error: KnarrError) -> bool:
+    """HTTPS has no connection with a server of plain HTTP; a server of HTTPS hangs up on plain HTTP."""
+    return isinstance(error, Unreachable) or (isinstance(error, Broken) and endpoint.url.startswith("http:"))
+
+
 def _media_type(headers: Mapping[str, str]) -> str:
     found = headers.get("Content-Type", "").partition(";")[0].strip()
     return found if MEDIA_TYPE.match(found) else ""
@@ -262,7 +267,7 @@ def _verified(data: bytes, digest: Digest | None) -> Digest:
 
 def _tags(data: bytes) -> list[str]:
     try:
-        found = json.loads(data).get("tags") or []
+        found = json.loads(data).get("tags")
     except (ValueError, AttributeError, RecursionError):
         raise Invalid("the registry's answer is no list of tags") from None
-    return [tag for tag in found if isinstance(tag, str)]
+    return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []

@@ -36,7 +36,7 @@ class Download:
         self._auth = auth
 
     async def pieces(self, offset: int) -> AsyncGenerator[bytes, None]:
-        """From byte `offset`. Gives up after ATTEMPTS in a row that brought nothing from the last endpoint."""
+        """From byte `offset`. Gives up after ATTEMPTS in a row that brought nothing."""
         position, failures, size = offset, 0, self._descriptor.size
         while position < size:
             before = position
@@ -54,13 +54,22 @@ class Download:
             except Unavailable as error:
                 failure = error
             failures = 0 if position > before else failures + 1
-            if position == before and len(self._order) > 1:
-                self._order.pop(0)
+            if position == before and self._elsewhere(failure):
                 failures = 0
-            elif final or failures >= ATTEMPTS:
+            elif final or failures >= ATTEMPTS * len(self._order):
                 raise failure
             else:
-                await self._transport.rest(failures)
+                await self._transport.rest(failures // len(self._order))
+
+    def _elsewhere(self, failure: KnarrError) -> bool:
+        """Whether a mirror that failed is left for the next endpoint. A registry that may be reached in two ways is tried in
+        both, in turns."""
+        first = self._order[0]
+        if first.mirror:
+            self._order.pop(0)
+        elif isinstance(failure, Unavailable):
+            self._order.append(self._order.pop(0))
+        return first.mirror
 
     async def _attempt(self, endpoint: Endpoint, position: int) -> AsyncGenerator[bytes, None]:
         async with self._transport.request(
