@@ -98,7 +98,7 @@ class Ender:
         live.finish(live.exit_waiters, result)
         live.finish(live.removal_waiters, result)
         rest = self._discard(live, gone) if ports else self._clean_up(live, shim, endpoints, gone)
-        live.cleaning = self._world.tasks.start(rest, f"clean up {live.name}")
+        live.cleaning = self._world.chores.start(rest, f"clean up {live.name}")
 
     async def _clean_up(
         self, live: Live, shim: Shim | None, endpoints: Endpoints, volumes: list[str]
@@ -110,7 +110,7 @@ class Ender:
         """Takes the kernel's objects of a life away; failures are logged, recovery sweeps again."""
         work = [self._detach(each) for each in endpoints]
         if shim is not None:
-            self._world.tasks.start(shim.release(), f"release {live.name}")
+            self._world.chores.start(shim.release(), f"release {live.name}")
         work.append(self._world.zygote.remove_netns(self._world.paths.namespace(live.id)))
         for result in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(result, Exception):
@@ -161,7 +161,7 @@ class Ender:
         await blocking(discard_disk, self._world, live.id)
         if volumes:
             await self._volumes.trash(volumes)
-        self._world.tasks.start(self._empty_trash(live), "empty the trash")
+        self._world.chores.start(self._empty_trash(live), "empty the trash")
 
     async def _empty_trash(self, live: Live) -> None:
         """The last container of an image that was removed meanwhile takes its layers along."""

@@ -4,6 +4,7 @@ The composition of the rooms: every object is built here by hand. Containers out
 """
 
 import asyncio
+import contextlib
 import platform
 from contextlib import AsyncExitStack
 from typing import Self
@@ -92,8 +93,8 @@ class Engine:
 
     async def _world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
         hierarchy = await blocking(find)
-        tasks = Tasks("engine")
-        namespaces = Namespaces(zygote, tasks, paths.namespaces)
+        chores = Tasks("chores")
+        namespaces = Namespaces(zygote, chores, paths.namespaces)
         self._stack.callback(namespaces.close)
         world = World(
             settings=self.settings,
@@ -104,7 +105,8 @@ class Engine:
             snapshots=await blocking(
                 open_driver, f"{paths.data_root}/snapshots", self.settings.storage_driver
             ),
-            tasks=tasks,
+            tasks=Tasks("engine"),
+            chores=chores,
             namespaces=namespaces,
             hierarchy=hierarchy,
             host=host_facts(self.settings, hierarchy),
@@ -183,6 +185,9 @@ async def _let_go(world: World, roster: Roster) -> None:
     world.closing = True
     world.events.close()
     await world.tasks.close()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(world.chores.drain(), _PATIENCE)
+    await world.chores.close()
     for live in roster:
         attaching.drop(live)
         if live.shim is not None:

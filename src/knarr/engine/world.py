@@ -32,7 +32,8 @@ T = TypeVar("T")
 @dataclass(slots=True, kw_only=True)
 class World:
     """Collaborators and facts. `bridge` and `network` are None with `--bridge none`; `seccomp` is the default profile's
-    JSON, "" Docker's own, None no filter."""
+    JSON, "" Docker's own, None no filter. `chores` end by themselves soon and are waited for when the
+    engine closes; `tasks` are cancelled."""
 
     settings: Settings
     paths: Paths
@@ -41,6 +42,7 @@ class World:
     zygote: Zygote
     snapshots: Snapshotter
     tasks: Tasks
+    chores: Tasks
     namespaces: Namespaces
     hierarchy: Hierarchy
     host: Host
