@@ -53,7 +53,7 @@ async def test_a_bad_format_is_said_on_standard_error(runtime: Runtime) -> None:
 
 async def test_who_it_is(runtime: Runtime) -> None:
     _, out, _ = await runtime.run("id", process={"user": {"name": "web", "groups": ["log", "1234"]}})
-    assert out == b"uid=33(web) gid=34(web) groups=4(log),29(audio),1234\n"
+    assert out == b"uid=33(web) gid=34(web) groups=4(log),29(audio),34(web),1234\n"
     _, out, _ = await runtime.run("sh", "-c", "echo $HOME; id -u", process={"user": {"name": "web:log"}})
     assert out == b"/srv/web\n33\n"
     _, out, _ = await runtime.run("id", process={"user": {"uid": 5, "gid": 6, "additionalGids": [7]}})
