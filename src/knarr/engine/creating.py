@@ -202,6 +202,7 @@ class Creator:
 
     async def _remove(self, container_id: str) -> None:
         await blocking(discard_disk, self._world, container_id)
+        await blocking(self._world.snapshots.empty_trash)
 
     def _row(
         self,

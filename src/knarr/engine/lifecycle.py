@@ -31,6 +31,7 @@ from knarr.loop.blocking import blocking
 from knarr.model.container import Status
 from knarr.model.errors import KnarrError, NotFound, Unavailable
 from knarr.model.system import Event, Step
+from knarr.state.errors import StateFull
 
 log = logging.getLogger(__name__)
 STOP_TIMEOUT = 10
@@ -113,7 +114,7 @@ class Lifecycle:
         while True:
             try:
                 delay = await self._ender.ended(live, found)
-            except sqlite3.OperationalError as error:
+            except (sqlite3.OperationalError, StateFull) as error:
                 log.error("cannot record the end of %s: %s", live.name, error)
                 await asyncio.sleep(_AGAIN)
             else:

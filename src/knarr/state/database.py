@@ -2,10 +2,12 @@
 
 `await db.write(fn)` runs `fn(connection)` on the writer thread. Writes that wait together share one transaction and one
 commit; each has its own savepoint, so one that fails is taken back alone. A write is on disk as far as a killed process is
-concerned when it returns (WAL, synchronous=NORMAL: a power failure may lose the last commits, never corrupt).
+concerned when it returns (WAL, synchronous=NORMAL: a power failure may lose the last commits, never corrupt). On a full disk a write is
+tried once more on the room that `reserve` kept: so a write's function may run twice.
 """
 
 import asyncio
+import contextlib
 import importlib.resources
 import queue
 import re
@@ -15,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 from knarr.loop.blocking import blocking
-from knarr.state.errors import StateTooNew, Taken
+from knarr.state.errors import StateFull, StateTooNew, Taken
+from knarr.state.reserve import Reserve
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]
@@ -39,9 +42,10 @@ _CONSTRAINT = re.compile(r"(?:UNIQUE|FOREIGN KEY|NOT NULL|CHECK) constraint fail
 class Database:
     """Open it with `open`; `close` waits for the writes under way."""
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection):
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, reserve: Reserve):
         self._writer = writer
         self._reader = reader
+        self._reserve = reserve
         self._reading = threading.Lock()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
@@ -62,7 +66,7 @@ class Database:
         except BaseException:
             writer.close()
             raise
-        return cls(writer, reader)
+        return cls(writer, reader, Reserve(f"{path}-reserve"))
 
     async def write(self, function: Write[T]) -> T:
         """`function(connection)` in a transaction; what it returns. Raises Taken, and whatever the function raised.
@@ -102,25 +106,37 @@ class Database:
     def _commit(self, jobs: "list[_Job]") -> None:
         if not jobs:
             return
+        error = self._together(jobs)
+        if _is_full(error) and self._reserve.give_up():
+            error = self._together(jobs)
+        for job in jobs:
+            if error is not None:
+                job.fail(_translated(error))
+            job.deliver()
+        if error is None:
+            with contextlib.suppress(OSError):
+                self._reserve.take()
+
+    def _together(self, jobs: "list[_Job]") -> BaseException | None:
+        """All of them in one transaction; what made it fail as a whole."""
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             for job in jobs:
+                job.error = None
                 self._attempt(job)
             self._writer.execute("COMMIT")
         except BaseException as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            for job in jobs:
-                job.fail(error)
-        for job in jobs:
-            job.deliver()
+            return error
+        return None
 
     def _attempt(self, job: "_Job") -> None:
         self._writer.execute("SAVEPOINT one")
         try:
             job.result = job.function(self._writer)
         except BaseException as error:
-            if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
+            if _code(error) in _BROKEN:
                 raise
             self._writer.execute("ROLLBACK TO one")
             job.fail(_translated(error))
@@ -163,7 +179,18 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
+def _code(error: BaseException | None) -> int:
+    """SQLite's primary result code; 0 for another error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
 def _translated(error: BaseException) -> BaseException:
+    if _is_full(error):
+        return StateFull("cannot write the state database: no space left on device")
     if isinstance(error, sqlite3.IntegrityError) and (match := _CONSTRAINT.match(str(error))):
         return Taken(str(error), match[1] or "foreign key")
     return error

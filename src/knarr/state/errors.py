@@ -7,6 +7,10 @@ class StateTooNew(KnarrError):
     """The file was written by a newer knarr: it is refused, not guessed at."""
 
 
+class StateFull(KnarrError):
+    """The disk has no room for a write, nor had the reserve."""
+
+
 class Taken(Conflict):
     """A UNIQUE or FOREIGN KEY constraint refused a write; `columns` says which ("containers.name")."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from knarr.state.database import Database, migrations
-from knarr.state.errors import StateTooNew, Taken
+from knarr.state.errors import StateFull, StateTooNew, Taken
 
 
 @pytest.fixture
@@ -94,3 +94,40 @@ async def test_a_mistake_in_one_write_spares_the_others(db: Database) -> None:
     results = await asyncio.gather(good, bad, return_exceptions=True)
     assert isinstance(results[1], sqlite3.OperationalError)
     assert await keys(db) == {"a"}
+
+
+def full() -> sqlite3.OperationalError:
+    """As sqlite3 says that the disk is full."""
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+async def test_on_a_full_disk_the_reserve_is_given_up(db: Database, tmp_path: Path) -> None:
+    reserve = tmp_path / "state.db-reserve"
+    seen = []
+
+    def write(tx: sqlite3.Connection) -> None:
+        tx.execute("INSERT INTO settings VALUES ('x', '')")
+        seen.append(reserve.exists())
+        if seen == [True]:
+            raise full()
+
+    assert reserve.stat().st_blocks * 512 >= 1 << 20
+    await db.write(write)
+    assert seen == [True, False]
+    assert await keys(db) == {"x"}
+    await db.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('y', '')"))
+    assert reserve.exists()
+
+
+async def test_without_any_room_the_write_says_so(db: Database) -> None:
+    def write(tx: sqlite3.Connection) -> None:
+        tx.execute("INSERT INTO settings VALUES ('x', '')")
+        raise full()
+
+    with pytest.raises(StateFull, match="no space left on device"):
+        await db.write(write)
+    assert await keys(db) == set()
+    await db.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('y', '')"))
+    assert await keys(db) == {"y"}
