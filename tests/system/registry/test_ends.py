@@ -213,7 +213,7 @@ async def test_a_mirror_is_asked_first_and_may_fail(site: Site, tmp_path: Path) 
     broken = Site(lambda _: _answer(Response(500)))
     broken.port = await broken.server.listen_tcp("127.0.0.1", 0)
     domain = f"127.0.0.1:{site.port}"
-    client = RegistryClient(mirrors={domain: [f"http://127.0.0.1:{broken.port}"]})
+    client = RegistryClient(mirrors={domain: [f"http://127.0.0.1:{broken.port}"]}, pause=0.01)
     try:
         ref = site.reference("a")
         config = (await push_blob(client, ref, b"{}", tmp_path))._replace(media_type=OCI_CONFIG)

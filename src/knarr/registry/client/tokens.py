@@ -12,7 +12,7 @@ from knarr.model.errors import Invalid, Unavailable
 from knarr.registry.spec.names import Challenge
 
 _LIFE = 60
-_SHORTEST = 5
+_SHORTEST, _LONGEST = 5.0, 86400.0
 _CLIENT = "knarr"
 
 
@@ -92,4 +92,4 @@ def answer(data: bytes) -> tuple[str, float]:
         text, life = None, 0.0
     if not isinstance(text, str) or not text.isascii() or not text.isprintable():
         raise Unavailable("authorization server did not include a token in the response")
-    return text, max(min(life, 86400.0) - 10, _SHORTEST)
+    return text, max(_SHORTEST, min(_LONGEST, life) - 10)
