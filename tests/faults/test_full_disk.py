@@ -92,6 +92,7 @@ def test_a_container_that_fills_the_disk_can_be_removed(cramped: Knarrd) -> None
     script = "cat /dev/zero > /fill; sync; echo full; exec sleep 100000"
     cramped.docker("run", "-d", "--name", "filler", "busybox", "sh", "-c", script)
     host.wait_for(lambda: free(cramped) == 0, "the disk is full")
+    host.wait_for(lambda: "cat /dev/zero" not in host.processes().values(), "the writer gave up")
     cramped.docker("rm", "-f", "filler")
     host.settle(lambda: remains(cramped))
     assert cramped.docker("run", "--rm", "busybox", "echo", "works").stdout == "works\n"
