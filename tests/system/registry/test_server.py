@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from knarr.kernel.mounts import MNT_DETACH, mount, umount2
 from knarr.model.descriptor import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from knarr.model.digest import Digest
 from knarr.model.errors import Conflict
@@ -254,3 +255,25 @@ async def test_what_a_killed_registry_left_is_swept(tmp_path: Path) -> None:
         left.write_bytes(b"half")
     RegistryServer(str(tmp_path)).close()
     assert list((tmp_path / "partial").iterdir()) == list((tmp_path / "ingest").iterdir()) == []
+
+
+async def test_a_full_disk_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    """Half an upload on a file system of 1 MB; afterwards there is room again."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount("tmpfs", str(small), "tmpfs", 0, "size=1m")
+    try:
+        registry = RegistryServer(str(small))
+        site.handler = registry.handle
+        data = b"x" * 2_000_000
+        place = (await raw(site, "POST", "/v2/a/blobs/uploads/"))[1]["location"]
+        status, code_ = await code(site, "PATCH", place, data)
+        assert (status, code_) == (500, "UNKNOWN")
+        assert (await raw(site, "GET", place))[0] == 404
+        assert list((small / "ingest").iterdir()) == []
+        fits = data[:500_000]
+        path = f"/v2/a/blobs/uploads/?digest={Digest.of(fits)}"
+        assert (await raw(site, "POST", path, fits))[0] == 201
+        registry.close()
+    finally:
+        umount2(str(small), MNT_DETACH)

@@ -19,7 +19,7 @@ from knarr.registry.client.downloads import Download
 from knarr.registry.client.hosts import Endpoint, endpoints, same_origin
 from knarr.registry.client.transport import Answer, Auth, Broken, Transport, Unreachable
 from knarr.registry.client.uploads import Uploader
-from knarr.registry.client.words import RegistryError, as_pull, as_push
+from knarr.registry.client.words import RegistryError, as_login, as_pull, as_push
 from knarr.registry.spec.names import DIGEST_HEADER, MANIFEST_LIMIT, MEDIA_TYPE, next_link, number
 
 T = TypeVar("T")
@@ -230,10 +230,13 @@ class RegistryClient:
         return await self._anywhere(ref, ask)
 
     async def ping(self, domain: str, auth: Auth | None = None) -> None:
-        """Whether the registry takes the credentials: `docker login`. Raises Denied, Unauthorized, Unavailable."""
+        """Whether the registry takes the credentials: `docker login`. Raises Unauthorized, Unavailable."""
 
         async def ask(endpoint: Endpoint) -> None:
-            await self._transport.fetch("GET", endpoint, "/v2/", scope="", auth=auth)
+            try:
+                await self._transport.fetch("GET", endpoint, "/v2/", scope="", auth=auth)
+            except RegistryError as error:
+                raise as_login(error, endpoint.url) from None
 
         await self._registry(Reference(domain, "login"), ask)
 

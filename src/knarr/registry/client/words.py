@@ -1,6 +1,7 @@
 """Docker's and Go's words for what goes wrong between a registry and us."""
 
 import errno
+from http import HTTPStatus
 from typing import Any
 
 from knarr.model.errors import Denied, KnarrError, NotFound, Unauthorized
@@ -54,6 +55,17 @@ def as_push(error: RegistryError) -> KnarrError:
     if error.status == 403 or (error.status == 401 and not error.code):
         return Denied(str(error) if error.code else DENIED)
     return Unauthorized(str(error)) if error.status == 401 else error
+
+
+def as_login(error: RegistryError, url: str) -> KnarrError:
+    """Docker's words for credentials that were refused."""
+    if error.status not in (401, 403):
+        return error
+    if error.code:
+        return Unauthorized(str(error))
+    return Unauthorized(
+        f"login attempt to {url}/v2/ failed with status: {error.status} {HTTPStatus(error.status).phrase}"
+    )
 
 
 def dialled(error: Any, host: str) -> str:
