@@ -107,6 +107,7 @@ class Recovery:
     async def _settle(self, live: Live) -> None:
         """It does not run any more: its end is recorded, its removal finished, its next life begun."""
         if live.status is Status.REMOVING:
+            await self._ender.clean(live, None, live.extra.endpoints)
             live.row = replace(live.row, state=replace(live.state, status=Status.EXITED))
             await self._ender.erase(live)
         elif live.status is Status.RESTARTING:
@@ -121,6 +122,7 @@ class Recovery:
             await self._lifecycle.ended(live, Exit(_LOST, False, now()))
 
     async def _undo_start(self, live: Live) -> None:
+        await self._ender.clean(live, None, live.extra.endpoints)
         status = moved(live.name, live.status, Move.EXIT if live.state.finished_at else Move.FAIL)
         live.row = replace(
             live.row,
