@@ -28,6 +28,7 @@ from knarr.network.plan import EndpointPlan
 from knarr.state.errors import Taken
 
 log = logging.getLogger(__name__)
+_PATIENCE = (0.1, 0.5, 2, 5)  # seconds between attempts to delete what is busy
 Endpoints = tuple[Mapping[str, Any], ...]
 
 
@@ -166,9 +167,20 @@ class Ender:
     async def _empty_trash(self, live: Live) -> None:
         """The last container of an image that was removed meanwhile takes its layers along."""
         if await self._world.db.read(lambda tx: rows.has_image(tx, live.row.image)):
-            await blocking(self._world.snapshots.empty_trash)
+            await self._delete_trash()
         else:
             await self._collect()
+
+    async def _delete_trash(self) -> None:
+        """A tree may be busy for a moment: whoever held a mount of it closes late."""
+        for delay in _PATIENCE:
+            try:
+                await blocking(self._world.snapshots.empty_trash)
+            except OSError as error:
+                log.warning("cannot empty the trash yet: %s", error)
+                await asyncio.sleep(delay)
+            else:
+                return
 
 
 def _seconds(state: ContainerState, found: Exit) -> str:
