@@ -16,7 +16,7 @@ def parent(pid: int) -> int:
 
 def called(daemon: Knarrd, comm: str) -> set[int]:
     """The daemon's processes of this name."""
-    return {pid for pid in daemon.pids if Path(f"/proc/{pid}/comm").read_text().strip() == comm}
+    return {pid for pid in daemon.pids if host.comm(pid) == comm}
 
 
 def test_after_the_zygote_died_the_next_run_works(daemon: Knarrd) -> None:

@@ -50,6 +50,14 @@ def processes() -> dict[int, str]:
     return found
 
 
+def comm(pid: int) -> str:
+    """What a process calls itself; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def descendants(pid: int) -> set[int]:
     """The pids of `pid`'s children, their children, and so on."""
     children: dict[int, list[int]] = {}

@@ -53,11 +53,13 @@ def processes(knarrd: Knarrd) -> set[str]:
     """Shims, and what is in containers: by their open files and their cgroups, wherever they hang in the tree."""
     root = f"{knarrd.root}/"
     parent = Paths.of(str(knarrd.data_root), str(knarrd.exec_root)).cgroup + "/"
-    own = {process for process in knarrd.pids if _comm(process) in ("knarrd", "knarr-zygote")}
+    own = {process for process in knarrd.pids if host.comm(process) in ("knarrd", "knarr-zygote")}
     found = set()
     for pid, command in host.processes().items():
-        if pid not in own and (_in_cgroup(pid, parent) or (_comm(pid) == "knarr-shim" and _opens(pid, root))):
-            found.add(f"{pid} {_comm(pid)} {command}")
+        if pid not in own and (
+            _in_cgroup(pid, parent) or (host.comm(pid) == "knarr-shim" and _opens(pid, root))
+        ):
+            found.add(f"{pid} {host.comm(pid)} {command}")
     return found
 
 
@@ -88,13 +90,6 @@ def _names(directory: Path) -> set[str]:
 
 def _below(directory: Path) -> list[Path]:
     return [directory / name for name in _names(directory)]
-
-
-def _comm(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def _in_cgroup(pid: int, parent: str) -> bool:

@@ -8,7 +8,7 @@ from knarr.model.descriptor import Descriptor
 from knarr.model.errors import Invalid, KnarrError, Unavailable
 from knarr.model.reference import Reference
 from knarr.registry.client.hosts import Endpoint
-from knarr.registry.client.transport import ATTEMPTS, Auth, Broken, Transport
+from knarr.registry.client.transport import ATTEMPTS, Auth, Broken, Transport, Unreachable
 from knarr.registry.client.words import RegistryError, as_blob
 from knarr.registry.spec.names import content_range
 
@@ -34,9 +34,11 @@ class Download:
         self._ref = ref
         self._descriptor = descriptor
         self._auth = auth
+        self._answered: KnarrError | None = None
 
     async def pieces(self, offset: int) -> AsyncGenerator[bytes, None]:
-        """From byte `offset`. Gives up after ATTEMPTS in a row that brought nothing."""
+        """From byte `offset`. Gives up after ATTEMPTS in a row that brought nothing; then it tells what the registry did where it
+        could be reached, not that another way leads nowhere."""
         position, failures, size = offset, 0, self._descriptor.size
         while position < size:
             before = position
@@ -54,10 +56,12 @@ class Download:
             except Unavailable as error:
                 failure = error
             failures = 0 if position > before else failures + 1
+            if not isinstance(failure, Unreachable):
+                self._answered = failure
             if position == before and self._elsewhere(failure):
                 failures = 0
             elif final or failures >= ATTEMPTS * len(self._order):
-                raise failure
+                raise failure if final else self._answered or failure
             else:
                 await self._transport.rest(failures // len(self._order))
 
