@@ -199,3 +199,10 @@ def test_volumes(daemon: Daemon) -> None:
 def test_system_df(daemon: Daemon) -> None:
     out = daemon.docker("system", "df").stdout
     assert out.splitlines()[0].split()[:2] == ["TYPE", "TOTAL"]
+
+
+def test_system_prune(daemon: Daemon) -> None:
+    cid = daemon.docker("create", "busybox").stdout.strip()
+    out = daemon.docker("system", "prune", "-f").stdout
+    assert cid in out
+    assert "Total reclaimed space:" in out
