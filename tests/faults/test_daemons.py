@@ -1,6 +1,7 @@
 """More than one knarrd on a host, two on one data root, and one without root."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,3 +93,22 @@ def test_without_root_it_says_so(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "knarrd: the daemon needs to be started as root\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_without_libnftables_it_names_the_package(tmp_path: Path) -> None:
+    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    (library, *_) = re.findall(r"libnftables\.so\.1 .*=> (\S+)", listed)
+    argv = [str(BIN / "knarrd"), "-H", f"unix://{tmp_path}/s", "--data-root", str(tmp_path / "data")]
+    argv += ["--exec-root", str(tmp_path / "exec"), "--bridge", "ktfault1", "--bip", "10.233.65.1/24"]
+    hide = 'mount --bind /dev/null "$1" && shift && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hide, "sh", library, *argv],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "libnftables1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ktfault1" not in host.links()

@@ -14,13 +14,13 @@ from tests.support.registries import FaultyRegistry, correct, knarr_registry
 CUTS, SEED = 50, 7
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def peer(request: pytest.FixtureRequest) -> bool:
     """Whether dockerd is under test."""
     return bool(request.config.getoption("--peer"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def puller(peer: bool) -> Iterator[Daemon]:
     """A daemon without images."""
     daemon: Daemon = (Dockerd if peer else Knarrd)("ktfault2", "10.233.67.0/24")

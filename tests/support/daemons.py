@@ -60,9 +60,13 @@ class Daemon:
 
     def start(self) -> None:
         """Starts it and waits until it answers a ping."""
+        self.begin()
+        self._wait_until_it_answers()
+
+    def begin(self) -> None:
+        """Starts it, and waits for nothing."""
         for argv, env in self.commands():
             self._processes.append(self._spawn(argv, env))
-        self._wait_until_it_answers()
 
     def _spawn(self, argv: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
