@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tests.support import host
 
@@ -157,9 +157,9 @@ class Daemon:
         changes = ("--change", 'CMD ["sh"]', "--change", "ENV PATH=/bin:/usr/bin")
         self.docker("import", *changes, str(tar), "busybox:latest")
 
-    def inspect(self, name: str) -> dict[str, object]:
+    def inspect(self, name: str) -> dict[str, Any]:
         """`docker inspect NAME`, parsed."""
-        value: dict[str, object] = json.loads(self.docker("inspect", name).stdout)[0]
+        value: dict[str, Any] = json.loads(self.docker("inspect", name).stdout)[0]
         return value
 
     def remove_containers(self) -> None:

@@ -126,7 +126,7 @@ class Wiring:
         return (
             _timed(host, {"veth": plan.veth}, lambda: self._links.plug(plan, netns_fd)),
             _timed(inside, {"address": plan.address}, lambda: wire(sock, plan.interface, inside)),
-            _timed(firewall, {"table": plan.network.table}, lambda: self._firewall.publish(plan)),
+            _timed(firewall, _elements(plan), lambda: self._firewall.publish(plan)),
         )
 
     def _remove(self, plan: EndpointPlan) -> None:
@@ -136,6 +136,14 @@ class Wiring:
     def _withdraw(self, plan: EndpointPlan) -> None:
         keys = [(name, element.partition(" comment ")[0]) for name, element in elements(plan)]
         self._firewall.withdraw(plan.network.table, keys)
+
+
+def _elements(plan: EndpointPlan) -> dict[str, str]:
+    """The firewall's objects of an endpoint, by the set or map that they are in."""
+    found = {"table": plan.network.table}
+    for number, (place, element) in enumerate(elements(plan)):
+        found[f"{place} {number}"] = element
+    return found
 
 
 def _timed(actions: Collection[Action], objects: dict[str, str], act: Callable[[], object]) -> Step:

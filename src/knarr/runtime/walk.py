@@ -89,7 +89,14 @@ def _act(walk: Walk, step: Step) -> dict[str, Any]:
     ACTS[step.act](walk, *step.arguments)
     words = " ".join(str(word) for word in step.arguments if isinstance(word, (str, int)))
     took = time.monotonic_ns() - began
-    return {"name": f"{step.act} {words}".rstrip(), "reason": step.reason, "at": at, "duration": took}
+    told = {"name": f"{step.act} {words}".rstrip(), "reason": step.reason, "at": at, "duration": took}
+    return {**told, "objects": _layers(step.arguments[2])} if step.act == "root" else told
+
+
+def _layers(options: Sequence[str]) -> dict[str, str]:
+    """The directories that an overlay is made of."""
+    pairs = (option.partition("=") for option in options)
+    return {name: value for name, _, value in pairs if name in ("lowerdir", "upperdir")}
 
 
 def _complain(walk: Walk, error: KnarrError) -> None:

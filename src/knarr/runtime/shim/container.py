@@ -116,9 +116,26 @@ class Container:
 
     def _walked(self, facts: dict[str, Any]) -> None:
         self.ready = True
-        steps = self.facts["steps"] + facts["steps"] if facts["steps"] else []
+        steps = self.facts["steps"] + facts["steps"] + [self._namespaces()] if facts["steps"] else []
         self.facts = {"steps": steps, "warnings": facts["warnings"]}
         self.on_hello()
+
+    def _namespaces(self) -> dict[str, Any]:
+        """The step that shows what was made: each namespace of the init by its inode (namespaces(7))."""
+        at = time.time_ns()
+        links = {
+            kind: f"/proc/{self.init.pid}/ns/{kind}"
+            for kind in ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
+        }
+        objects = {kind: os.readlink(path).partition("[")[2].rstrip("]") for kind, path in links.items()}
+        reason = "what the process sees of the machine"
+        return {
+            "name": "namespaces",
+            "reason": reason,
+            "at": at,
+            "duration": time.time_ns() - at,
+            "objects": objects,
+        }
 
     def _failed(self, error: BaseException) -> None:
         self.exit = {}
