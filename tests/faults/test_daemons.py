@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,7 +97,9 @@ def test_without_root_it_says_so(tmp_path: Path) -> None:
 
 
 def test_without_libnftables_it_names_the_package(tmp_path: Path) -> None:
-    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [shutil.which("ldconfig") or "/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True
+    ).stdout
     (library, *_) = re.findall(r"libnftables\.so\.1 .*=> (\S+)", listed)
     argv = [str(BIN / "knarrd"), "-H", f"unix://{tmp_path}/s", "--data-root", str(tmp_path / "data")]
     argv += ["--exec-root", str(tmp_path / "exec"), "--bridge", "ktfault1", "--bip", "10.233.65.1/24"]
