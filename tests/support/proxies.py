@@ -20,6 +20,7 @@ class CuttingProxy:
         self._left = cuts
         self._lock = threading.Lock()
         self._closed = False
+        self._clients: set[socket.socket] = set()
         self.cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept)]
@@ -32,10 +33,12 @@ class CuttingProxy:
         return port
 
     def close(self) -> None:
-        """Stops accepting and waits for what is under way."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        """Stops accepting, ends what is connected, and waits for its threads."""
+        with self._lock:
+            self._closed = True
+            for sock in (self._listener, *self._clients):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
             thread.join()
@@ -57,6 +60,11 @@ class CuttingProxy:
             thread.start()
 
     def _serve(self, client: socket.socket) -> None:
+        with self._lock:
+            if self._closed:
+                client.close()
+                return
+            self._clients.add(client)
         with client, socket.create_connection(("127.0.0.1", self._target)) as server:
             asking = threading.Thread(target=self._copy, args=(client, server))
             asking.start()
@@ -65,6 +73,8 @@ class CuttingProxy:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
             asking.join()
+            with self._lock:
+                self._clients.discard(client)
 
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
