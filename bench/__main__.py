@@ -6,12 +6,14 @@ machine measures decides nothing by itself.
 
 import argparse
 import json
+import shutil
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.daemons import PEERS
+from tests.support.daemons import CLIENTS, PEERS
 
 from bench import report, sides
 from bench.measures import execs, logs, many, memory, ps, pull, run
@@ -41,7 +43,12 @@ def arguments() -> argparse.ArgumentParser:
         "--pairs", type=int, default=15, metavar="N", help="samples of each side (default 15)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
-    parser.add_argument("--docker", default="docker", metavar="FILE", help="the docker CLI to use")
+    parser.add_argument(
+        "--docker",
+        default=shutil.which("docker") or str(CLIENTS / "usr/bin/docker"),
+        metavar="FILE",
+        help="the docker CLI to use (default: the one on PATH, else Debian's newest)",
+    )
     return parser
 
 
@@ -69,6 +76,8 @@ def main() -> int:
     names = [name for name in MEASURES if not options.only or name in options.only]
     with sides.started(options.docker) as both:
         rows, failed = measure(both, names, max(1, options.pairs))
+    said = subprocess.run([options.docker, "--version"], capture_output=True, text=True, check=False).stdout
+    print(f"the client on both sides: {said.strip() or options.docker}")
     print(report.table(rows))
     if options.json:
         options.json.write_text(json.dumps(report.plain(rows), indent=2) + "\n")

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from knarr.engine.paths import Paths
 from tests.support import host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -219,9 +220,12 @@ class Knarrd(Daemon):
         return text
 
     def close(self) -> None:
-        """As every daemon, and without its table in the firewall."""
+        """As every daemon, and without its table in the firewall and the parent of its cgroups."""
         super().close()
         host.nft("delete", "table", "ip", f"knarr-{self.bridge}")
+        parent = Paths.of(str(self.data_root), str(self.exec_root)).cgroup
+        for directory in Path("/sys/fs/cgroup").glob(f"*{parent}"):
+            directory.rmdir()
 
     def kill(self) -> None:
         """SIGKILL: as a crash does it. Containers go on."""
