@@ -28,6 +28,13 @@ class NoSuchBlob(NotFound):
         super().__init__(f"blob {digest} not found")
 
 
+class NoSuchUpload(NotFound):
+    """The partial blob of that name is not in the store."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"upload {key} not found")
+
+
 class CorruptBlob(Invalid):
     """The bytes are not those that the digest or the size promised."""
 
@@ -104,6 +111,25 @@ class Blobs:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return Ingest(self, path, descriptor, digest, expected_size, resumable=False)
+
+    def upload(self, key: str, *, new: bool) -> "Ingest":
+        """A partial blob that has the caller's name for it, from its process to the next; its digest comes with `expect`.
+
+        Raises NoSuchUpload for one that should be there and is not, or that another has.
+        """
+        path = self._ingests / f"upload-{key}.part"
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            raise NoSuchUpload(key) from None
+        try:
+            if not _lock(descriptor, path):
+                raise NoSuchUpload(key)
+            return Ingest(self, path, descriptor, None, None, resumable=True)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def _take_up(self, digest: Digest, expected_size: int | None) -> "Ingest | None":
         path = self._ingests / f"{digest.algorithm}-{digest.hex}.part"

@@ -1,7 +1,6 @@
 """One registry and one client for each test."""
 
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from knarr.registry.client.client import RegistryClient
 from knarr.registry.server.server import RegistryServer
-from tests.system.registry.world import Site
+from tests.system.registry.world import Site, self_signed
 
 
 @pytest.fixture
@@ -35,15 +34,7 @@ async def client() -> AsyncIterator[RegistryClient]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     """A server's context with a certificate that nobody signed."""
     directory = tmp_path_factory.mktemp("tls")
-    key, certificate = directory / "key.pem", directory / "cert.pem"
-    subprocess.run(
-        (
-            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {key} -out {certificate} "
-            "-days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-        ).split(),
-        check=True,
-        capture_output=True,
-    )
+    self_signed(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
     return context

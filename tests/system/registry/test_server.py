@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,41 @@ async def test_a_client_that_leaves_may_come_back(site: Site) -> None:
     assert (await raw(site, "PUT", path, b"def", Content_Range="3-5"))[0] == 201
 
 
+async def test_an_upload_goes_on_with_the_next_registry(site: Site, tmp_path: Path) -> None:
+    place = (await raw(site, "POST", "/v2/a/blobs/uploads/"))[1]["location"]
+    await raw(site, "PATCH", place, b"abc")
+    site.registry.close()
+    site.registry = RegistryServer(str(tmp_path / "registry"))
+    site.handler = site.registry.handle
+    elsewhere = place.replace("/v2/a/", "/v2/b/")
+    assert (await raw(site, "GET", elsewhere))[0] == 404
+    answers = await asyncio.gather(*(raw(site, "GET", place) for _ in range(5)))
+    assert [(status, headers["range"]) for status, headers, _ in answers] == [(204, "0-2")] * 5
+    path = f"{place}?digest={Digest.of(b'abcdef')}"
+    assert (await raw(site, "PUT", path, b"def", Content_Range="3-5"))[0] == 201
+    assert (await raw(site, "GET", f"/v2/a/blobs/{Digest.of(b'abcdef')}"))[2] == b"abcdef"
+    assert (await raw(site, "GET", place))[0] == 404
+    assert list((tmp_path / "registry" / "ingest").iterdir()) == []
+
+
+async def test_partial_blobs_of_the_past_are_swept_while_it_runs(tmp_path: Path) -> None:
+    now = 0.0
+    registry = RegistryServer(str(tmp_path), lambda: now)
+    site = await Site.open(registry.handle)
+    try:
+        left = tmp_path / "ingest" / "y.part"
+        left.write_bytes(b"half")
+        os.utime(left, (0, 0))
+        await raw(site, "POST", "/v2/a/blobs/uploads/")
+        assert left.exists()
+        now = 3601.0
+        await raw(site, "POST", "/v2/a/blobs/uploads/")
+        assert not left.exists()
+    finally:
+        await site.close()
+        registry.close()
+
+
 async def test_uploads_that_nobody_ends_make_room(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +289,7 @@ async def test_what_a_killed_registry_left_is_swept(tmp_path: Path) -> None:
     registry.close()
     for left in (tmp_path / "partial" / "x", tmp_path / "ingest" / "y.part"):
         left.write_bytes(b"half")
+        os.utime(left, (0, 0))
     RegistryServer(str(tmp_path)).close()
     assert list((tmp_path / "partial").iterdir()) == list((tmp_path / "ingest").iterdir()) == []
 

@@ -13,12 +13,12 @@ from yarl import URL
 from knarr.loop.http.messages import Request, Response
 from knarr.model.descriptor import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor
 from knarr.model.digest import Digest
-from knarr.model.errors import Denied, NotFound, Unauthorized, Unavailable
+from knarr.model.errors import Denied, Invalid, NotFound, Unauthorized, Unavailable
 from knarr.model.reference import Reference
 from knarr.registry.client.client import RegistryClient
 from knarr.registry.client.hosts import Endpoint
 from knarr.registry.client.transport import Transport
-from tests.system.registry.world import Credentials, Handler, Site, manifest_of, push_blob, read
+from tests.system.registry.world import Credentials, Handler, Site, manifest_of, push_blob, read, self_signed
 
 USER = Credentials(username="u", password="p")
 BASIC = "Basic " + base64.b64encode(b"u:p").decode()
@@ -125,6 +125,39 @@ async def test_a_certificate_must_be_signed(site: Site, certificate: ssl.SSLCont
         with pytest.raises(Unavailable, match="certificate signed by unknown authority"):
             await transport.fetch("GET", Endpoint(f"https://{safe.domain}"), "/v2/", scope="", auth=None)
         assert safe.requests == []
+    finally:
+        await transport.close()
+        await safe.close()
+
+
+async def test_certificates_of_docker(site: Site, tmp_path: Path) -> None:
+    """The authority is taken from the directory, the client's certificate too; without either nothing works."""
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context.load_verify_locations(tmp_path / "cert.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    safe = await Site.open(site.handler, context)
+    domain = f"localhost:{safe.port}"
+    own = tmp_path / "certs.d" / domain
+    own.mkdir(parents=True)
+    transport = Transport("knarr/test", 0.01, str(own.parent))
+
+    async def ask() -> bytes:
+        answer = await transport.fetch("GET", Endpoint(f"https://{domain}"), "/v2/", scope="", auth=None)
+        return answer.data
+
+    try:
+        with pytest.raises(Unavailable, match="certificate signed by unknown authority"):
+            await ask()
+        (own / "ca.crt").write_bytes(certificate)
+        with pytest.raises(Unavailable):
+            await ask()
+        (own / "client.cert").write_bytes(certificate)
+        with pytest.raises(Invalid, match=r"missing key client\.key for client certificate client\.cert"):
+            await ask()
+        (own / "client.key").write_bytes(key)
+        assert await ask() == b"{}"
     finally:
         await transport.close()
         await safe.close()

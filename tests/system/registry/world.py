@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,20 @@ class Site:
             for request in self.requests
             if "authorization" in request.headers
         ]
+
+
+def self_signed(directory: Path) -> tuple[bytes, bytes]:
+    """Makes `cert.pem` for localhost and its `key.pem`; what they hold."""
+    key, certificate = directory / "key.pem", directory / "cert.pem"
+    subprocess.run(
+        (
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {key} -out {certificate} "
+            "-days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+        ).split(),
+        check=True,
+        capture_output=True,
+    )
+    return certificate.read_bytes(), key.read_bytes()
 
 
 async def push_blob(

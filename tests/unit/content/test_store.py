@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.content.store import Blobs, CorruptBlob, NoSuchBlob
+from knarr.content.store import Blobs, CorruptBlob, NoSuchBlob, NoSuchUpload
 from knarr.model.digest import Digest
 
 DATA = bytes(range(256)) * 5000
@@ -150,3 +150,18 @@ def test_sweep_leaves_what_is_held_or_new(blobs: Blobs, tmp_path: Path) -> None:
     assert parts(tmp_path) == [f"sha256-{DIGEST.hex}.part"]
     held.write(DATA[10:])
     assert held.commit() == DIGEST
+
+
+def test_an_upload_has_a_name_and_outlives_its_store(tmp_path: Path) -> None:
+    first = Blobs(tmp_path).upload("x", new=True)
+    first.write(b"abc")
+    with pytest.raises(NoSuchUpload):
+        Blobs(tmp_path).upload("x", new=False)
+    first.close()
+    again = Blobs(tmp_path).upload("x", new=False)
+    assert again.offset == 3
+    again.write(b"def")
+    again.expect(Digest.of(b"abcdef"))
+    assert again.commit() == Digest.of(b"abcdef")
+    with pytest.raises(NoSuchUpload):
+        Blobs(tmp_path).upload("x", new=False)

@@ -15,6 +15,7 @@ from knarr.model.descriptor import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid, KnarrError
 from knarr.model.reference import Reference
+from knarr.registry.client.certificates import DIRECTORY
 from knarr.registry.client.downloads import Download
 from knarr.registry.client.hosts import Endpoint, endpoints, same_origin
 from knarr.registry.client.transport import Answer, Auth, Broken, Transport, Unreachable
@@ -33,7 +34,7 @@ class CorruptManifest(Invalid):
 
 class RegistryClient:
     """One client for every registry. `mirrors` maps a registry's domain to URLs; `insecure` are hosts or networks; `pause` is
-    the first wait in seconds before something is tried again."""
+    the first wait in seconds before something is tried again; `certificates` is docker's `certs.d`."""
 
     def __init__(
         self,
@@ -42,10 +43,11 @@ class RegistryClient:
         insecure: Sequence[str] = (),
         agent: str = "knarr",
         pause: float = 0.2,
+        certificates: str = DIRECTORY,
     ):
         self._mirrors = mirrors or {}
         self._insecure = tuple(insecure)
-        self._transport = Transport(agent, pause)
+        self._transport = Transport(agent, pause, certificates)
         self._working: dict[str, Endpoint] = {}
 
     async def close(self) -> None:

@@ -11,8 +11,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from knarr.loop.blocking import blocking
 from knarr.model.errors import Denied, KnarrError, Unavailable
 from knarr.registry.client import tokens
+from knarr.registry.client.certificates import DIRECTORY, Certificates
 from knarr.registry.client.hosts import Endpoint, proxy_for, same_origin
 from knarr.registry.client.tokens import Auth as Auth
 from knarr.registry.client.words import RegistryError as RegistryError
@@ -66,9 +68,10 @@ class Transport:
     """All requests of one client; one aiohttp session on the loop that first asked. `pause` is the first wait in seconds
     before something is tried again."""
 
-    def __init__(self, agent: str, pause: float = 0.2):
+    def __init__(self, agent: str, pause: float = 0.2, certificates: str = DIRECTORY):
         self._agent = agent
         self._pause = pause
+        self._certificates = Certificates(certificates)
         self._session: ClientSession | None = None
         self._headers: dict[_Key, _Header] = {}
         self._asking: dict[_Key, asyncio.Lock] = {}
@@ -271,6 +274,7 @@ class Transport:
         from aiohttp import ClientConnectorError, ClientError, ConnectionTimeoutError
         from yarl import URL
 
+        context = await blocking(self._certificates.context, endpoint.host) if endpoint.verify else None
         try:
             place = URL(url, encoded=True)
             return await self.session().request(
@@ -279,7 +283,7 @@ class Transport:
                 headers=headers,
                 data=body() if body else None,
                 proxy=proxy_for(url, os.environ),
-                ssl=endpoint.verify,
+                ssl=context or endpoint.verify,
             )
         except (ClientConnectorError, ConnectionTimeoutError) as error:
             said = f"{endpoint.url}/v2/" if same_origin(endpoint.url, url) else url

@@ -3,6 +3,7 @@ that the registry says it has; a registry that cannot say is begun with again.
 """
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -92,15 +93,17 @@ class Uploader:
         }
         if offset:
             headers["Content-Range"] = f"{offset}-{descriptor.size - 1}"
-        async with self._request(
-            "PATCH",
-            location,
-            (202, 204),
-            headers=headers,
-            body=lambda: _file(path, offset, progress),
-            attempts=1,
-        ) as response:
-            return _location(response, location)
+        # The file is closed here: nobody ends the generator of a body whose connection broke.
+        with await blocking(_opened, path) as file:
+            async with self._request(
+                "PATCH",
+                location,
+                (202, 204),
+                headers=headers,
+                body=lambda: _pieces(file, offset, progress),
+                attempts=1,
+            ) as response:
+                return _location(response, location)
 
     async def _finish(self, location: str, digest: Digest) -> None:
         joined = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': str(digest)})}"
@@ -156,19 +159,20 @@ def _location(response: "ClientResponse", base: str) -> str:
     return urljoin(base, place)
 
 
-async def _file(path: Path, offset: int, progress: Callable[[int], None] | None) -> AsyncIterator[bytes]:
-    file = await blocking(_opened, path, offset)
-    try:
-        while piece := await blocking(file.read, _CHUNK):
-            yield piece
-            offset += len(piece)
-            if progress:
-                progress(offset)
-    finally:
-        file.close()
+async def _pieces(
+    file: BinaryIO, offset: int, progress: Callable[[int], None] | None
+) -> AsyncIterator[bytes]:
+    while piece := await blocking(_piece, file, offset):
+        yield piece
+        offset += len(piece)
+        if progress:
+            progress(offset)
 
 
-def _opened(path: Path, offset: int) -> BinaryIO:
-    file = path.open("rb")
-    file.seek(offset)
-    return file
+def _piece(file: BinaryIO, offset: int) -> bytes:
+    """Nothing once the file is closed: the answer came before the body had ended."""
+    return b"" if file.closed else os.pread(file.fileno(), _CHUNK, offset)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")

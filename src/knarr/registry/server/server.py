@@ -33,7 +33,7 @@ class RegistryServer:
 
     def __init__(self, root: str, clock: Callable[[], float] = time.monotonic):
         self._store = Store(root)
-        self._uploads = Uploads(self._store.blobs, clock)
+        self._uploads = Uploads(self._store, clock)
         self._handlers: dict[str, Callable[[Request, names.Target], Awaitable[Response]]] = {
             "manifests": self._manifests,
             "blobs": self._blobs,
@@ -57,7 +57,7 @@ class RegistryServer:
         return response
 
     def close(self) -> None:
-        """Gives up the uploads that are under way, and the directory."""
+        """Gives up the directory; the uploads that are under way stay there for the next one."""
         self._uploads.close()
         self._store.close()
 
@@ -133,9 +133,9 @@ class RegistryServer:
         if request.method == "POST" and not target.rest:
             return await self._begin(request, _name(target.name))
         _only(request, "GET", "PATCH", "PUT", "DELETE")
-        async with self._uploads.get(target.name, target.rest).turn:
+        async with (await self._uploads.get(target.name, target.rest)).turn:
             # It may have ended while this request waited for its turn.
-            upload = self._uploads.get(target.name, target.rest)
+            upload = await self._uploads.get(target.name, target.rest)
             if request.method == "DELETE":
                 await self._uploads.drop(upload)
                 return Response(204)

@@ -35,6 +35,8 @@ from knarr.registry.spec.errors import (
     NameUnknown,
 )
 
+_DAY = 24 * 60 * 60 * 10**9
+
 
 class Store:
     """The registry under `root`, which one store has at a time. Raises Conflict if another has it."""
@@ -50,7 +52,11 @@ class Store:
             directory.mkdir(parents=True, exist_ok=True)
         for left in self._partial.iterdir():
             left.unlink()
-        self.blobs.sweep(time.time_ns())
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Removes partial blobs that nobody holds and nobody wrote to for a day."""
+        self.blobs.sweep(time.time_ns() - _DAY)
 
     def close(self) -> None:
         """Lets another one have the directory."""

@@ -1,29 +1,34 @@
-"""Blobs on their way in. An upload lives in memory and a partial file; it ends with its process, a day after its last byte,
-or when LIMIT younger ones came. One request at a time works on it (`turn`).
+"""Blobs on their way in. An upload is a partial file, which outlives its process and is named by the upload and its
+repository; it ends a day after its last byte, or when LIMIT younger ones came. One request at a time works on it (`turn`).
 """
 
 import asyncio
+import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
-from knarr.content.store import Blobs, CorruptBlob, Ingest
+from knarr.content.store import CorruptBlob, Ingest, NoSuchUpload
 from knarr.loop.blocking import blocking
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid, Unavailable
+from knarr.registry.server.store import Store
 from knarr.registry.spec.errors import DigestInvalid, RangeInvalid, UploadUnknown
 
 LIMIT = 256
 _DAY = 24 * 60 * 60
+_HOUR = 60 * 60
+_IDENTITY = re.compile(r"[0-9a-f]{32}\Z")
 T = TypeVar("T")
 
 
 class Upload:
     """One blob that is not whole."""
 
-    def __init__(self, name: str, ingest: Ingest, touched: float):
+    def __init__(self, name: str, identity: str, ingest: Ingest, touched: float):
         self.name = name
-        self.identity = secrets.token_hex(16)
+        self.identity = identity
         self.turn = asyncio.Lock()
         self.touched = touched
         self._ingest = ingest
@@ -63,28 +68,48 @@ class Upload:
         self.alive = False
         self._ingest.abort()
 
+    def close(self) -> None:
+        """Leaves the partial file to a later process."""
+        self.alive = False
+        self._ingest.close()
+
 
 class Uploads:
     """All uploads of a registry. `clock` gives seconds."""
 
-    def __init__(self, blobs: Blobs, clock: Callable[[], float]):
-        self._blobs = blobs
+    def __init__(self, store: Store, clock: Callable[[], float]):
+        self._store = store
         self._clock = clock
         self._known: dict[str, Upload] = {}
+        self._opening = asyncio.Lock()
+        self._swept = clock()
 
     async def begin(self, name: str) -> Upload:
         """A new one. Raises Unavailable when LIMIT others are being written to."""
         self._make_room()
-        upload = Upload(name, await settled(self._blobs.ingest, None), self._clock())
-        self._known[upload.identity] = upload
-        return upload
+        if self._clock() > self._swept + _HOUR:
+            self._swept = self._clock()
+            await settled(self._store.sweep)
+        return await finished(self._open(name, secrets.token_hex(16), new=True))
 
-    def get(self, name: str, identity: str) -> Upload:
-        """Raises UploadUnknown."""
-        upload = self._known.get(identity)
+    async def get(self, name: str, identity: str) -> Upload:
+        """One that is under way, or that an earlier process left. Raises UploadUnknown."""
+        async with self._opening:
+            upload = self._known.get(identity)
+            if upload is None and _IDENTITY.match(identity):
+                upload = await finished(self._open(name, identity, new=False))
         if upload is None or upload.name != name or not upload.alive:
             raise UploadUnknown("blob upload unknown to registry")
         upload.touched = self._clock()
+        return upload
+
+    async def _open(self, name: str, identity: str, *, new: bool) -> Upload:
+        key = f"{identity}-{Digest.of(name.encode()).short}"
+        try:
+            ingest = await blocking(partial(self._store.blobs.upload, key, new=new))
+        except NoSuchUpload:
+            raise UploadUnknown("blob upload unknown to registry") from None
+        upload = self._known[identity] = Upload(name, identity, ingest, self._clock())
         return upload
 
     async def drop(self, upload: Upload) -> None:
@@ -106,15 +131,20 @@ class Uploads:
             raise Unavailable("too many uploads at once")
 
     def close(self) -> None:
-        """Gives all of them up."""
+        """Leaves all of them to a later process."""
         for upload in self._known.values():
-            upload.abort()
+            upload.close()
         self._known.clear()
 
 
 async def settled(function: Callable[..., T], *args: Any) -> T:
     """`blocking`, but one who is cancelled waits until the call has ended, so that nobody uses its file meanwhile."""
-    call = asyncio.ensure_future(blocking(function, *args))
+    return await finished(blocking(function, *args))
+
+
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """One who is cancelled waits until the work has ended."""
+    call = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
