@@ -17,6 +17,7 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
+_ATTEMPTS = 1000
 
 
 class Fd:
@@ -57,13 +58,15 @@ def openat2(dirfd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) 
     if not flags & (os.O_CREAT | 0o20000000):  # O_TMPFILE
         mode = 0
     how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)
-    while True:
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
             return syscall(numbers.OPENAT2, dirfd, os.fsencode(path), how, 24, path=path)
         except OSError as error:
-            # A rename or mount anywhere may have raced the walk (openat2(2), EAGAIN).
-            if error.errno != errno.EAGAIN:
+            # A rename or mount anywhere may have raced the walk (openat2(2), EAGAIN); so does a container's lease on a
+            # file that is opened with O_NONBLOCK, for as long as the container likes.
+            if error.errno != errno.EAGAIN or attempt == _ATTEMPTS:
                 raise
+    raise AssertionError("unreachable")
 
 
 class RootFd:

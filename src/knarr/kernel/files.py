@@ -1,6 +1,9 @@
 """Files of the host: written whole or not at all, read small."""
 
+import itertools
 import os
+
+_serial = itertools.count()
 
 
 def write_all(fd: int, data: "bytes | memoryview") -> None:
@@ -15,7 +18,7 @@ def write_atomic(path: str, data: bytes, mode: int = 0o644, sync: bool = True) -
 
     A crash leaves the old file or the new one; a failure leaves no temporary file.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{os.getpid()}.{next(_serial)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         try:

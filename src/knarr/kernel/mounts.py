@@ -160,6 +160,34 @@ def new_mount(
         os.close(fd)
 
 
+def overlay_by_descriptors(
+    lowers: "list[str]", parameters: "list[tuple[str, str | None]]", attributes: int = 0
+) -> int:
+    """A detached overlay for kernels without `lowerdir+` (before 6.5), and for paths that are too long for fsconfig(2).
+
+    A value may have 255 bytes, for all layers together: so descriptors are opened on the directories, and their numbers
+    are the paths, relative to /proc/self/fd. For single-threaded callers: the working directory is there meanwhile.
+    """
+    opened = [os.open(".", os.O_PATH | os.O_CLOEXEC)]
+
+    def number(path: str) -> str:
+        opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        return str(opened[-1])
+
+    try:
+        short: list[tuple[str, str | None]] = [("lowerdir", ":".join(map(number, lowers)))]
+        short += [
+            (key, number(value) if key in ("upperdir", "workdir") and value else value)
+            for key, value in parameters
+        ]
+        os.chdir("/proc/self/fd")
+        return new_mount("overlay", "overlay", short, attributes)
+    finally:
+        os.fchdir(opened[0])
+        for fd in opened:
+            os.close(fd)
+
+
 def bind_tree(path: str, *, dirfd: int = AT_FDCWD, recursive: bool = True) -> int:
     """A detached bind mount of `path`; "" with `dirfd` means the descriptor itself."""
     flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)

@@ -14,11 +14,9 @@ _OLD = {
     "rt_sigaction": (13, 134),
     "rt_sigprocmask": (14, 135),
     "keyctl": (250, 219),
-    "ioprio_set": (251, 30),
     "seccomp": (317, 277),
     "bpf": (321, 280),
     "personality": (135, 92),
-    "sched_setattr": (314, 274),
 }
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(_MACHINE)
 
@@ -35,11 +33,9 @@ PIVOT_ROOT = _old("pivot_root")
 RT_SIGACTION = _old("rt_sigaction")
 RT_SIGPROCMASK = _old("rt_sigprocmask")
 KEYCTL = _old("keyctl")
-IOPRIO_SET = _old("ioprio_set")
 SECCOMP = _old("seccomp")
 BPF = _old("bpf")
 PERSONALITY = _old("personality")
-SCHED_SETATTR = _old("sched_setattr")
 
 OPEN_TREE = 428
 MOVE_MOUNT = 429

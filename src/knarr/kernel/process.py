@@ -51,7 +51,7 @@ def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
     arguments = (ctypes.c_uint64 * 11)()
     arguments[0] = flags | CLONE_PIDFD
     arguments[1] = ctypes.addressof(pidfd)
-    arguments[4] = signal.SIGCHLD
+    arguments[4] = 0 if flags & CLONE_PARENT else signal.SIGCHLD
     arguments[10] = max(cgroup, 0)
     pid = syscall(numbers.CLONE3, arguments, 88)
     return (pid, pidfd.value) if pid else (0, -1)

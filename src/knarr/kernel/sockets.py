@@ -23,17 +23,21 @@ def send_packet(sock: socket.socket, data: bytes, fds: "tuple[int, ...] | list[i
 def recv_packet(sock: socket.socket, limit: int = MAX_PACKET) -> tuple[bytes, list[int]]:
     """One packet and its descriptors, close-on-exec and the caller's to close; (b"", []) at the end.
 
-    A packet that is longer than `limit` or carries too many descriptors is an OSError, and its descriptors are closed.
+    A packet that is longer than `limit` or carries too many descriptors is an OSError, and its descriptors are closed; so
+    are those of an empty packet, which looks like the end.
     """
     data, ancillary, flags, _ = sock.recvmsg(limit, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    truncated = flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+    if truncated or not data:
         for fd in fds:
             os.close(fd)
-        raise OSError(90, "packet too long or too many descriptors")  # EMSGSIZE
+        if truncated:
+            raise OSError(90, "packet too long or too many descriptors")  # EMSGSIZE
+        return b"", []
     return data, list(fds)
 
 

@@ -13,8 +13,12 @@ TIOCGPTPEER = 0x5441
 def open_ptmx(path: str = "/dev/ptmx", dir_fd: int | None = None) -> tuple[int, int]:
     """A new terminal of the devpts that `path` belongs to: the master and the number of its pts."""
     master = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
-    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
-    number: int = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, struct.pack("i", 0)))[0]
+    try:
+        fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+        number: int = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, struct.pack("i", 0)))[0]
+    except OSError:
+        os.close(master)
+        raise
     return master, number
 
 

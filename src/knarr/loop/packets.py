@@ -18,6 +18,7 @@ class PacketChannel:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._sending = asyncio.Lock()
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def fileno(self) -> int:
         """The socket's descriptor, -1 once closed."""
@@ -54,22 +55,29 @@ class PacketChannel:
             return value, fds
 
     async def _ready(self, add: Any, remove: Any) -> None:
-        waiter = self._loop.create_future()
         number = self._sock.fileno()
         if number < 0:
             raise ConnectionAbortedError("the channel is closed")
+        waiter = self._loop.create_future()
+        self._waiters.add(waiter)
         add(number, _wake, waiter)
         try:
             await waiter
         finally:
-            remove(number)
+            self._waiters.discard(waiter)
+            # After `close` the number may already be somebody else's.
+            if self._sock.fileno() == number:
+                remove(number)
 
     def close(self) -> None:
-        """May be called again. A task that waits in `receive` must be cancelled by its owner."""
+        """May be called again. Whoever waits here for the peer gets ConnectionAbortedError."""
         if self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(ConnectionAbortedError("the channel is closed"))
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from knarr.model.errors import Invalid
 
 ZERO = "0001-01-01T00:00:00Z"
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)\Z")
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BEGINNING = _EPOCH.replace(tzinfo=None)
 
 
 def rfc3339(moment: int) -> str:
@@ -15,7 +16,7 @@ def rfc3339(moment: int) -> str:
     if moment == 0:
         return ZERO
     seconds, nanoseconds = divmod(moment, 1_000_000_000)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    text = (_BEGINNING + timedelta(seconds=seconds)).isoformat()
     fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
     return f"{text}{fraction}Z"
 
@@ -23,7 +24,7 @@ def rfc3339(moment: int) -> str:
 def rfc3339_fixed(moment: int) -> str:
     """With all nine digits, as docker's log lines have it under `--timestamps`."""
     seconds, nanoseconds = divmod(moment, 1_000_000_000)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    text = (_BEGINNING + timedelta(seconds=seconds)).isoformat()
     return f"{text}.{nanoseconds:09d}Z"
 
 

@@ -4,6 +4,7 @@ Before the pivot only sources and the root are touched; afterwards every path go
 no link of an image and no magic link of /proc leads out.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -93,18 +94,26 @@ def root(walk: Walk, kind: str, source: str, words: Sequence[str]) -> None:
 
 
 def make_root(kind: str, source: str, words: Sequence[str]) -> int:
-    """A detached mount of a snapshot. overlayfs takes its layers one by one (Linux 6.5), so their number is not bound."""
+    """A detached mount of a snapshot. overlayfs takes its layers one by one, so that their number is not bound."""
     if kind == "bind":
         return mounts.bind_tree(source, recursive="rbind" in words)
     options = parse_options(words)
+    bits = attribute_bits(options.on)
+    lowers: list[str] = []
     parameters: list[tuple[str, str | None]] = []
     for word in options.data:
         key, equals, value = word.partition("=")
         if kind == "overlay" and key == "lowerdir":
-            parameters += [("lowerdir+", layer) for layer in value.split(":")]
+            lowers += value.split(":")
         else:
             parameters.append((key, value if equals else None))
-    return mounts.new_mount(kind, source or kind, parameters, attribute_bits(options.on))
+    try:
+        layers = [("lowerdir+", layer) for layer in lowers]
+        return mounts.new_mount(kind, source or kind, [*layers, *parameters], bits)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not lowers:
+            raise
+        return mounts.overlay_by_descriptors(lowers, parameters, bits)
 
 
 def pivot(walk: Walk) -> None:

@@ -37,18 +37,10 @@ class Matcher:
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
         """(what to pass on, whether the keys came); what follows the keys is dropped."""
-        out = bytearray()
-        for byte in data:
-            if byte == self._keys[self._held]:
-                self._held += 1
-                if self._held == len(self._keys):
-                    self._held = 0
-                    return bytes(out), True
-                continue
-            out += self._keys[: self._held]
+        data = self._keys[: self._held] + data
+        at = data.find(self._keys)
+        if at >= 0:
             self._held = 0
-            if byte == self._keys[0]:
-                self._held = 1
-            else:
-                out.append(byte)
-        return bytes(out), False
+            return data[:at], True
+        self._held = next(n for n in range(len(self._keys) - 1, -1, -1) if data.endswith(self._keys[:n]))
+        return data[: len(data) - self._held], False

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from knarr.kernel import memfd, mounts, process, sockets, terminal
-from knarr.kernel.cgroups.hierarchy import find
+from knarr.kernel.cgroups.hierarchy import Hierarchy, find
 from knarr.kernel.cgroups.open import open_cgroup
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.fd import RootFd
 from knarr.kernel.files import write_atomic
+from knarr.runtime.defaults import device_rules
 
 
 def in_child(function: object) -> int:
@@ -103,6 +104,38 @@ def test_overlay_by_the_new_mount_api(tmp_path: Path) -> None:
     assert in_child(child) == 0
 
 
+def test_overlay_by_descriptors(tmp_path: Path) -> None:
+    """As for old kernels, with paths that fsconfig(2) would not take; the working directory comes back."""
+    deep = tmp_path.joinpath(*["long" * 30] * 3)
+
+    def child() -> int:
+        process.unshare(process.CLONE_NEWNS)
+        mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+        for name in ("one", "two", "upper", "work", "merged"):
+            (deep / name).mkdir(parents=True)
+        (deep / "one" / "a").write_text("lower")
+        (deep / "two" / "a").write_text("upper")
+        (deep / "one" / "b").write_text("")
+        os.chdir(tmp_path)
+        before = sorted(os.listdir("/proc/self/fd"))
+        fd = mounts.overlay_by_descriptors(
+            [str(deep / "two"), str(deep / "one")],
+            [("upperdir", str(deep / "upper")), ("workdir", str(deep / "work"))],
+        )
+        with RootFd("merged", fd) as root:
+            root.write("c", b"new")
+            found = sorted(os.listdir(root.open("/", os.O_RDONLY))), root.read("a")
+        left = len(os.listdir("/proc/self/fd")) - len(before)
+        kept = (deep / "upper" / "c").read_bytes()
+        return (
+            0
+            if (*found, kept, left, os.getcwd()) == (["a", "b", "c"], b"upper", b"new", 1, str(tmp_path))
+            else 1
+        )
+
+    assert in_child(child) == 0
+
+
 def test_a_failed_mount_says_why(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nonsense"):
         mounts.new_mount("overlay", "overlay", [("lowerdir+", str(tmp_path)), ("nonsense", "x")])
@@ -132,6 +165,87 @@ def test_clone3_gives_pid_namespace_and_pidfd() -> None:
     os.close(pidfd)
     assert result is not None
     assert result.si_status == 0
+
+
+@pytest.fixture
+def unified() -> Iterator[CgroupV2]:
+    """A cgroup of version 2, which a hybrid host has without controllers."""
+    hierarchy = find()
+    if not hierarchy.unified:
+        pytest.skip("no cgroup2 mount")
+    below = Hierarchy(2, {}, hierarchy.unified)
+    parent = f"knarr-test-k-{os.getpid()}"
+    group = CgroupV2(f"{parent}/one", below)
+    group.create()
+    yield group
+    CgroupV2(parent, below).remove()
+
+
+def sleeper(group: CgroupV2) -> tuple[int, int]:
+    """A process that was born in the cgroup."""
+    directory = group.open_for_clone()
+    pid, pidfd = process.clone3(0, directory)
+    if pid == 0:
+        while True:
+            signal.pause()
+    os.close(directory)
+    return pid, pidfd
+
+
+def test_version_2_holds_freezes_and_kills(unified: CgroupV2) -> None:
+    pid, pidfd = sleeper(unified)
+    assert unified.pids() == [pid]
+    unified.freeze()
+    unified.kill()
+    result = process.waitid_pidfd(pidfd)
+    os.close(pidfd)
+    assert result is not None
+    assert result.si_status == signal.SIGKILL
+    unified.thaw()
+    assert unified.pids() == []
+
+
+def test_version_2_reads_past_threaded_cgroups(unified: CgroupV2) -> None:
+    directory = Path(unified.paths()[""])
+    (directory / "threads").mkdir()
+    (directory / "threads" / "cgroup.type").write_text("threaded")
+    pid, pidfd = sleeper(unified)
+    assert unified.pids() == [pid]
+    with pytest.raises(OSError):
+        unified.remove()
+    unified.kill()
+    process.waitid_pidfd(pidfd)
+    os.close(pidfd)
+    unified.remove()
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("rules", "flags", "allowed"),
+    [
+        (device_rules(), os.O_RDWR, True),
+        ([{"allow": True, "access": "rwm"}], os.O_RDWR, True),
+        ([{"allow": False, "access": "rwm"}], os.O_RDONLY, False),
+        ([{"allow": False}, {"allow": True, "type": "c", "access": "r"}], os.O_RDONLY, True),
+        ([{"allow": False}, {"allow": True, "type": "c", "access": "r"}], os.O_RDWR, False),
+        ([{"allow": True}, {"allow": False, "type": "c", "major": 1, "access": "w"}], os.O_RDWR, False),
+        ([{"allow": True, "type": "c", "major": n, "minor": n, "access": "r"} for n in range(500)], 0, False),
+    ],
+)
+def test_version_2_decides_on_devices(
+    unified: CgroupV2, rules: list[dict[str, object]], flags: int, allowed: bool
+) -> None:
+    unified.apply({"devices": rules})
+
+    def child() -> int:
+        unified.enter()
+        try:
+            os.close(os.open("/dev/null", flags))
+        except PermissionError:
+            return 1
+        return 0
+
+    assert in_child(child) == (0 if allowed else 1)
 
 
 def test_signals_are_all_reset() -> None:

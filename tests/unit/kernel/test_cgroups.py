@@ -2,8 +2,11 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from knarr.kernel import bpf
 from knarr.kernel.cgroups import hierarchy, v1, v2
@@ -13,7 +16,7 @@ HYBRID = """25 30 0:23 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755
 26 25 0:24 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 27 25 0:25 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
 28 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
-29 25 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+29 25 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/lib/agent,name=systemd
 """
 RESOURCES = {
     "memory": {"limit": 1 << 26, "swap": 1 << 27, "reservation": 1 << 25},
@@ -33,6 +36,7 @@ def test_a_hybrid_host_is_version_1() -> None:
         "/sys/fs/cgroup/memory",
         "/sys/fs/cgroup/systemd",
     ]
+    assert set(found.controllers) == {"cpu", "cpuacct", "memory", "name=systemd"}
 
 
 def test_a_unified_host_is_version_2() -> None:
@@ -72,11 +76,36 @@ def test_version_2_files() -> None:
         ("io.bfq.weight", "100"),
         ("io.max", "8:0 rbps=1000"),
     ]
+    assert v2.settings({"memory": {"limit": 0, "swap": 0}, "cpu": {"shares": 1}}) == [("cpu.weight", "1")]
     assert v2.settings({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}}) == [
         ("memory.max", "max"),
         ("memory.swap.max", "max"),
         ("pids.max", "max"),
     ]
+
+
+def test_a_limit_of_swap_alone_means_nothing_on_version_2() -> None:
+    with pytest.raises(OSError, match="needs a limit of memory"):
+        v2.settings({"memory": {"swap": 1 << 20}})
+
+
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(1, 1), (2, 1), (1024, 39), (262144, 10000), (1 << 30, 10000)]
+)
+def test_shares_become_weights(shares: int, weight: int) -> None:
+    assert v2.cpu_weight(shares) == weight
+
+
+@pytest.mark.parametrize(
+    ("bfq", "generic"), [("10", "default 1"), ("1000", "default 10000"), ("8:16 500", "8:16 4950")]
+)
+def test_bfq_weights_become_generic_ones(bfq: str, generic: str) -> None:
+    assert v2.generic_weight(bfq) == generic
+
+
+def test_version_1_has_no_unified_resources() -> None:
+    with pytest.raises(OSError, match="version 2"):
+        v1.CgroupV1("one", Hierarchy(1, {})).apply({"unified": {"memory.high": "1"}})
 
 
 def test_unified_names_cannot_leave_the_directory() -> None:
@@ -121,6 +150,23 @@ def test_version_2_in_a_directory(tmp_path: Path) -> None:
     assert (tmp_path / "cgroup.subtree_control").read_text().startswith("+pids")
 
 
+def test_a_kernel_without_swap_keeps_the_promise_of_none(tmp_path: Path) -> None:
+    group = v2.CgroupV2("one", unified(tmp_path))
+    group.create()
+    (tmp_path / "one" / "memory.max").write_text("")
+    group.apply({"memory": {"limit": 4096, "swap": 4096}})
+    with pytest.raises(FileNotFoundError):
+        group.apply({"memory": {"limit": 4096, "swap": 8192}})
+
+
+def test_a_kernel_without_bfq_gets_generic_weights(tmp_path: Path) -> None:
+    group = v2.CgroupV2("one", unified(tmp_path))
+    group.create()
+    (tmp_path / "one" / "io.weight").write_text("")
+    group.apply({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 10}]}})
+    assert (tmp_path / "one" / "io.weight").read_text() == "8:0 1"
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     group = v2.CgroupV2("one", unified(tmp_path))
     group.create()
@@ -156,27 +202,95 @@ def run_device_program(program: bytes, kind: int, access: int, major: int, minor
             registers[dst] = immediate
         elif code == 0x55:
             at += offset if registers[dst] != immediate else 0
-        elif code == 0x5D:
-            at += offset if registers[dst] != registers[src] else 0
+        elif code == 0x15:
+            at += offset if registers[dst] == immediate else 0
         elif code == 0x95:
             return registers[0]
         else:
             raise AssertionError(hex(code))
 
 
-def test_the_device_program_decides_as_version_1_does() -> None:
+CHAR, BLOCK, MKNOD, READ, WRITE = 2, 1, 1, 2, 4
+BITS = {"m": MKNOD, "r": READ, "w": WRITE}
+
+
+def test_the_last_rule_decides_each_access() -> None:
     rules = [
         {"allow": False, "access": "rwm"},
         {"allow": True, "type": "c", "access": "m"},
         {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
         {"allow": True, "type": "c", "major": 136, "access": "rw"},
         {"allow": False, "type": "c", "major": 1, "minor": 3, "access": "w"},
+        {"allow": True, "type": "b", "major": 8, "access": "r"},
+        {"allow": True, "type": "b", "major": 8, "access": "w"},
     ]
     program = bpf.device_program(rules)
-    char, block, mknod, read, write = 2, 1, 1, 2, 4
-    assert run_device_program(program, char, read, 1, 3) == 1
-    assert run_device_program(program, char, write, 1, 3) == 0
-    assert run_device_program(program, char, mknod, 9, 9) == 1
-    assert run_device_program(program, block, mknod, 9, 9) == 0
-    assert run_device_program(program, char, read | write, 136, 5) == 1
-    assert run_device_program(program, char, read | write | mknod, 136, 5) == 0
+    assert run_device_program(program, CHAR, READ, 1, 3) == 1
+    assert run_device_program(program, CHAR, WRITE, 1, 3) == 0
+    assert run_device_program(program, CHAR, READ | WRITE, 1, 3) == 0
+    assert run_device_program(program, CHAR, MKNOD, 9, 9) == 1
+    assert run_device_program(program, BLOCK, MKNOD, 9, 9) == 0
+    assert run_device_program(program, CHAR, READ | WRITE, 136, 5) == 1
+    assert run_device_program(program, CHAR, READ | WRITE | MKNOD, 136, 5) == 1
+    assert run_device_program(program, BLOCK, READ | WRITE, 8, 1) == 1
+    assert run_device_program(program, BLOCK, READ | MKNOD, 8, 1) == 0
+
+
+numbers = st.sampled_from([None, -1, 1, 3, 8])
+device_rules = st.fixed_dictionaries(
+    {"allow": st.booleans()},
+    optional={
+        "type": st.sampled_from(["a", "b", "c"]),
+        "major": numbers,
+        "minor": numbers,
+        "access": st.sampled_from(["r", "w", "m", "rw", "wm", "rwm", ""]),
+    },
+)
+
+
+def decided(rules: list[dict[str, Any]], kind: int, bit: int, major: int, minor: int) -> bool:
+    """What the last rule that is about one access says."""
+    verdict = False
+    for rule in rules:
+        about = (
+            rule.get("type", "a") in ("a", "c" if kind == CHAR else "b")
+            and rule.get("major") in (None, -1, major)
+            and rule.get("minor") in (None, -1, minor)
+            and bit in (BITS[letter] for letter in rule.get("access") or "rwm")
+        )
+        verdict = rule["allow"] if about else verdict
+    return verdict
+
+
+@given(
+    st.lists(device_rules, max_size=8),
+    st.sampled_from([CHAR, BLOCK]),
+    st.integers(1, 7),
+    st.sampled_from([1, 3, 8]),
+    st.sampled_from([1, 3, 8]),
+)
+def test_device_programs_decide_as_their_rules(
+    rules: list[dict[str, Any]], kind: int, access: int, major: int, minor: int
+) -> None:
+    wanted = all(decided(rules, kind, bit, major, minor) for bit in BITS.values() if access & bit)
+    assert run_device_program(bpf.device_program(rules), kind, access, major, minor) == wanted
+
+
+@given(st.lists(device_rules, max_size=8))
+def test_every_instruction_can_be_reached(rules: list[dict[str, Any]]) -> None:
+    """The verifier refuses a program with a dead instruction, or one that runs past its end."""
+    program = bpf.device_program(rules)
+    count = len(program) // 8
+    reached, left = set(), [0]
+    while left:
+        at = left.pop()
+        if at in reached:
+            continue
+        assert at < count
+        reached.add(at)
+        code, _, offset, _ = struct.unpack_from("<BBhi", program, at * 8)
+        if code != 0x95:
+            left.append(at + 1)
+        if code in (0x15, 0x55):
+            left.append(at + 1 + offset)
+    assert reached == set(range(count))

@@ -123,6 +123,28 @@ def test_gos_zero_time() -> None:
     assert rfc3339(0) == ZERO
     assert parse_rfc3339(ZERO) == 0
     assert rfc3339(1_700_000_000_500_000_000) == "2023-11-14T22:13:20.5Z"
+    early = "0001-02-03T04:05:06.5Z"
+    assert rfc3339(parse_rfc3339(early)) == early
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("2024-02-29T23:30:00-01:00", "2024-03-01T00:30:00Z"),
+        ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.5Z"),
+        ("2024-01-01T00:00:00.1234567899Z", "2024-01-01T00:00:00.123456789Z"),
+    ],
+)
+def test_times_of_other_zones_and_ages(text: str, same: str) -> None:
+    assert rfc3339(parse_rfc3339(text)) == same
+
+
+@given(st.text(max_size=30) | st.from_regex(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z"))
+def test_any_text_is_a_moment_or_refused(text: str) -> None:
+    try:
+        parse_rfc3339(text)
+    except Invalid:
+        pass
 
 
 def test_chain_ids() -> None:

@@ -6,6 +6,9 @@ Version 2 alone is `unified`; a host with any v1 controller mounted is version 1
 from knarr.kernel.files import read_text
 
 ROOT = "/sys/fs/cgroup"
+_OPTIONS = frozenset(
+    ("rw", "ro", "xattr", "clone_children", "noprefix", "none", "seclabel", "cpuset_v2_mode", "favordynmods")
+)
 
 
 class Hierarchy:
@@ -39,7 +42,7 @@ def parse(mountinfo: str) -> Hierarchy:
             unified = unified or fields[4]
         elif kind[0] == "cgroup":
             for option in kind[2].split(","):
-                if option not in ("rw", "ro", "xattr", "clone_children", "noprefix", "none", "release_agent"):
+                if option not in _OPTIONS and ("=" not in option or option.startswith("name=")):
                     controllers.setdefault(option, fields[4])
     if controllers:
         return Hierarchy(1, controllers, unified)

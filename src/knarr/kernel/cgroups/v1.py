@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from knarr.kernel.cgroups.hierarchy import Hierarchy
+from knarr.kernel.cgroups.tree import pids_below, remove_tree
 from knarr.kernel.files import read_text, write_text
 
 
@@ -74,10 +75,7 @@ class CgroupV1:
 
     def pids(self) -> list[int]:
         """Every process inside, those of cgroups below included."""
-        found: set[int] = set()
-        for where, _, _ in os.walk(self._pids_directory()):
-            found.update(int(word) for word in read_text(f"{where}/cgroup.procs", 16 << 20).split())
-        return sorted(found - {0})
+        return pids_below(self._pids_directory())
 
     def _pids_directory(self) -> str:
         for controller in ("pids", "memory", "freezer"):
@@ -127,10 +125,12 @@ class CgroupV1:
     def remove(self) -> None:
         """Removes the directories, cgroups below first. Missing ones are no error. Raises OSError EBUSY while entered."""
         for directory in self._directories:
-            _remove_tree(directory)
+            remove_tree(directory)
 
     def apply(self, resources: Mapping[str, Any]) -> None:
         """Sets OCI linux.resources; a file that this kernel lacks is an error that names it."""
+        if resources.get("unified"):
+            raise OSError(errno.EINVAL, "unified resources are cgroup version 2's")
         for controller, name, value in settings(resources):
             self._set(controller, name, value)
 
@@ -152,7 +152,7 @@ class CgroupV1:
                 raise
 
     def stats(self) -> dict[str, Any]:
-        """CPU time in ns, memory in bytes, processes: {"cpu": …, "per_cpu", "user", "system", "memory", "memory_max", …}."""
+        """CPU time in ns, memory in bytes, the number of processes, and the kernel's own tables."""
         return {
             "cpu": self._number("cpuacct", "cpuacct.usage"),
             "memory": self._number("memory", "memory.usage_in_bytes"),
@@ -194,10 +194,11 @@ def settings(resources: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("swap", "memory.memsw.limit_in_bytes"),
         ("reservation", "memory.soft_limit_in_bytes"),
         ("kernelTCP", "memory.kmem.tcp.limit_in_bytes"),
-        ("swappiness", "memory.swappiness"),
     ):
-        if memory.get(key) is not None:
+        if memory.get(key):
             out.append(("memory", name, str(memory[key])))
+    if memory.get("swappiness") is not None:
+        out.append(("memory", "memory.swappiness", str(memory["swappiness"])))
     if memory.get("disableOOMKiller"):
         out.append(("memory", "memory.oom_control", "1"))
     cpu = resources.get("cpu") or {}
@@ -252,18 +253,3 @@ def device_rule(device: Mapping[str, Any]) -> str:
     numbers = [device.get("major"), device.get("minor")]
     major, minor = ("*" if number is None or number < 0 else str(number) for number in numbers)
     return f"{kind} {major}:{minor} {device.get('access') or 'rwm'}"
-
-
-def _remove_tree(directory: str) -> None:
-    try:
-        os.rmdir(directory)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-            raise
-        below = [where for where, _, _ in os.walk(directory, topdown=False)]
-        if len(below) < 2:
-            raise
-        for where in below:
-            os.rmdir(where)

@@ -13,7 +13,7 @@ from typing import Any
 
 from knarr.kernel import bpf
 from knarr.kernel.cgroups.hierarchy import Hierarchy
-from knarr.kernel.cgroups.v1 import _remove_tree
+from knarr.kernel.cgroups.tree import pids_below, remove_tree
 from knarr.kernel.files import read_text, write_text
 
 
@@ -70,10 +70,7 @@ class CgroupV2:
 
     def pids(self) -> list[int]:
         """Every process inside, those of cgroups below included."""
-        found: set[int] = set()
-        for where, _, _ in os.walk(self._directory):
-            found.update(int(word) for word in read_text(f"{where}/cgroup.procs", 16 << 20).split())
-        return sorted(found - {0})
+        return pids_below(self._directory)
 
     def freeze(self) -> None:
         """Stops every process; returns when all are frozen."""
@@ -117,18 +114,19 @@ class CgroupV2:
 
     def remove(self) -> None:
         """Removes the directory, cgroups below first. A missing one is no error. Raises OSError EBUSY while populated."""
-        _remove_tree(self._directory)
+        remove_tree(self._directory)
 
     def apply(self, resources: Mapping[str, Any]) -> None:
         """Sets OCI linux.resources; a file that this kernel lacks is an error that names it."""
         for name, value in settings(resources):
             try:
                 write_text(f"{self._directory}/{name}", value)
-            except OSError as error:
-                if error.errno == errno.ENOENT and name == "io.bfq.weight":
-                    write_text(f"{self._directory}/io.weight", f"default {io_weight(int(value))}")
-                    continue
-                raise
+            except FileNotFoundError:
+                if name == "io.bfq.weight":
+                    write_text(f"{self._directory}/io.weight", generic_weight(value))
+                # A kernel without swap keeps every promise about using none or any of it.
+                elif name != "memory.swap.max" or value not in ("0", "max"):
+                    raise
         devices = resources.get("devices")
         if devices:
             with_directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -168,12 +166,13 @@ class CgroupV2:
 
 def cpu_weight(shares: int) -> int:
     """v1's 2..262144 shares as v2's 1..10000 weight, as the OCI spec converts them."""
-    return 1 + (shares - 2) * 9999 // 262142 if shares else 0
+    return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
 
 
-def io_weight(weight: int) -> int:
-    """v1's 10..1000 as v2's 1..10000."""
-    return 1 + (weight - 10) * 9999 // 990
+def generic_weight(bfq: str) -> str:
+    """io.bfq.weight's "100" or "8:0 100", of 10..1000, as io.weight's, of 1..10000."""
+    device, _, weight = bfq.rpartition(" ")
+    return f"{device or 'default'} {1 + (int(weight) - 10) * 9999 // 990}"
 
 
 def settings(resources: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -181,11 +180,15 @@ def settings(resources: Mapping[str, Any]) -> list[tuple[str, str]]:
     out: list[tuple[str, str]] = []
     memory = resources.get("memory") or {}
     limit, swap = memory.get("limit"), memory.get("swap")
-    if limit is not None:
+    if limit:
         out.append(("memory.max", _limit(limit)))
-    if swap is not None:
+    if swap:
         # v1 counts memory plus swap together, v2 swap alone.
-        out.append(("memory.swap.max", "max" if swap < 0 else str(swap - max(limit or 0, 0))))
+        if swap > 0 and not 0 < (limit or 0) <= swap:
+            raise OSError(
+                errno.EINVAL, "a limit of memory plus swap needs a limit of memory that is not above it"
+            )
+        out.append(("memory.swap.max", "max" if swap < 0 else str(swap - limit)))
     if memory.get("reservation"):
         out.append(("memory.low", _limit(memory["reservation"])))
     cpu = resources.get("cpu") or {}
@@ -228,7 +231,7 @@ def _io(block: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("throttleWriteIOPSDevice", "wiops"),
     ):
         for device in block.get(key) or ():
-            out.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate']}"))
+            out.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate'] or 'max'}"))
     return out
 
 
