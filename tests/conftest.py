@@ -1,6 +1,13 @@
 """Options that all test rooms share."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples each time, and no verdict that depends on how busy the machine is.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

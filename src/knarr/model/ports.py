@@ -18,7 +18,7 @@ class Port(NamedTuple):
         """Reads `80` or `80/tcp`. Raises Invalid."""
         number, _, protocol = text.partition("/")
         protocol = protocol.lower() or "tcp"
-        if not number.isascii() or not number.isdigit() or not 0 < int(number) < 65536:
+        if not number.isascii() or not number.isdigit() or len(number) > 9 or not 0 < int(number) < 65536:
             raise Invalid(f"invalid port specification: {text!r}")
         if protocol not in PROTOCOLS:
             raise Invalid(f"invalid protocol: {protocol}")

@@ -113,6 +113,14 @@ def test_any_text_is_a_port_or_refused(text: str) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "text", ["", "0", "65536", "-1", "+1", "1_0", "8٠", "80/icmp", "80/tcp/udp", "9" * 5000]
+)
+def test_bad_ports(text: str) -> None:
+    with pytest.raises(Invalid):
+        Port.parse(text)
+
+
 @given(st.integers(1, 4_000_000_000_000_000_000))
 def test_moments_survive_their_text(moment: int) -> None:
     assert parse_rfc3339(rfc3339(moment)) == moment
