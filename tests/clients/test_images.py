@@ -165,7 +165,7 @@ def test_run_pulls_what_is_missing(daemon: Daemon, registry: str, scratch: str, 
 def test_pull_of_what_is_not_there(daemon: Daemon, registry: str, scratch: str, busybox: Path) -> None:
     done = daemon.docker("pull", f"{registry}/nobody/nothing:1", check=False)
     assert done.returncode == 1
-    assert "not found" in done.stderr
+    assert "manifest unknown" in done.stderr
     done = daemon.docker("pull", "127.0.0.1:1/x", check=False)
     assert done.returncode == 1
     assert "connection refused" in done.stderr
