@@ -1,5 +1,7 @@
 """`docker exec` and its flags."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support import host
@@ -73,8 +75,8 @@ def test_a_terminal(daemon: Daemon, box: str) -> None:
         terminal.expect("40 120\r\n")
         terminal.expect("/dev/pts/")
         terminal.resize(41, 121)
-        terminal.type("sleep 0.3; stty size\n")
-        terminal.expect("41 121\r\n")
+        terminal.type("until [ \"$(stty size)\" = '41 121' ]; do :; done; echo seen-it | tr - _\n")
+        terminal.expect("seen_it\r\n")
         terminal.type("exit 6\n")
         assert terminal.wait() == 6
 
@@ -113,3 +115,110 @@ def test_the_container_ends_meanwhile(daemon: Daemon, box: str) -> None:
 def test_many_at_once(daemon: Daemon, box: str) -> None:
     processes = [daemon.open("exec", box, "echo", str(n)) for n in range(20)]
     assert [p.communicate(timeout=90)[0] for p in processes] == [b"%d\n" % n for n in range(20)]
+
+
+def test_into_a_paused_container(daemon: Daemon, box: str) -> None:
+    daemon.docker("pause", box)
+    done = daemon.docker("exec", box, "true", check=False)
+    assert done.returncode == 1
+    assert "is paused, unpause the container before exec" in done.stderr
+    daemon.docker("unpause", box)
+    assert daemon.docker("exec", box, "echo", "again").stdout == "again\n"
+
+
+def test_paused_while_it_runs(daemon: Daemon, box: str) -> None:
+    process = daemon.open("exec", "-i", box, "cat")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"one\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"one\n"
+    daemon.docker("pause", box)
+    process.stdin.write(b"two\n")
+    process.stdin.flush()
+    daemon.docker("unpause", box)
+    assert process.communicate(timeout=60)[0] == b"two\n"
+    assert process.returncode == 0
+
+
+def test_a_paused_container_is_killed_with_its_execs(daemon: Daemon, box: str) -> None:
+    process = daemon.open("exec", box, "sh", "-c", "echo on; sleep 1000")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    daemon.docker("pause", box)
+    daemon.docker("rm", "-f", box)
+    process.communicate(timeout=60)
+    assert process.returncode == 137
+
+
+def test_out_of_memory_ends_the_exec_alone(daemon: Daemon) -> None:
+    limits = ("-m", "32m", "--memory-swap", "32m")
+    box = daemon.docker("run", "-d", "--name", "small", *limits, "busybox", "sleep", "1000").stdout.strip()
+    eat = "x=a; while true; do x=$x$x; done"
+    assert daemon.docker("exec", box, "sh", "-c", eat, check=False).returncode == 137
+    assert daemon.docker("exec", box, "echo", "alive").stdout == "alive\n"
+    assert daemon.docker("inspect", "-f", "{{.State.Running}}", box).stdout == "true\n"
+
+
+def test_detached_by_its_keys(daemon: Daemon, box: str) -> None:
+    argv = ["docker", "exec", "-it", "--detach-keys", "ctrl-x,d", box, "sh"]
+    with Terminal(argv, daemon.environment()) as terminal:
+        terminal.expect("/ # ")
+        terminal.type("echo $$ > /shell; echo kept-it | tr - _\n")
+        terminal.expect("kept_it")
+        terminal.type("\x18d")
+        terminal.wait()
+    assert daemon.docker("exec", box, "sh", "-c", "cat /proc/$(cat /shell)/comm").stdout == "sh\n"
+
+
+def test_groups_of_its_user(daemon: Daemon) -> None:
+    box = daemon.docker(
+        "run", "-d", "--group-add", "77", "-u", "5:6", "busybox", "sleep", "1000"
+    ).stdout.strip()
+    groups = ("grep", "Groups", "/proc/self/status")
+    assert daemon.docker("exec", box, *groups).stdout.split()[1:] == ["6", "77"]
+    assert daemon.docker("exec", "-u", "0", box, "id", "-u").stdout == "0\n"
+
+
+def test_an_unknown_user(daemon: Daemon, box: str) -> None:
+    done = daemon.docker("exec", "-u", "nobody-like-that", box, "true", check=False)
+    assert done.returncode == 1
+    assert "unable to find user nobody-like-that: no matching entries in passwd file" in done.stderr
+
+
+def test_environment_from_a_file(daemon: Daemon, box: str, tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("FROM_FILE=a b\n# a comment\nOUTER=over\n")
+    out = daemon.docker("exec", "--env-file", str(file), box, "sh", "-c", 'echo "$FROM_FILE/$OUTER"').stdout
+    assert out == "a b/over\n"
+
+
+def test_a_missing_directory(daemon: Daemon, box: str) -> None:
+    done = daemon.docker("exec", "-w", "/no/such/place", box, "true", check=False)
+    assert done.returncode in (126, 127)
+    assert "no such file or directory" in done.stderr + done.stdout
+
+
+def test_privileges_follow_the_container(daemon: Daemon) -> None:
+    flags = ("--cap-drop", "ALL", "--cap-add", "NET_RAW", "--security-opt", "no-new-privileges")
+    box = daemon.docker("run", "-d", *flags, "busybox", "sleep", "1000").stdout.strip()
+    status = daemon.docker("exec", box, "cat", "/proc/self/status").stdout
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert int(facts["CapEff"], 16) == 1 << 13
+    assert int(facts["CapBnd"], 16) == 1 << 13
+    assert facts["NoNewPrivs"] == "1"
+    assert facts["Seccomp"] == "2"
+
+
+def test_a_user_without_root_has_no_capabilities(daemon: Daemon, box: str) -> None:
+    status = daemon.docker("exec", "-u", "1000", box, "cat", "/proc/self/status").stdout
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert [int(facts[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
+
+
+def test_its_children_stay_when_it_ends(daemon: Daemon, box: str) -> None:
+    daemon.docker("exec", "-d", box, "sh", "-c", "sleep 999 & echo $! > /left")
+    host.wait_for(
+        lambda: daemon.docker("exec", box, "test", "-s", "/left", check=False).returncode == 0, "the child"
+    )
+    assert daemon.docker("exec", box, "sh", "-c", "cat /proc/$(cat /left)/comm").stdout == "sleep\n"

@@ -473,3 +473,17 @@ def test_interrupting_the_client_stops_the_container(daemon: Daemon) -> None:
     out, _ = process.communicate(timeout=60)
     assert out == b"got\n"
     assert process.returncode == 5
+
+
+def test_a_tiny_init_reaps_and_passes_signals_on(daemon: Daemon) -> None:
+    script = "trap 'echo got; exit 5' TERM; sh -c 'sleep 0.01 & exec true'; echo ready; while true; do sleep 0.1; done"
+    box = daemon.docker("run", "-d", "--init", "busybox", "sh", "-c", script).stdout.strip()
+    assert daemon.docker("exec", box, "cat", "/proc/1/comm").stdout == "docker-init\n"
+    host.wait_for(lambda: "ready" in daemon.docker("logs", box).stdout, "the script")
+    stats = ("sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null")
+    host.wait_for(
+        lambda: ") Z " not in daemon.docker("exec", box, *stats, check=False).stdout, "the orphan's reaping"
+    )
+    daemon.docker("stop", box)
+    assert daemon.docker("wait", box).stdout == "5\n"
+    assert "got" in daemon.docker("logs", box).stdout

@@ -286,7 +286,7 @@ class Dockerd(Daemon):
 
     def _config(self) -> Path:
         path = self.root / "daemon.json"
-        path.write_text("{}")
+        path.write_text(json.dumps({"init-path": "/usr/bin/tini-static"}))
         return path
 
     def _make_bridge(self) -> None:

@@ -11,8 +11,11 @@ from knarr.engine.live import Exec, Live, Roster
 from knarr.engine.names import new_id
 from knarr.engine.shims import ExecHandle, Exit
 from knarr.engine.world import World
+from knarr.engine.zygote import RootView
 from knarr.model.container import ExecSpec, ExecView
 from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, Unavailable
+from knarr.runtime.users import find_user
+from knarr.snapshots.errors import NoSuchPath
 
 _KEPT = 1000
 
@@ -25,17 +28,31 @@ class Execs:
         self._roster = roster
 
     async def create(self, container: str, spec: ExecSpec) -> str:
-        """The new exec's id. Raises NotRunning, IsPaused, IsRestarting, Invalid."""
+        """The new exec's id. Raises NotRunning, IsPaused, IsRestarting, Invalid (an unknown user, too)."""
         live = self._roster.find(container)
         live.unpaused_shim()
         if not spec.command or not spec.command[0]:
             raise Invalid("No exec command specified")
+        await self._check_user(live, spec.user)
         made = Exec(new_id(), live, spec)
         live.execs[made.id] = made
         self._roster.execs[made.id] = made
         self._forget_old(live)
         await self._world.tell(live.event(f"exec_create: {_words(spec)}", execID=made.id))
         return made.id
+
+    async def _check_user(self, live: Live, user: str) -> None:
+        """A name is looked up as the exec itself will look it up; a number needs no entry."""
+        if user and not user.replace(":", "").isdigit():
+            files = [await self._file(live, path) for path in ("/etc/passwd", "/etc/group")]
+            find_user(user, (), *files)
+
+    async def _file(self, live: Live, path: str) -> str:
+        try:
+            data = await self._world.zygote.read(RootView(pid=live.state.pid), path)
+        except NoSuchPath:
+            return ""
+        return data.decode(errors="replace")
 
     def _forget_old(self, live: Live) -> None:
         """A health check that runs for a year leaves no year of rows."""

@@ -19,7 +19,7 @@ from knarr.model.mount import Mount
 
 MAX_SIZE = "10m"
 MAX_FILE = "3"
-_INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static", "/sbin/tini")
+_INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
