@@ -1,5 +1,6 @@
 """Acts on the process itself: namespaces, names, limits, its user, its privileges. Named in `plan.py`."""
 
+import errno
 import os
 import resource
 import signal
@@ -150,8 +151,20 @@ def stdio(walk: Walk) -> None:
         if fd < 0:
             fd = walk.root.open("/dev/null", os.O_RDWR)
         else:
-            os.fchown(fd, walk.user.uid, walk.user.gid)
+            _give(fd, walk.user)
         os.dup2(fd, number)
+
+
+def _give(fd: int, who: User) -> None:
+    """A stream may be a file of somebody else: the host's /dev/null stays its own, and so does what cannot be given."""
+    found = os.fstat(fd)
+    if found.st_uid == who.uid or found.st_rdev == os.makedev(1, 3):
+        return
+    try:
+        os.fchown(fd, who.uid, who.gid)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS, errno.ENOSYS):
+            raise
 
 
 def cwd(walk: Walk, path: str) -> None:

@@ -19,8 +19,8 @@ _REFUSED = ("permission denied", "is a directory")
 
 
 def failure(prefix: str, sentence: str) -> KnarrError:
-    """The error of a start (`RUN`) or an exec (`EXEC`)."""
-    text = f"{prefix}{sentence}: unknown"
+    """The error of a start (`RUN`) or an exec (`EXEC`), which end in containerd's "unknown"; without a prefix the bare words."""
+    text = f"{prefix}{sentence}: unknown" if prefix else sentence
     if any(words in sentence for words in _REFUSED):
         return CannotExecute(text)
     if "not a directory" in sentence:

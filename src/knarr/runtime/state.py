@@ -8,16 +8,23 @@ from typing import Any
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.fd import RootFd
+from knarr.kernel.process import close_range
 from knarr.kernel.sockets import send_packet
 from knarr.runtime.users import User
 
 
 class Walk:
-    """One process on its way to execve. `control` is its end of a packet pair with the shim."""
+    """One process on its way to execve. `control` is its end of a packet pair with the shim.
+
+    With a `doorway`, a listening socket, nobody stays at the other end: the gate is opened by whoever connects there, and
+    what the walk still has to say is theirs. `preserved` descriptors above 2 are for the program.
+    """
 
     def __init__(self, control: socket.socket, stdio: tuple[int, int, int]):
         self.control = control
         self.stdio = stdio
+        self.doorway: socket.socket | None = None
+        self.preserved = 0
         self.arguments: list[str] = []
         self.environment: dict[str, str] = {}
         self.console_size = (0, 0)
@@ -54,3 +61,21 @@ class Walk:
     def tell(self, message: dict[str, Any], fds: list[int] | tuple[int, ...] = ()) -> None:
         """One packet to the shim."""
         send_packet(self.control, json.dumps(message).encode(), fds)
+
+    def wait(self) -> bool:
+        """The gate: one byte. False when nobody is left to open it."""
+        if self.doorway is not None:
+            self._close_others(self.doorway.fileno())
+            self.control, _ = self.doorway.accept()
+            self.doorway.close()
+        return bool(self.control.recv(1))
+
+    def _close_others(self, doorway: int) -> None:
+        """A walk may wait here for days: it holds nothing but its streams, its root and the door."""
+        self.control.close()
+        first = 3 + self.preserved
+        for fd in sorted((doorway, self.root.fileno())):
+            if fd > first:
+                close_range(first, fd - 1)
+            first = max(first, fd + 1)
+        close_range(first)

@@ -71,14 +71,14 @@ def walk_to_execve(
         told = [_act(walk, step) for step in steps]
         os.umask(0o022)
         walk.tell({"ready": True, "warnings": walk.warnings, "steps": told if explain else []})
-        if walk.control.recv(1):
+        if walk.wait():
             _execute(walk)
     except OSError as error:
         _complain(walk, failures.failure(prefix, failures.spoken(error)))
     except KnarrError as error:
         _complain(walk, error)
     except BaseException as error:
-        _complain(walk, KnarrError(f"{prefix}{type(error).__name__}: {error}: unknown"))
+        _complain(walk, failures.failure(prefix, f"{type(error).__name__}: {error}"))
     finally:
         os._exit(_CANNOT_EXECUTE)
 
@@ -107,8 +107,8 @@ def _complain(walk: Walk, error: KnarrError) -> None:
 
 
 def _execute(walk: Walk) -> None:
-    """No descriptor above 2 survives, so nothing of the host, the interpreter least of all, is within reach."""
-    close_range(3, flags=CLOSE_RANGE_CLOEXEC)
+    """Above 2 only what was asked for survives, so nothing of the host, the interpreter least of all, is within reach."""
+    close_range(3 + walk.preserved, flags=CLOSE_RANGE_CLOEXEC)
     reset_signals()
     try:
         os.execve(walk.executable, walk.arguments, walk.environment)

@@ -25,6 +25,8 @@ def test_kinds(sentence: str, kind: type[KnarrError]) -> None:
     assert type(error) is kind
     assert str(error).startswith(f"{RUN}{sentence}: unknown")
     assert str(failure(EXEC, sentence)).startswith("OCI runtime exec failed: ")
+    assert type(failure("", sentence)) is kind
+    assert "unknown" not in str(failure("", sentence))
 
 
 def test_an_oserror_is_spoken_as_go_does() -> None:
