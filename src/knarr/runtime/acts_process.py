@@ -11,27 +11,10 @@ from knarr.kernel import process, seccomp, terminal
 from knarr.kernel.capabilities import last
 from knarr.kernel.files import write_text
 from knarr.model.errors import Invalid
+from knarr.runtime.birth import CLONES, clone_flags
 from knarr.runtime.caps import bits
 from knarr.runtime.state import Walk
 from knarr.runtime.users import User, find_user, home_of
-
-_CLONES = {
-    "network": process.CLONE_NEWNET,
-    "ipc": process.CLONE_NEWIPC,
-    "uts": process.CLONE_NEWUTS,
-    "cgroup": process.CLONE_NEWCGROUP,
-    "mount": process.CLONE_NEWNS,
-    "pid": process.CLONE_NEWPID,
-}
-
-
-def clone_flags(kinds: Sequence[str]) -> int:
-    """The CLONE_NEW* flags of namespaces made with the process. A cgroup namespace is made later, inside the cgroup."""
-    flags = 0
-    for kind in kinds:
-        if kind != "cgroup":
-            flags |= _CLONES[kind]
-    return flags
 
 
 def protect(walk: Walk) -> None:
@@ -47,7 +30,7 @@ def enter_cgroup(walk: Walk) -> None:
 
 def join_container(walk: Walk) -> None:
     """All namespaces of the init at once (setns(2) with a pidfd)."""
-    process.setns(walk.init_pidfd, clone_flags(tuple(_CLONES)) | process.CLONE_NEWCGROUP)
+    process.setns(walk.init_pidfd, clone_flags(tuple(CLONES)) | process.CLONE_NEWCGROUP)
 
 
 def keyring(walk: Walk) -> None:
@@ -61,7 +44,7 @@ def keyring(walk: Walk) -> None:
 def join(walk: Walk, kind: str, path: str) -> None:
     """setns(2) into a namespace that somebody else made, its kind checked."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    process.setns(fd, _CLONES[kind])
+    process.setns(fd, CLONES[kind])
     os.close(fd)
 
 

@@ -9,7 +9,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from knarr.kernel.process import CLOSE_RANGE_CLOEXEC, close_range, reset_signals
 from knarr.model.errors import KnarrError
@@ -63,7 +63,7 @@ _CANNOT_EXECUTE = 255
 
 def walk_to_execve(
     walk: Walk, prepare: Callable[[Walk], Sequence[Step]], prefix: str, *, explain: bool = False
-) -> None:
+) -> NoReturn:
     """Prepares (which gives the plan), acts, tells, waits for the gate, executes. Always ends the process."""
     try:
         steps = prepare(walk)

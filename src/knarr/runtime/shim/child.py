@@ -4,10 +4,11 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from knarr.kernel import process
 from knarr.kernel.sockets import recv_packet, socketpair
+from knarr.runtime.birth import Life
 from knarr.runtime.plan import Step
 from knarr.runtime.shim.loop import READ, Loop
 from knarr.runtime.shim.streams import Streams
@@ -16,17 +17,16 @@ from knarr.runtime.walk import walk_to_execve
 
 
 class Recipe(NamedTuple):
-    """What a child is born with: namespaces as clone flags, and `prepare`, which in the child fills its walk in and plans.
+    """How a child is born (`bear` of `runtime.birth`), and `prepare`, which in the child fills its walk in and plans.
 
     Planning there keeps the shim small: what it touches stays its own for the container's whole life.
     """
 
+    bear: Callable[[Life], tuple[int, int]]
     prepare: Callable[[Walk], Sequence[Step]]
     prefix: str
     tty: bool = False
     stdin: bool = False
-    flags: int = 0
-    cgroup_fd: int = -1
     explain: bool = False
 
 
@@ -47,9 +47,11 @@ class Child:
         """Clones; the child walks."""
         mine, theirs = socketpair()
         ours, its = ((-1, -1, -1), (-1, -1, -1)) if recipe.tty else _pipes(recipe.stdin)
-        pid, pidfd = process.clone3(recipe.flags, recipe.cgroup_fd)
-        if pid == 0:
+
+        def life() -> NoReturn:
             walk_to_execve(Walk(theirs, its), recipe.prepare, recipe.prefix, explain=recipe.explain)
+
+        pid, pidfd = recipe.bear(life)
         theirs.close()
         for fd in its:
             if fd >= 0:
@@ -131,33 +133,3 @@ def _pipes(stdin: bool) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     out, out_end = os.pipe()
     err, err_end = os.pipe()
     return (write, out, err), (read, out_end, err_end)
-
-
-def start_init(child: Child, recipe: Recipe, pid_namespace: str | None) -> None:
-    """The init; a pid namespace to join is entered by its parent, for the moment of the clone."""
-    if pid_namespace is None:
-        child.start(recipe)
-        return
-    other = os.open(pid_namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _start_in(child, recipe, other)
-    finally:
-        os.close(other)
-
-
-def start_exec(child: Child, recipe: Recipe, init: Child) -> None:
-    """A process beside the init."""
-    _start_in(child, recipe, init.pidfd)
-
-
-def _start_in(child: Child, recipe: Recipe, pid_namespace: int) -> None:
-    """setns(2) with CLONE_NEWPID changes only where children are born; it is taken back."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        process.setns(pid_namespace, process.CLONE_NEWPID)
-        try:
-            child.start(recipe)
-        finally:
-            process.setns(own, process.CLONE_NEWPID)
-    finally:
-        os.close(own)

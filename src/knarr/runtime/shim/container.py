@@ -19,10 +19,10 @@ from knarr.kernel.cgroups.open import open_cgroup
 from knarr.kernel.files import write_atomic
 from knarr.model.errors import Conflict, Invalid, KnarrError, NotFound, Unavailable
 from knarr.runtime import failures
-from knarr.runtime.acts_process import clone_flags
+from knarr.runtime.birth import Life, bear, bear_beside, namespaces
 from knarr.runtime.defaults import device_rules
-from knarr.runtime.plan import Step, plan_exec, plan_init, split_namespaces
-from knarr.runtime.shim.child import Child, Recipe, start_exec, start_init
+from knarr.runtime.plan import Step, plan_exec, plan_init
+from knarr.runtime.shim.child import Child, Recipe
 from knarr.runtime.shim.client import Client
 from knarr.runtime.shim.control import Answer
 from knarr.runtime.shim.log import JsonLog
@@ -66,7 +66,7 @@ class Container:
 
     def launch(self, order: Mapping[str, Any]) -> None:
         """Makes the cgroup and the init. Raises what went wrong before the clone."""
-        new, joined = split_namespaces(order["namespaces"])
+        space = namespaces(order)
         began, at = time.monotonic_ns(), time.time_ns()
         try:
             self.cgroup.create()
@@ -91,20 +91,22 @@ class Container:
             self._prepare(walk, document["process"])
             return plan_init(document, mounts, seccomp=bool(self._filter))
 
+        def born(life: Life) -> tuple[int, int]:
+            return bear(space, life, cgroup_fd=fd)
+
         recipe = Recipe(
+            born,
             prepare,
             failures.RUN,
             tty=bool(order["terminal"]),
             stdin=bool(order.get("stdin")),
-            flags=clone_flags(new),
-            cgroup_fd=fd,
             explain=bool(order.get("explain")),
         )
         self.init.on_ready = self._walked
         self.init.on_failed = lambda error: self._failed(revive(error))
         self.init.on_exit = self._exited
         try:
-            start_init(self.init, recipe, dict(joined).get("pid"))
+            self.init.start(recipe)
         finally:
             if fd >= 0:
                 os.close(fd)
@@ -259,9 +261,13 @@ class Container:
         child.on_ready, child.on_failed, child.on_executed, child.on_exit = ready, refused, executed, exited
         fd = self.cgroup.open_for_clone()
         stdin = bool(request.get("stdin"))
-        recipe = Recipe(prepare, failures.EXEC, tty=tty, stdin=stdin, cgroup_fd=fd)
+
+        def born(life: Life) -> tuple[int, int]:
+            return bear_beside(self.init.pidfd, life, cgroup_fd=fd)
+
+        recipe = Recipe(born, prepare, failures.EXEC, tty=tty, stdin=stdin)
         try:
-            start_exec(child, recipe, self.init)
+            child.start(recipe)
         except OSError:
             del self.execs[name]
             streams.give_back()
