@@ -1,7 +1,7 @@
 """Docker's `-u user[:group]` and `--group-add`, looked up in the text of a container's passwd and group files. Pure.
 
-Rules and wording of moby/sys/user: a number needs no entry, a name does; the groups of a user are those that list it, but
-only when no group was asked for.
+Rules and wording of moby/sys/user: a number needs no entry, a name does, and a number is never taken for a name
+(CVE-2016-3697); the groups of a user are those that list it, but only when no group was asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,9 +34,9 @@ def find_user(wish: str, extra: Sequence[str], passwd: str, group: str) -> User:
         )
     elif login:
         gids = [
-            int(fields[2])
+            _id(fields[2])
             for fields in _entries(group, 4)
-            if login in fields[3].split(",") and fields[2].isdigit()
+            if login in fields[3].split(",") and _is_number(fields[2])
         ]
     gids += [_group(word, group, f"Unable to find group {word}") for word in extra]
     return User(user.uid, gid, tuple(dict.fromkeys((gid, *gids))), user.home)
@@ -49,31 +49,44 @@ def home_of(uid: int, passwd: str) -> str:
 
 def _person(name: str, passwd: str) -> User:
     for fields in _entries(passwd, 7):
-        named = fields[0] == name or fields[2] == (name or "0")
-        if named and fields[2].isdigit() and fields[3].isdigit():
-            return User(int(fields[2]), int(fields[3]), (), fields[5] or "/")
+        if _is(name or "0", fields) and _is_number(fields[2]) and _is_number(fields[3]):
+            return User(_id(fields[2]), _id(fields[3]), (), fields[5] or "/")
     if not name:
         return User(0, 0, ())
-    if not name.isdigit():
+    if not _is_number(name):
         raise Invalid(f"unable to find user {name}: no matching entries in passwd file")
-    if int(name) > _MAX_ID:
+    return User(_id(name), 0, ())
+
+
+def _is(wish: str, fields: list[str]) -> bool:
+    return _same(wish, fields[2]) if _is_number(wish) else fields[0] == wish
+
+
+def _same(wish: str, number: str) -> bool:
+    return _is_number(number) and number.lstrip("0") == wish.lstrip("0")
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit()
+
+
+def _id(word: str) -> int:
+    if len(word) > 32 or int(word) > _MAX_ID:
         raise Invalid(f"uids and gids must be in range 0-{_MAX_ID}")
-    return User(int(name), 0, ())
+    return int(word)
 
 
 def _login(name: str, passwd: str) -> str:
-    return next((fields[0] for fields in _entries(passwd, 7) if name in (fields[0], fields[2])), "")
+    return next((fields[0] for fields in _entries(passwd, 7) if _is(name, fields)), "")
 
 
 def _group(name: str, group: str, otherwise: str) -> int:
+    if _is_number(name):
+        return _id(name)
     for fields in _entries(group, 3):
-        if fields[0] == name and fields[2].isdigit():
-            return int(fields[2])
-    if not name.isdigit():
-        raise Invalid(otherwise)
-    if int(name) > _MAX_ID:
-        raise Invalid(f"uids and gids must be in range 0-{_MAX_ID}")
-    return int(name)
+        if fields[0] == name and _is_number(fields[2]):
+            return _id(fields[2])
+    raise Invalid(otherwise)
 
 
 def _entries(text: str, fields: int) -> Iterator[list[str]]:

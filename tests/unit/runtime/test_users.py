@@ -45,6 +45,27 @@ def test_not_found(wish: str, extra: list[str], words: str) -> None:
         find_user(wish, extra, PASSWD, GROUP)
 
 
+@pytest.mark.parametrize(
+    ("wish", "user"),
+    [
+        ("1000", User(1000, 0, (0,))),
+        ("0001000:0", User(1000, 0, (0,))),
+        ("33:77", User(33, 77, (77,))),
+        ("33:٠", None),
+        ("²", None),
+        ("big", None),
+    ],
+)
+def test_a_number_is_never_a_name(wish: str, user: User | None) -> None:
+    """CVE-2016-3697; and no id out of range slips in by a file (CVE-2024-40635)."""
+    passwd, group = "1000:x:0:0::/:\nbig:x:4294967296:0::/:\n", "77:x:0:\n"
+    if user is None:
+        with pytest.raises(Invalid):
+            find_user(wish, [], passwd, group)
+    else:
+        assert find_user(wish, [], passwd, group) == user
+
+
 def test_without_files_numbers_and_root_are_known() -> None:
     assert find_user("", [], "", "") == User(0, 0, (0,))
     assert find_user("7:8", [], "", "") == User(7, 8, (8,))
