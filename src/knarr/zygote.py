@@ -18,10 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 from knarr.kernel.fd import RootFd
-from knarr.kernel.process import PR_SET_PDEATHSIG, prctl, reset_signals, set_name
+from knarr.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, reset_signals, set_name
 from knarr.kernel.sockets import recv_packet, send_packet, socketpair
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime import netns, view
+from knarr.runtime.seal import seal_imports
 from knarr.runtime.shim import main as shim
 from knarr.runtime.shim.container import host_hierarchy
 from knarr.runtime.shim.loop import Loop
@@ -36,6 +37,7 @@ Reply = tuple[dict[str, Any], list[int]]
 def main(fd: int) -> None:
     """Serves until the other end closes. One child is always ready: it waits for the next request itself."""
     os.setsid()
+    prctl(PR_SET_DUMPABLE, 0)
     os.umask(0o022)
     set_name("knarr-zygote")
     reset_signals()
@@ -143,6 +145,7 @@ def make_netns(request: dict[str, Any], fds: list[int]) -> Reply:
 
 def unpack(request: dict[str, Any], fds: list[int]) -> Reply:
     """A tar stream into a directory of the host, which is all that this process sees."""
+    seal_imports()
     os.chroot(request["root"])
     os.chdir("/")
     return untar(fds[0], "/", _untar_options(request))._asdict(), []

@@ -16,6 +16,8 @@ from knarr.runtime.caps import bits
 from knarr.runtime.state import Walk
 from knarr.runtime.users import User, find_user, home_of
 
+_OUTSIDE = "current working directory is outside of container mount namespace root -- possible container breakout detected"
+
 
 def protect(walk: Walk) -> None:
     """Not dumpable: no ptrace and no /proc/PID/{exe,fd,mem} for processes of the container (CVE-2016-9962)."""
@@ -34,9 +36,9 @@ def join_container(walk: Walk) -> None:
 
 
 def keyring(walk: Walk) -> None:
-    """A session keyring of its own; kernels without keyrings have nothing to inherit."""
+    """A session keyring of its own, without a name that another could join; kernels without keyrings inherit nothing."""
     try:
-        process.join_session_keyring("knarr")
+        process.join_session_keyring("")
     except OSError:
         return
 
@@ -151,12 +153,18 @@ def _give(fd: int, who: User) -> None:
 
 
 def cwd(walk: Walk, path: str) -> None:
-    """chdir(2), as root: the directory may be closed to its user."""
+    """fchdir(2), as root: the directory may be closed to its user. Magic links lead nowhere (CVE-2024-21626)."""
+    where = f'chdir to cwd ("{path}") set in config.json failed'
     try:
-        os.chdir(path)
+        directory = walk.root.open(path, os.O_PATH | os.O_DIRECTORY)
     except OSError as error:
-        where = f'chdir to cwd ("{path}") set in config.json failed'
         raise OSError(error.errno, error.strerror, where) from None
+    os.fchdir(directory)
+    os.close(directory)
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise OSError(errno.ENOENT, _OUTSIDE, where) from None
 
 
 def no_new_privileges(walk: Walk) -> None:

@@ -108,6 +108,7 @@ def plan_exec(process: Mapping[str, Any], *, seccomp: bool) -> tuple[Step, ...]:
     steps = [
         Step("protect", "no process of the container may look into this one"),
         Step("enter-cgroup", "the container's limits hold for it too"),
+        Step("keyring", "the host's keys are not inherited"),
         Step("join-container", "it sees what the init sees"),
     ]
     if process.get("terminal"):
@@ -287,8 +288,7 @@ def _closed(bundle: Mapping[str, Any], linux: Mapping[str, Any]) -> list[Step]:
 def _drop(process: Mapping[str, Any], seccomp: bool, *, init: bool) -> list[Step]:
     """Without no_new_privs a filter needs CAP_SYS_ADMIN, so it loads before the capabilities go (seccomp(2))."""
     guarded = bool(process.get("noNewPrivileges"))
-    capabilities = process.get("capabilities")
-    sets = {name: tuple(names or ()) for name, names in (capabilities or {}).items()}
+    sets = {name: tuple(names or ()) for name, names in (process.get("capabilities") or {}).items()}
     steps = [
         Step("stdio", "standard input, output and error belong to its user"),
         Step("cwd", "where it starts", (process["cwd"],)),
@@ -297,12 +297,10 @@ def _drop(process: Mapping[str, Any], seccomp: bool, *, init: bool) -> list[Step
         steps.append(Step("no-new-privileges", "set-uid programs give nothing"))
     elif seccomp:
         steps.append(Step("seccomp", "system calls that reach the host are refused"))
-    if capabilities is not None:
-        steps.append(Step("bounding", "no program can gain more", (sets.get("bounding", ()),)))
+    steps.append(Step("bounding", "no program can gain more", (sets.get("bounding", ()),)))
     steps.append(Step("identity", "from here on it is its user"))
-    if capabilities is not None:
-        words = tuple(sets.get(name, ()) for name in ("effective", "permitted", "inheritable", "ambient"))
-        steps.append(Step("capabilities", "what it may do", words))
+    words = tuple(sets.get(name, ()) for name in ("effective", "permitted", "inheritable", "ambient"))
+    steps.append(Step("capabilities", "what it may do", words))
     if init:
         steps.append(Step("die-with-shim", "without its shim nobody would answer for the container"))
     steps.append(Step("command", "found, as its user, before it is promised", (process["args"][0],)))

@@ -58,6 +58,17 @@ class Walk:
     def root(self, value: RootFd) -> None:
         self._root = value
 
+    def descriptors(self) -> set[int]:
+        """All that this process still needs; the rest of what it inherited is closed before it meets the container."""
+        kept = {self.control.fileno(), *self.stdio, self.init_pidfd, self.slave, *self.trees.values()}
+        kept.update(fd for _, fd in self.cgroup_trees)
+        kept.update(range(3, 3 + self.preserved))
+        if self.doorway is not None:
+            kept.add(self.doorway.fileno())
+        if self._root is not None:
+            kept.add(self._root.fileno())
+        return kept
+
     def tell(self, message: dict[str, Any], fds: list[int] | tuple[int, ...] = ()) -> None:
         """One packet to the shim."""
         send_packet(self.control, json.dumps(message).encode(), fds)

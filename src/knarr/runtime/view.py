@@ -12,10 +12,12 @@ from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD
 from knarr.kernel.process import CLONE_NEWNS, setns, unshare
 from knarr.runtime.acts_mounts import make_root, place_tree
+from knarr.runtime.seal import seal_imports
 
 
 def enter(view: Mapping[str, Any]) -> None:
     """`view` is wire.zygote's."""
+    seal_imports()
     if view.get("pid"):
         fd = os.open(f"/proc/{int(view['pid'])}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         setns(fd, CLONE_NEWNS)

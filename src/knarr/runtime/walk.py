@@ -15,6 +15,7 @@ from knarr.kernel.process import CLOSE_RANGE_CLOEXEC, close_range, reset_signals
 from knarr.model.errors import KnarrError
 from knarr.runtime import acts_mounts, acts_process, failures
 from knarr.runtime.plan import Step
+from knarr.runtime.seal import keep_only, seal_imports
 from knarr.runtime.state import Walk
 from knarr.wire.zygote import describe
 
@@ -67,6 +68,8 @@ def walk_to_execve(
     """Prepares (which gives the plan), acts, tells, waits for the gate, executes. Always ends the process."""
     try:
         steps = prepare(walk)
+        seal_imports()
+        keep_only(walk.descriptors())
         os.umask(0)
         told = [_act(walk, step) for step in steps]
         os.umask(0o022)

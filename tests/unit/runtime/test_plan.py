@@ -104,7 +104,7 @@ def test_with_no_new_privileges_the_filter_is_last() -> None:
 
 def test_an_exec_makes_no_mounts() -> None:
     order = acts(plan_exec(bundle()["process"], seccomp=False))
-    assert order[:3] == ["protect", "enter-cgroup", "join-container"]
+    assert order[:4] == ["protect", "enter-cgroup", "keyring", "join-container"]
     assert not {"mount", "pivot", "directory", "seccomp"} & set(order)
 
 
