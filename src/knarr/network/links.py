@@ -1,5 +1,6 @@
 """The links of this room: bridges and veth pairs, by rtnetlink and sysctl files. Blocking; callers lock."""
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -62,10 +63,11 @@ class Links:
         if bridge is None:
             raise OSError(errno.ENODEV, "the bridge vanished while it was made", config.bridge)
         self._set_address(config, bridge.ifindex)
+        _forgo_ipv6(config.bridge)
         codec.exchange(self._socket, [route.set_up(config.bridge)])
-        _write_sysctl(f"conf/{config.bridge}/route_localnet", "1")
+        _write_sysctl(f"ipv4/conf/{config.bridge}/route_localnet", "1")
         if not config.internal:
-            _write_sysctl("ip_forward", "1")
+            _write_sysctl("ipv4/ip_forward", "1")
         self._bridges[config.bridge] = bridge.ifindex
         return found is None
 
@@ -172,8 +174,15 @@ def wire(sock: socket.socket, interface: str, actions: Collection[Action]) -> in
     return ifindex
 
 
+def _forgo_ipv6(bridge: str) -> None:
+    """The host must not take a container for its router (CVE-2020-13401); the bridge has IPv4 only."""
+    with contextlib.suppress(FileNotFoundError):
+        _write_sysctl(f"ipv6/conf/{bridge}/accept_ra", "0")
+        _write_sysctl(f"ipv6/conf/{bridge}/disable_ipv6", "1")
+
+
 def _write_sysctl(name: str, value: str) -> None:
-    path = f"/proc/sys/net/ipv4/{name}"
+    path = f"/proc/sys/net/{name}"
     with open(path, "r+", encoding="ascii") as file:
         if file.read().strip() != value:
             file.seek(0)

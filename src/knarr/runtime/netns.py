@@ -6,10 +6,12 @@ import socket
 import struct
 
 from knarr.kernel import mounts
+from knarr.kernel.files import write_text
 from knarr.kernel.process import CLONE_NEWNET, unshare
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
+_IPV6 = "/proc/sys/net/ipv6/conf/default"
 
 
 def make(path: str) -> tuple[int, socket.socket]:
@@ -21,10 +23,21 @@ def make(path: str) -> tuple[int, socket.socket]:
     except OSError:
         os.unlink(path)
         raise
+    _forgo_ipv6()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
     route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), route
+
+
+def _forgo_ipv6() -> None:
+    """The networks have IPv4 only: an interface that is put here listens to no neighbour's router advertisement
+    (CVE-2020-13401) and has no address of IPv6 (CVE-2024-32473). lo is there already and keeps its own."""
+    for name, value in (("accept_ra", "0"), ("disable_ipv6", "1")):
+        try:
+            write_text(f"{_IPV6}/{name}", value)
+        except FileNotFoundError:
+            return
 
 
 def remove(path: str) -> None:
