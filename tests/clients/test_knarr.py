@@ -105,6 +105,14 @@ def test_images(knarrd: Knarrd, tmp_path: Path) -> None:
     knarrd.knarr("rmi", "copy:1")
 
 
+def test_commit(knarrd: Knarrd) -> None:
+    knarrd.knarr("run", "--name", "box", "busybox", "touch", "/made")
+    identity = knarrd.knarr("commit", "-m", "why", "-c", "ENV A=1", "box", "committed").stdout.strip()
+    assert knarrd.knarr("run", "--rm", "committed", "sh", "-c", "ls /made; echo $A").stdout == "/made\n1\n"
+    knarrd.knarr("rm", "box")
+    assert f"Deleted: {identity}" in knarrd.knarr("rmi", "committed").stdout
+
+
 def test_an_explained_run(knarrd: Knarrd) -> None:
     text = knarrd.knarr("run", "--rm", "--explain", "-p", "127.0.0.1::80", "busybox", "true").stderr
     for wanted in (

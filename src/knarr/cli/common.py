@@ -48,6 +48,12 @@ def filters(words: Iterable[str]) -> dict[str, list[str]] | None:
     return table or None
 
 
+def named(name: str) -> dict[str, str | None]:
+    """`repo` and `tag` of a new image's name."""
+    reference = Reference.parse(name)
+    return {"repo": reference.familiar_name, "tag": reference.tag}
+
+
 def pull(http: Http, name: str, platform: str = "", *, quiet: bool = False, to_stderr: bool = False) -> None:
     """Pulls an image and shows how it goes."""
     reference = Reference.parse(name).tagged()

@@ -1,9 +1,10 @@
-"""The verbs on one or more containers: start, stop, kill, restart, rm, pause, unpause, rename, wait, port, top, diff, update."""
+"""The verbs on one or more containers: start, stop, kill, restart, rm, pause, unpause, rename, wait, port, top, diff, commit."""
 
 import sys
+from typing import Any
 
 from knarr.api.client.http import ApiError, Http
-from knarr.cli.common import Failed, confirm, each, filters
+from knarr.cli.common import Failed, confirm, each, filters, named
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.cli.units import human_size
 
@@ -66,6 +67,19 @@ DIFF = Verb(
     "CONTAINER",
     least=1,
     most=1,
+)
+COMMIT = Verb(
+    "commit",
+    "Create a new image from a container's changes",
+    "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+    (
+        Flag("author", "a", "string", 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")'),
+        Flag("change", "c", "list", "Apply Dockerfile instruction to the created image"),
+        Flag("message", "m", "string", "Commit message"),
+        Flag("pause", "p", "bool", "Pause container during commit", default=True),
+    ),
+    least=1,
+    most=2,
 )
 PRUNE = Verb(
     "container prune",
@@ -211,6 +225,22 @@ def diff(http: Http, options: Options) -> int:
     with http.request("GET", f"/containers/{options.args[0]}/changes") as answer:
         for change in answer.json() or ():
             print("CAD"[change["Kind"]], change["Path"])
+    return 0
+
+
+def commit(http: Http, options: Options) -> int:
+    """Prints the new image's id."""
+    query: dict[str, Any] = {
+        "container": options.args[0],
+        "author": options.author or None,
+        "changes": options.change,
+        "comment": options.message or None,
+        "pause": options.pause,
+    }
+    if len(options.args) > 1:
+        query |= named(options.args[1])
+    with http.request("POST", "/commit", query) as answer:
+        print(answer.json()["Id"])
     return 0
 
 

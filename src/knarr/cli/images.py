@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from knarr.api.client.http import ApiError, Http
 from knarr.cli import common, progress
-from knarr.cli.common import Failed, confirm, filters
+from knarr.cli.common import Failed, confirm, filters, named
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.cli.table import show
 from knarr.cli.units import ago, human_size
@@ -257,8 +257,7 @@ def import_(http: Http, options: Options) -> int:
         "platform": options.platform or None,
     }
     if len(options.args) > 1:
-        reference = Reference.parse(options.args[1])
-        query |= {"repo": reference.familiar_name, "tag": reference.tag}
+        query |= named(options.args[1])
     if source.startswith(("http://", "https://")):
         with http.request("POST", "/images/create", {**query, "fromSrc": source}) as answer:
             progress.show(answer.lines())

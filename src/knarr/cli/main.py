@@ -13,6 +13,7 @@ from knarr.model.errors import KnarrError
 VERBS = {
     "attach": ("attach", "ATTACH", "attach"),
     "bootstrap": ("bootstrap", "BOOTSTRAP", "bootstrap"),
+    "commit": ("containers", "COMMIT", "commit"),
     "completion": ("completion", "COMPLETION", "completion"),
     "container prune": ("containers", "PRUNE", "prune"),
     "cp": ("copy", "CP", "copy"),
@@ -57,7 +58,7 @@ VERBS = {
     "volume rm": ("system", "VOLUME_RM", "volume_rm"),
     "wait": ("containers", "WAIT", "wait"),
 }
-_CONTAINER = "attach cp create diff exec export inspect kill logs pause port rename restart rm run start stop top unpause wait"
+_CONTAINER = "attach commit cp create diff exec export inspect kill logs pause port rename restart rm run start stop top unpause wait"
 _IMAGE = {
     "ls": "images",
     "rm": "rmi",

@@ -66,16 +66,17 @@ async def get(world: World, live: Live, path: str, called: str) -> tuple[PathSta
     told = await stat(world, live, path, called)
     options = TarOptions(name=archive_name(_absolute(path)), follow=_follows(path))
     job = await world.zygote.archive_get(await blocking(view, world, live), _absolute(path), options)
-    return told, _stream(job)
+    return told, stream(job)
 
 
 async def export(world: World, live: Live) -> AsyncIterator[bytes]:
     """The whole root."""
     job = await world.zygote.archive_get(await blocking(view, world, live), "/", TarOptions())
-    return _stream(job)
+    return stream(job)
 
 
-async def _stream(job: Archiving) -> AsyncIterator[bytes]:
+async def stream(job: Archiving) -> AsyncIterator[bytes]:
+    """What the job writes, to its end or its error."""
     try:
         while data := await blocking(os.read, job.drain, _BLOCK):
             yield data

@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from knarr.engine import archive, attaching, bundle, checks, devices, filters, plan, rows, top, views
-from knarr.engine.creating import Creator, ImageSource
+from knarr.engine.committing import Commit, commit
+from knarr.engine.creating import Creator
 from knarr.engine.errors import IsPaused, IsRestarting, NameTaken
+from knarr.engine.images.images import Images
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.logs import read_log
@@ -31,6 +33,7 @@ from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerView, Resources, RestartPolicy, Status
 from knarr.model.errors import Invalid, KnarrError, NotFound
+from knarr.model.image import Image
 from knarr.model.system import Step
 from knarr.snapshots.changes import changes
 from knarr.state.errors import Taken
@@ -46,7 +49,7 @@ class Containers:
     """All containers of one engine."""
 
     def __init__(
-        self, world: World, roster: Roster, creator: Creator, lifecycle: Lifecycle, images: ImageSource
+        self, world: World, roster: Roster, creator: Creator, lifecycle: Lifecycle, images: Images
     ) -> None:
         self._world = world
         self._roster = roster
@@ -285,6 +288,10 @@ class Containers:
         live = self._roster.find(name)
         found = await blocking(lambda: changes(self._world.snapshots.delta(live.id)))
         return views.own_changes([Change(each.kind, each.path) for each in found])
+
+    async def commit(self, name: str, wish: Commit) -> Image:
+        """An image of what it has changed. Raises Invalid, NoSuchImage."""
+        return await commit(self._world, self._images, self._lifecycle, self._roster.find(name), wish)
 
     async def update(
         self, name: str, resources: Resources, restart: RestartPolicy | None = None

@@ -14,7 +14,7 @@ from knarr.model.digest import Digest
 from knarr.model.errors import Invalid
 from knarr.model.ports import Port, Published
 from knarr.network.plan import EndpointPlan
-from knarr.snapshots.changes import ADDED, MODIFIED
+from knarr.snapshots.changes import ADDED, MODIFIED, changes
 
 _KNOWN = frozenset(
     (
@@ -118,6 +118,12 @@ def sizes(world: World, live: Live) -> tuple[int, int]:
     own = world.snapshots.usage(live.id).size
     layers = sum(world.snapshots.usage(Digest.parse(text)).size for text in live.extra.chain)
     return own, own + layers
+
+
+def placeholders(world: World, live: Live) -> tuple[str, ...]:
+    """The empty files that the engine bound its own over, as paths below the root. Blocking."""
+    found = changes(world.snapshots.delta(live.id))
+    return tuple(each.path[1:] for each in found if each.kind == ADDED and each.path in _BOUND)
 
 
 def own_changes(found: Sequence[Change]) -> list[Change]:

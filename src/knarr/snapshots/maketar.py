@@ -8,6 +8,7 @@ or that its container made to deceive, gives nothing from outside. A file that s
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from knarr.kernel.fd import RootFd
@@ -34,12 +35,14 @@ class TarOptions(NamedTuple):
     """`name`: what the top entry is called (docker cp: the path's base name); None: its members without it.
 
     `follow`: if the path's last component is a symbolic link, its target (inside the root) is archived, not the link.
-    `whiteouts`: the tree is an overlay's upper: write `.wh.` names for its deletions.
+    `whiteouts`: the tree is an overlay's upper: write `.wh.` names for its deletions. `without`: paths below the top that
+    are left out.
     """
 
     name: str | None = None
     follow: bool = False
     whiteouts: bool = False
+    without: Sequence[str] = ()
 
 
 DEFAULTS = TarOptions()
@@ -65,6 +68,7 @@ class _Maketar:
     def __init__(self, out: int, options: TarOptions) -> None:
         self._out = out
         self._options = options
+        self._without = frozenset(os.fsencode(path) for path in options.without)
         self._pending = bytearray()
         self._linked: dict[tuple[int, int], bytes] = {}
         self._size = self._entries = 0
@@ -96,7 +100,7 @@ class _Maketar:
     def _member(self, node: Node, name: bytes) -> None:
         facts = node.facts
         kind = stat.S_IFMT(facts.st_mode)
-        if kind not in _KINDS:
+        if kind not in _KINDS or node.path in self._without:
             return
         if self._options.whiteouts and is_whiteout(facts):
             outer, hidden = os.path.split(name)

@@ -37,30 +37,7 @@ def container(body: spec.Create, version: Version, platform: str = "") -> Contai
     network_mode = "bridge" if host.NetworkMode in ("", "default") else host.NetworkMode
     endpoints = _endpoints(body, network_mode, version)
     return ContainerSpec(
-        image=body.Image,
-        command=_words(body.Cmd),
-        entrypoint=_words(body.Entrypoint),
-        environment=_tuple(body.Env),
-        working_dir=body.WorkingDir,
-        user=body.User,
-        hostname=body.Hostname,
-        domainname=body.Domainname,
-        labels=body.Labels or {},
-        tty=body.Tty,
-        open_stdin=body.OpenStdin,
-        stdin_once=body.StdinOnce,
-        attach_stdin=body.AttachStdin,
-        attach_stdout=body.AttachStdout,
-        attach_stderr=body.AttachStderr,
-        stop_signal=body.StopSignal,
-        stop_timeout=body.StopTimeout,
-        exposed_ports=tuple(
-            dict.fromkeys(port for text in body.ExposedPorts or () for port in _port_range(text))
-        ),
-        volumes=tuple(body.Volumes or ()),
-        healthcheck=_healthcheck(body.Healthcheck, version),
-        shell=_tuple(body.Shell),
-        on_build=_tuple(body.OnBuild),
+        **_program(body, version),
         network_disabled=body.NetworkDisabled,
         mac_address=body.MacAddress if version < (1, 44) else "",
         platform=platform,
@@ -68,6 +45,41 @@ def container(body: spec.Create, version: Version, platform: str = "") -> Contai
         network_mode=network_mode,
         **_host(host, version),
     )
+
+
+def program(body: spec.Config, version: Version) -> ContainerSpec | None:
+    """The body of POST /commit; None where it says nothing."""
+    return ContainerSpec(**_program(body, version)) if body != spec.Config() else None
+
+
+def _program(body: spec.Config, version: Version) -> dict[str, Any]:
+    """The fields that an image's configuration has, too."""
+    return {
+        "image": body.Image,
+        "command": _words(body.Cmd),
+        "entrypoint": _words(body.Entrypoint),
+        "environment": _tuple(body.Env),
+        "working_dir": body.WorkingDir,
+        "user": body.User,
+        "hostname": body.Hostname,
+        "domainname": body.Domainname,
+        "labels": body.Labels or {},
+        "tty": body.Tty,
+        "open_stdin": body.OpenStdin,
+        "stdin_once": body.StdinOnce,
+        "attach_stdin": body.AttachStdin,
+        "attach_stdout": body.AttachStdout,
+        "attach_stderr": body.AttachStderr,
+        "stop_signal": body.StopSignal,
+        "stop_timeout": body.StopTimeout,
+        "exposed_ports": tuple(
+            dict.fromkeys(port for text in body.ExposedPorts or () for port in _port_range(text))
+        ),
+        "volumes": tuple(body.Volumes or ()),
+        "healthcheck": _healthcheck(body.Healthcheck, version),
+        "shell": _tuple(body.Shell),
+        "on_build": _tuple(body.OnBuild),
+    }
 
 
 def _host(host: spec.HostConfig, version: Version) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Any
 from knarr.api.server import asking, listing, streams, telling
 from knarr.api.server.call import Call, Route
 from knarr.api.server.errors import message, status
+from knarr.api.server.images import reference
 from knarr.api.server.replies import encode, nothing, reply
 from knarr.api.spec import containers as spec
+from knarr.engine.committing import Commit
 from knarr.engine.errors import NameTaken
 from knarr.engine.values import AttachOptions, LogOptions, Waited
 from knarr.loop.http.messages import Response
@@ -279,6 +281,24 @@ async def export(call: Call) -> Response:
     return Response(200, body, {"Content-Type": "application/octet-stream"})
 
 
+async def commit(call: Call) -> Response:
+    """POST /commit"""
+    name = call.text("container")
+    if not name:
+        raise Invalid("no container specified")
+    body = await call.json(spec.Config)
+    wish = Commit(
+        ref=reference(call.text("repo"), call.text("tag")),
+        config=asking.program(body, call.version),
+        changes=call.texts("changes"),
+        author=call.text("author"),
+        comment=call.text("comment"),
+        pause=call.flag("pause", True),
+    )
+    image = await call.engine.containers.commit(name, wish)
+    return reply({"Id": str(image.id)}, 201)
+
+
 async def prune(call: Call) -> Response:
     """POST /containers/prune"""
     pruned = await call.engine.containers.prune(call.filters())
@@ -305,5 +325,6 @@ ROUTES = (
     Route("GET", "/containers/{name}/top", top),
     Route("GET", "/containers/{name}/changes", changes),
     Route("GET", "/containers/{name}/export", export),
+    Route("POST", "/commit", commit),
     Route("DELETE", "/containers/{name}", remove, lasting=True),
 )

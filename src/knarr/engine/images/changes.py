@@ -26,7 +26,7 @@ def apply_changes(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
         word, _, rest = line.partition(" ")
         instruction = _INSTRUCTIONS.get(word.upper())
         if instruction is None:
-            raise Invalid(f"{word.lower()} is not a valid change command")
+            raise Invalid(f"{word} is not a valid change command")
         if not rest.strip() and word.upper() not in ("CMD", "ENTRYPOINT"):
             raise Invalid(f"{word.upper()} requires at least one argument")
         config = instruction(config, rest.strip())

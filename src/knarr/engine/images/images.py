@@ -8,6 +8,7 @@ next attempt, and nothing half-made is left.
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from knarr.engine.images import listing, loading, pulling, pushing, removing, saving, tagging
+from knarr.engine.images.committing import Draft, commit_image
 from knarr.engine.images.importing import import_image
 from knarr.engine.images.layers import Layers
 from knarr.engine.images.port import Auth
@@ -108,6 +109,10 @@ class Images:
         return streamed(
             lambda report: import_image(self._rooms, stream, ref, changes, message, source, platform, report)
         )
+
+    async def commit(self, draft: Draft, stream: AsyncIterator[bytes], ref: Reference | None) -> Image:
+        """A container's changes, as a tar with whiteouts, become an image. Raises NoSuchImage if its base is gone."""
+        return await commit_image(self._rooms, draft, stream, ref)
 
     def load(
         self, stream: AsyncIterator[bytes], *, platform: Platform | None = None, quiet: bool = False

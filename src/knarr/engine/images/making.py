@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from knarr.engine.images import rows
 from knarr.engine.images.config import parse_image
@@ -29,6 +30,7 @@ async def make_image(
     told: Told,
     *,
     manifest: bytes | None = None,
+    parent: Digest | None = None,
 ) -> Image:
     """The caller holds the layers and their blobs. Without `manifest` one is made, so that a push only moves blobs."""
     blobs = [blob for _, blob in layers]
@@ -37,7 +39,7 @@ async def make_image(
     hold.add(rows.blob(digest), rows.blob(identity))
     await blocking(rooms.blobs.put, document)
     await blocking(rooms.blobs.put, config)
-    image = parse_image(config, manifest=digest)
+    image = replace(parse_image(config, manifest=digest), parent=parent)
     needed = [digest, identity, *(blob.digest for blob in blobs)]
 
     def write(tx: sqlite3.Connection) -> tuple[None, list[Event]]:
