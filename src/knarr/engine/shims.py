@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from knarr.kernel import memfd
-from knarr.loop.packets import PacketChannel
+from knarr.loop.packets import PacketChannel, encode
 from knarr.model.errors import Unavailable
 from knarr.model.system import Step
-from knarr.wire.zygote import INLINE, revive
+from knarr.wire.zygote import INLINE, MEMFD, revive
 
 
 class Exit(NamedTuple):
@@ -58,6 +58,7 @@ class Shim:
         self._next = 0
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._exited = _future()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.container: str = hello["container"]
         self.pid: int = hello["pid"]
         self.started: bool = hello["started"]
@@ -72,7 +73,7 @@ class Shim:
         self.on_oom: Callable[[], None] | None = None
         if hello["exit"]:
             self._exited.set_result(Exit(**hello["exit"]))
-        self._reader = asyncio.create_task(self._read(), name=f"shim {self.container[:12]}")
+        channel.listen(self._hear)
 
     @classmethod
     def of(cls, channel: PacketChannel, hello: Mapping[str, Any] | None) -> Self:
@@ -119,19 +120,13 @@ class Shim:
         """Done when the container ended (exit.json is on disk); Unavailable when the connection broke."""
         return self._exited
 
-    async def _read(self) -> None:
-        try:
-            while True:
-                message, _ = await self._channel.receive()
-                if message is None:
-                    break
-                self._heard(message)
-                if message.get("event") == "exec-exited":
-                    await self._channel.send({"id": 0, "do": "exec-seen", "exec": message["exec"]})
-        except (OSError, ValueError):
-            pass
-        finally:
+    def _hear(self, message: Mapping[str, Any] | None) -> None:
+        if message is None:
             self._lost()
+            return
+        self._heard(message)
+        if message.get("event") == "exec-exited":
+            self._channel.post({"id": 0, "do": "exec-seen", "exec": message["exec"]})
 
     def _heard(self, message: Mapping[str, Any]) -> None:
         event = message.get("event")
@@ -162,6 +157,8 @@ class Shim:
             if not future.done():
                 future.set_exception(error)
         self._waiting.clear()
+        if not self._gone.done():
+            self._gone.set_result(None)
 
     async def ask(self, name: str, fds: Sequence[int] = (), **fields: Any) -> dict[str, Any]:
         """One request and its answer (wire.shim). Raises the shim's error, or Unavailable."""
@@ -173,12 +170,12 @@ class Shim:
         waiter = self._waiting[number] = asyncio.get_running_loop().create_future()
         large = -1
         try:
-            text = json.dumps(message)
+            text = encode(message)
             if len(text) > INLINE:
-                large = memfd.sealed("request", text.encode())
-                message, fds = {"memfd": True}, [*fds, large]
+                large = memfd.sealed("request", text)
+                text, fds = MEMFD, [*fds, large]
             try:
-                await self._channel.send(message, fds)
+                await self._channel.send_text(text, fds)
             except OSError:
                 raise Unavailable(f"the connection to the shim of {self.container[:12]} is lost") from None
             facts: dict[str, Any] = await waiter
@@ -200,7 +197,10 @@ class Shim:
         tail: bytes = b"",
     ) -> None:
         """Hands a client's stream socket over; its answer head must have been sent. Before `start` nothing is missed."""
-        await self.ask("attach", [sock_fd], **_attachment(stdin, stdout, stderr, framed, detach_keys, tail))
+        options = attachment(
+            stdin=stdin, stdout=stdout, stderr=stderr, framed=framed, detach_keys=detach_keys, tail=tail
+        )
+        await self.ask("attach", [sock_fd], **options)
 
     async def start(self) -> None:
         """Opens the exec gate. What execve itself refuses is on the container's standard error, exit code 255, as runc's."""
@@ -236,7 +236,9 @@ class Shim:
 
         Raises NoSuchCommand, CannotExecute with Docker's text ("OCI runtime exec failed: …"), Invalid.
         """
-        fields = _attachment(stdin, stdout, stderr, framed, detach_keys, tail)
+        fields = attachment(
+            stdin=stdin, stdout=stdout, stderr=stderr, framed=framed, detach_keys=detach_keys, tail=tail
+        )
         handle = self._execs[exec_id] = ExecHandle(self, exec_id, 0)
         try:
             fds = [] if sock_fd is None else [sock_fd]
@@ -276,16 +278,14 @@ class Shim:
         """
         try:
             await self.ask("release")
-            await self._reader
+            await self._gone
         except Unavailable:
             pass
-        await self.close()
+        self._lost()
 
     async def close(self) -> None:
         """Closes the connection; the shim stays."""
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
-        self._channel.close()
+        self._lost()
 
 
 def read_exit(run_dir: str) -> Exit | None:
@@ -297,11 +297,19 @@ def read_exit(run_dir: str) -> Exit | None:
         return None
 
 
-def _attachment(
-    stdin: bool, stdout: bool, stderr: bool, framed: bool, keys: str, tail: bytes
+def attachment(
+    *, stdin: bool, stdout: bool, stderr: bool, framed: bool, detach_keys: str = "", tail: bytes = b""
 ) -> dict[str, Any]:
+    """The fields of a request that brings a client."""
     text = b2a_base64(tail, newline=False).decode()
-    return {"stdin": stdin, "stdout": stdout, "stderr": stderr, "framed": framed, "keys": keys, "tail": text}
+    return {
+        "stdin": stdin,
+        "stdout": stdout,
+        "stderr": stderr,
+        "framed": framed,
+        "keys": detach_keys,
+        "tail": text,
+    }
 
 
 def _future() -> "asyncio.Future[Exit]":

@@ -6,23 +6,22 @@ answer is Unavailable.
 """
 
 import asyncio
-import json
 import os
 import socket
 import subprocess
 import sys
 from binascii import a2b_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import knarr
-from knarr.engine.shims import Shim
+from knarr.engine.shims import Shim, attachment
 from knarr.kernel import memfd, mounts
 from knarr.kernel.libc import AT_EMPTY_PATH
 from knarr.kernel.sockets import socketpair
 from knarr.loop.blocking import blocking
-from knarr.loop.packets import PacketChannel
+from knarr.loop.packets import PacketChannel, encode
 from knarr.model.errors import Unavailable
 from knarr.model.mount import Mount
 from knarr.runtime import netns
@@ -30,7 +29,7 @@ from knarr.snapshots import errors as snapshot_errors
 from knarr.snapshots.maketar import Archived, TarOptions
 from knarr.snapshots.untar import Unpacked, UntarOptions
 from knarr.wire.shim import folded
-from knarr.wire.zygote import INLINE, revive
+from knarr.wire.zygote import INLINE, MEMFD, revive
 
 _STUB = "import sys; sys.path.insert(0, sys.argv[1]); from knarr.zygote import main; main(int(sys.argv[2]))"
 _KNOWN = {name: kind for name, kind in vars(snapshot_errors).items() if isinstance(kind, type)}
@@ -194,17 +193,17 @@ class Zygote:
         mine, theirs = socketpair()
         given = [theirs.fileno(), *fds]
         large = -1
-        text = json.dumps(message)
+        text = encode(message)
         if len(text) > INLINE:
-            large = memfd.sealed("order", text.encode())
+            large = memfd.sealed("order", text)
             given.append(large)
-            message = {"memfd": True}
+            text = MEMFD
         try:
             channel = await self._alive(None)
             try:
-                await channel.send(message, given)
+                await channel.send_text(text, given)
             except OSError:
-                await (await self._alive(channel)).send(message, given)
+                await (await self._alive(channel)).send_text(text, given)
         except BaseException:
             mine.close()
             raise
@@ -214,23 +213,26 @@ class Zygote:
                 os.close(large)
         return PacketChannel(mine)
 
-    async def _exchange(
-        self, message: Mapping[str, Any], fds: Sequence[int] = ()
+    async def _answered(
+        self,
+        channel: PacketChannel,
+        message: Mapping[str, Any],
+        again: Callable[[PacketChannel], None] | None = None,
     ) -> tuple[PacketChannel, dict[str, Any] | None, list[int]]:
-        """A request and its first answer; the caller closes the channel.
-
-        A zygote that dies with a request in its queue leaves no trace of it, so the request is sent again, once.
-        """
-        for again in (True, False):
-            channel = await self._request(message, fds)
+        """A zygote that dies with a request in its queue leaves no trace of it, so the request is sent again, once;
+        `again` repeats what was said behind it."""
+        for last in (False, True):
             try:
                 first, given = await channel.receive()
             except BaseException:
                 channel.close()
                 raise
-            if first is not None or not again or not await self._died():
+            if first is not None or last or not await self._died():
                 break
             channel.close()
+            channel = await self._request(message)
+            if again is not None:
+                again(channel)
         return channel, first, given
 
     async def _died(self) -> bool:
@@ -244,7 +246,7 @@ class Zygote:
         return True
 
     async def _call(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
-        channel, first, given = await self._exchange(message)
+        channel, first, given = await self._answered(await self._request(message), message)
         channel.close()
         return _told(first), given
 
@@ -314,13 +316,57 @@ class Zygote:
         mounted = [[mount.type, mount.source, list(mount.options)] for mount in view.mounts]
         return {"mounts": mounted, "binds": [list(pair) for pair in view.binds], "place": self._place}
 
-    async def launch(self, order: Mapping[str, Any], fds: Sequence[int] = ()) -> Shim:
+    async def launch(self, order: Mapping[str, Any]) -> Shim:
         """Forks a shim and its init up to the gate. Raises NoSuchCommand, CannotExecute, Invalid, OSError, KnarrError.
 
         After an error nothing of the container is left. `order` is wire.shim's ORDER.
         """
-        channel, hello, _ = await self._exchange({"job": "shim", "order": folded(order)}, fds)
-        return Shim.of(channel, hello)
+        return await (await self.begin(order)).shim()
+
+    async def begin(self, order: Mapping[str, Any]) -> "Birth":
+        """As `launch`, for who has something to say before the shim has."""
+        message = {"job": "shim", "order": folded(order)}
+        channel = await self._request(message)
+
+        async def answered(repeat: Callable[[PacketChannel], None]) -> Shim:
+            spoken, hello, _ = await self._answered(channel, message, repeat)
+            return Shim.of(spoken, hello)
+
+        return Birth(channel, answered)
+
+
+class Birth:
+    """A shim on its way: what is said here is heard before its hello. What it raises, `shim` raises."""
+
+    def __init__(
+        self,
+        channel: PacketChannel,
+        answered: Callable[[Callable[[PacketChannel], None]], Awaitable[Shim]],
+    ):
+        self._channel, self._answered = channel, answered
+        self._said: list[tuple[Mapping[str, Any], Sequence[int]]] = []
+
+    def attach(self, sock_fd: int, **options: Any) -> None:
+        """As Shim.attach; not with a terminal. The descriptor must stay open until `shim` has returned."""
+        self._say({"do": "attach", **attachment(**options)}, [sock_fd])
+
+    def start(self) -> None:
+        """Opens the gate as soon as the init is there: `shim` returns when the program runs."""
+        self._say({"do": "start"}, ())
+
+    def _say(self, request: Mapping[str, Any], fds: Sequence[int]) -> None:
+        message = {"id": 0, **request}
+        self._said.append((message, fds))
+        self._channel.post(message, fds)
+
+    def _repeat(self, channel: PacketChannel) -> None:
+        for message, fds in self._said:
+            channel.post(message, fds)
+        self._channel = channel
+
+    async def shim(self) -> Shim:
+        """Waits for its first word. Raises as `Zygote.launch` says."""
+        return await self._answered(self._repeat)
 
 
 def _spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:

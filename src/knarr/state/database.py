@@ -73,10 +73,13 @@ class Database:
 
         A caller that is cancelled does not stop the write.
         """
+        return await self.submit(function)
+
+    def submit(self, function: Write[T]) -> "asyncio.Future[T]":
+        """As `write`; the write is under way when this returns, and awaiting it tells how it went."""
         job = _Job(function, asyncio.get_running_loop())
         self._queue.put(job)
-        result: T = await asyncio.shield(job.future)
-        return result
+        return job.future
 
     async def read(self, function: Write[T]) -> T:
         """`function(connection)` on a connection that can only read; it sees every finished write."""

@@ -13,6 +13,7 @@ from typing import Any
 from knarr.model import errors
 
 INLINE = 64 << 10
+MEMFD = b'{"memfd":true}'
 
 JOBS = {
     "shim": "{order: wire.shim's order} → the reply socket becomes the shim's first connection (wire.shim)",
