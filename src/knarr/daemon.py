@@ -346,7 +346,9 @@ def _notify(text: str) -> None:
 @contextlib.contextmanager
 def _locked(data_root: str) -> Iterator[None]:
     """Holds the data root for this daemon alone. Raises Invalid while another has it."""
-    os.makedirs(data_root, mode=0o711, exist_ok=True)
+    os.makedirs(data_root, mode=0o710, exist_ok=True)
+    # What images and containers keep in here, set-uid programs too, is not for the host's other users (CVE-2021-41091).
+    os.chmod(data_root, 0o710)
     fd = os.open(os.path.join(data_root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -22,7 +22,7 @@ from knarr.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, reset
 from knarr.kernel.sockets import recv_packet, send_packet, socketpair
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime import netns, view
-from knarr.runtime.seal import seal_imports
+from knarr.runtime.seal import keep_only, seal_imports
 from knarr.runtime.shim import main as shim
 from knarr.runtime.shim.container import host_hierarchy
 from knarr.runtime.shim.loop import Loop
@@ -38,6 +38,7 @@ def main(fd: int) -> None:
     """Serves until the other end closes. One child is always ready: it waits for the next request itself."""
     os.setsid()
     prctl(PR_SET_DUMPABLE, 0)
+    keep_only({fd})
     os.umask(0o022)
     set_name("knarr-zygote")
     reset_signals()

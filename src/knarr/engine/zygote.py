@@ -384,6 +384,7 @@ def _spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:
             pass_fds=(theirs.fileno(), clone),
             stdin=subprocess.DEVNULL,
             cwd="/",
+            env={},
         )
     except BaseException:
         mine.close()

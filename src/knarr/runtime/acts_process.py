@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from knarr.kernel import process, seccomp, terminal
 from knarr.kernel.capabilities import last
+from knarr.kernel.fd import RESOLVE_NO_MAGICLINKS, openat2
 from knarr.kernel.files import write_text
+from knarr.kernel.libc import AT_FDCWD
 from knarr.model.errors import Invalid
 from knarr.runtime.birth import CLONES, clone_flags
 from knarr.runtime.caps import bits
@@ -238,7 +240,11 @@ def command(walk: Walk, name: str) -> None:
 
 
 def _executable(path: str) -> None:
-    if stat.S_ISDIR(os.stat(path).st_mode):
+    """Magic links are refused: /proc/self/exe is this interpreter (CVE-2019-5736), /proc/self/fd/N anything."""
+    file = openat2(AT_FDCWD, path, os.O_PATH, resolve=RESOLVE_NO_MAGICLINKS)
+    mode = os.fstat(file).st_mode
+    os.close(file)
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(21, os.strerror(21), path)
     if not os.access(path, os.X_OK):
         raise PermissionError(13, os.strerror(13), path)
