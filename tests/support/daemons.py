@@ -4,10 +4,12 @@ Each gets its own data root, exec root, bridge, subnet and socket below one dire
 """
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -162,6 +164,18 @@ class Daemon:
         """`docker inspect NAME`, parsed."""
         value: dict[str, Any] = json.loads(self.docker("inspect", name).stdout)[0]
         return value
+
+    def api(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """One request to the Engine API; the status and the body's JSON (None without a body)."""
+        connection = http.client.HTTPConnection("localhost", timeout=60)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.socket))
+        with contextlib.closing(connection):
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            data = answer.read()
+            return answer.status, json.loads(data) if data else None
 
     def remove_containers(self) -> None:
         """Removes every container, so that a test begins with none."""

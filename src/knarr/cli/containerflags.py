@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from knarr.cli.flags import Flag, Options, UsageError, size
+from knarr.model.durations import parse_duration
+from knarr.model.errors import Invalid
 
 FLAGS = (
     Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)"),
@@ -38,6 +40,17 @@ FLAGS = (
     Flag("env-file", "", "list", "Read in a file of environment variables"),
     Flag("expose", "", "list", "Expose a port or a range of ports"),
     Flag("group-add", "", "list", "Add additional groups to join"),
+    Flag("health-cmd", "", "string", "Command to run to check health"),
+    Flag("health-interval", "", "string", "Time between running the check (ms|s|m|h)"),
+    Flag("health-retries", "", "int", "Consecutive failures needed to report unhealthy"),
+    Flag(
+        "health-start-interval",
+        "",
+        "string",
+        "Time between running the check during the start period (ms|s|m|h)",
+    ),
+    Flag("health-start-period", "", "string", "Start period for the container to initialize (ms|s|m|h)"),
+    Flag("health-timeout", "", "string", "Maximum time to allow one check to run (ms|s|m|h)"),
     Flag("hostname", "h", "string", "Container host name"),
     Flag("init", "", "bool", "Run an init inside the container that forwards signals and reaps processes"),
     Flag("interactive", "i", "bool", "Keep STDIN open even if not attached"),
@@ -121,8 +134,8 @@ def body(options: Options, *, attach: bool) -> dict[str, Any]:
         config["StopSignal"] = options.stop_signal
     if options.stop_timeout >= 0:
         config["StopTimeout"] = options.stop_timeout
-    if options.no_healthcheck:
-        config["Healthcheck"] = {"Test": ["NONE"]}
+    if check := _healthcheck(options):
+        config["Healthcheck"] = check
     exposed, bindings = ports(options.publish)
     for word in options.expose:
         exposed.update(dict.fromkeys(_exposed(word)))
@@ -131,6 +144,31 @@ def body(options: Options, *, attach: bool) -> dict[str, Any]:
     if options.mac_address:
         config["MacAddress"] = options.mac_address
     return config
+
+
+_CHECK_TIMES = {
+    "Interval": "health_interval",
+    "Timeout": "health_timeout",
+    "StartPeriod": "health_start_period",
+    "StartInterval": "health_start_interval",
+}
+
+
+def _healthcheck(options: Options) -> dict[str, Any]:
+    given = {name: getattr(options, key) for name, key in _CHECK_TIMES.items() if getattr(options, key)}
+    if options.no_healthcheck:
+        if given or options.health_cmd or options.health_retries:
+            raise UsageError("--no-healthcheck conflicts with --health-* options")
+        return {"Test": ["NONE"]}
+    try:
+        check: dict[str, Any] = {name: parse_duration(text) for name, text in given.items()}
+    except Invalid as error:
+        raise UsageError(str(error)) from None
+    if options.health_cmd:
+        check["Test"] = ["CMD-SHELL", options.health_cmd]
+    if options.health_retries:
+        check["Retries"] = options.health_retries
+    return check
 
 
 def host_config(options: Options) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from knarr.api.client.http import Http
 from knarr.cli.common import Failed, filters
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.cli.template import Template
+from knarr.model.durations import parse_duration
+from knarr.model.errors import Invalid
 from knarr.wire import mux
 
 LOGS = Verb(
@@ -43,7 +45,6 @@ EVENTS = Verb(
     ),
     most=0,
 )
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001, "ns": 0.000000001}
 
 
 def moment(text: str) -> str | None:
@@ -52,9 +53,10 @@ def moment(text: str) -> str | None:
         return None
     if text.replace(".", "", 1).isdigit():
         return text
-    span = _span(text)
-    if span is not None:
-        return f"{time.time() - span:.9f}"
+    try:
+        return f"{time.time() - parse_duration(text) / 1e9:.9f}"
+    except Invalid:
+        pass
     from datetime import datetime
 
     try:
@@ -73,19 +75,6 @@ def _micro(text: str) -> str:
         return text
     zone = rest.lstrip("0123456789")
     return f"{head}.{rest[: len(rest) - len(zone)].ljust(6, '0')[:6]}{zone}"
-
-
-def _span(text: str) -> float | None:
-    total, rest = 0.0, text
-    while rest:
-        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        rest = rest[len(number) :]
-        unit = rest[:2] if rest[:2] in _UNITS else rest[:1]
-        if not number or number.count(".") > 1 or unit not in _UNITS:
-            return None
-        total += float(number) * _UNITS[unit]
-        rest = rest[len(unit) :]
-    return total
 
 
 def logs(http: Http, options: Options) -> int:

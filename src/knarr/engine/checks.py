@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from posixpath import normpath
 
 from knarr.engine import signals
-from knarr.model.container import ContainerSpec, MountSpec, Resources, RestartPolicy, Ulimit
+from knarr.model.container import ContainerSpec, Healthcheck, MountSpec, Resources, RestartPolicy, Ulimit
 from knarr.model.errors import Invalid
 from knarr.runtime.caps import ALL
 
@@ -65,6 +65,7 @@ def check(spec: ContainerSpec, cpus: int) -> None:
     if spec.isolation not in ("", "default"):
         raise Invalid(f"invalid isolation '{spec.isolation}' on linux")
     check_restart(spec.restart, auto_remove=spec.auto_remove)
+    _check_health(spec.healthcheck)
     check_capabilities("CapAdd", spec.cap_add)
     check_capabilities("CapDrop", spec.cap_drop)
     _check_modes(spec)
@@ -75,6 +76,22 @@ def check(spec: ContainerSpec, cpus: int) -> None:
     check_log(spec.log.driver, spec.log.options)
     _check_numbers(spec)
     check_resources(spec.resources, cpus)
+
+
+def _check_health(check: Healthcheck | None) -> None:
+    if check is None:
+        return
+    times = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
+    }
+    for name, time in times.items():
+        if time and time < 1_000_000:
+            raise Invalid(f"{name} in Healthcheck cannot be less than 1ms")
+    if check.retries < 0:
+        raise Invalid("Retries in Healthcheck cannot be negative")
 
 
 def check_name(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from knarr.engine import attaching, plan, rows
 from knarr.engine.creating import discard_disk
+from knarr.engine.health import unwatched
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.record import Row
@@ -62,6 +63,7 @@ class Ender:
                 finished_at=found.at,
                 stopped_by_user=stopped,
                 error="",
+                health=unwatched(state.health),
             ),
             extra=replace(live.extra, endpoints=(), failures=failures),
         )

@@ -18,6 +18,7 @@ from knarr.engine.creating import Creator
 from knarr.engine.ending import Ender
 from knarr.engine.events import Events
 from knarr.engine.execs import Execs
+from knarr.engine.health import Monitor
 from knarr.engine.images.images import Images
 from knarr.engine.images.port import Registry
 from knarr.engine.images.rooms import Rooms
@@ -156,10 +157,10 @@ class Engine:
             taken = [plan["address"] for live in roster for plan in live.extra.endpoints]
             world.pool = AddressPool.of(world.network, taken)
         ender = Ender(world, roster, self.volumes, self.images.collect)
-        lifecycle = Lifecycle(world, roster, ender)
+        self.execs = Execs(world, roster)
+        lifecycle = Lifecycle(world, roster, ender, Monitor(world, self.execs))
         creator = Creator(world, roster, self.volumes, self.images)
         self.containers = Containers(world, roster, creator, lifecycle, self.images)
-        self.execs = Execs(world, roster)
         created = int(await _lasting(world.db, "engine.created", str(now())))
         self.networks = Networks(world, roster, created)
         daemon_id = await _lasting(world.db, "engine.id", new_id()[:32])

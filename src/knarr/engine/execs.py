@@ -13,7 +13,7 @@ from knarr.engine.shims import ExecHandle, Exit
 from knarr.engine.world import World
 from knarr.engine.zygote import RootView
 from knarr.model.container import ExecSpec, ExecView
-from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, Unavailable
+from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, NotFound, Unavailable
 from knarr.runtime.users import find_user
 from knarr.snapshots.errors import NoSuchPath
 
@@ -125,6 +125,24 @@ class Execs:
             raise
         found.pid = found.handle.pid
         self._world.tasks.start(self._watch(found, found.handle), f"exec {exec_id[:12]}")
+
+    async def ended(self, exec_id: str) -> int:
+        """Its exit code, when it has ended. Raises Unavailable if its shim is gone."""
+        handle = self._find(exec_id).handle
+        return (await asyncio.shield(handle.exited)).code if handle is not None else 0
+
+    async def kill(self, exec_id: str) -> None:
+        """Ends it, if it still runs."""
+        found = self._roster.execs.get(exec_id)
+        if found is not None and found.handle is not None:
+            with contextlib.suppress(NotFound, Unavailable):
+                await found.handle.signal(9)
+
+    def forget(self, exec_id: str) -> None:
+        """Nobody will ask for it again."""
+        found = self._roster.execs.pop(exec_id, None)
+        if found is not None:
+            found.container.execs.pop(exec_id, None)
 
     def adopt(self, live: Live, handle: ExecHandle) -> None:
         """An exec that an earlier daemon began; what it runs is not known any more."""

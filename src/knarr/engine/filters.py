@@ -3,14 +3,15 @@
 Values of one filter are alternatives, except `label`, of which each must match; different filters must all match.
 """
 
+import contextlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid
 from knarr.model.moments import parse_rfc3339
 
 Filters = Mapping[str, Sequence[str]]
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?\Z")
 
 
 def check(filters: Filters, known: Collection[str]) -> None:
@@ -80,12 +81,8 @@ def moment(text: str, now: int) -> int:
     if re.fullmatch(r"\d+(?:\.\d{1,9})?", text):
         seconds, _, fraction = text.partition(".")
         return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
-    match = _DURATION.match(text)
-    if match and text:
-        hours, minutes, seconds = match.groups()
-        return now - int(
-            (int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds or 0)) * 1_000_000_000
-        )
+    with contextlib.suppress(Invalid):
+        return now - parse_duration(text)
     for suffix in ("", "Z", ":00Z", "T00:00:00Z"):
         try:
             return parse_rfc3339(text + suffix)

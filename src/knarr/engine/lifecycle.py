@@ -21,6 +21,7 @@ from knarr.engine.errors import (
     NotStarted,
     RemovalInProgress,
 )
+from knarr.engine.health import Monitor, unwatched
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.shims import Exit, Shim, read_exit
@@ -42,10 +43,11 @@ _AGAIN = 1.0
 class Lifecycle:
     """The lives of all containers of one engine."""
 
-    def __init__(self, world: World, roster: Roster, ender: Ender) -> None:
+    def __init__(self, world: World, roster: Roster, ender: Ender, health: Monitor) -> None:
         self._world = world
         self._roster = roster
         self._ender = ender
+        self._health = health
         self._starter = Starter(world, roster)
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Step, ...]:
@@ -93,6 +95,8 @@ class Lifecycle:
             live.event("exec_detach", execID=exec_id) if exec_id else live.event("detach")
         )
         self._world.tasks.start(self._watch(live, shim), f"watch {live.name}")
+        if live.status is Status.RUNNING:
+            self._health.begin(live)
 
     def _say(self, event: Event) -> None:
         if not self._world.closing:
@@ -111,6 +115,7 @@ class Lifecycle:
 
     async def ended(self, live: Live, found: Exit) -> None:
         """A life is over: to be recorded, whatever it takes, even on a full disk. The caller holds the lock."""
+        self._health.end(live)
         while True:
             try:
                 delay = await self._ender.ended(live, found)
@@ -243,6 +248,7 @@ class Lifecycle:
             if live.status is Status.PAUSED:
                 raise IsPaused(live.id, "")
             await shim.pause()
+            self._health.end(live)
             await self._moved(live, Move.PAUSE, "pause")
 
     async def unpause(self, live: Live) -> None:
@@ -252,9 +258,12 @@ class Lifecycle:
                 raise NotRunning(live.id) if not live.runs else _NotPaused(live.id)
             await live.running_shim().resume()
             await self._moved(live, Move.UNPAUSE, "unpause")
+            self._health.begin(live)
 
     async def _moved(self, live: Live, move: Move, action: str) -> None:
-        live.row = replace(live.row, state=replace(live.state, status=moved(live.name, live.status, move)))
+        health = unwatched(live.state.health) if move is Move.PAUSE else live.state.health
+        state = replace(live.state, status=moved(live.name, live.status, move), health=health)
+        live.row = replace(live.row, state=state)
         await self._world.commit(lambda tx: rows.save_state(tx, live.row), live.event(action))
 
     async def remove(self, live: Live, *, force: bool, volumes: bool) -> None:

@@ -47,6 +47,7 @@ class Live:
     shim: Shim | None = None
     ended: "asyncio.Future[Waited] | None" = None
     retry: "asyncio.Task[None] | None" = None
+    probing: "asyncio.Task[None] | None" = None
     cleaning: "asyncio.Task[None] | None" = None
     stopping: bool = False
     restarting: bool = False

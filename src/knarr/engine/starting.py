@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import bundle, namespaces, preparing, rows
+from knarr.engine import bundle, health, namespaces, preparing, rows
 from knarr.engine.attaching import hand_over
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
@@ -263,6 +263,7 @@ class Starter:
             started_at=opened,
             finished_at=live.state.finished_at,
             restart_count=live.state.restart_count,
+            health=health.first(live.spec),
         )
         live.row = replace(live.row, state=state)
         await self._world.commit(

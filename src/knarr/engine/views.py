@@ -164,7 +164,7 @@ class Selection:
             and filters.labels(wanted, live.spec.labels)
             and filters.not_labels(wanted, live.spec.labels)
             and filters.one_of(wanted, "status", (str(shown_status(live)),))
-            and filters.one_of(wanted, "health", ("none",))
+            and filters.one_of(wanted, "health", (live.state.health.status if live.state.health else "none",))
             and filters.one_of(wanted, "isolation", ("default", ""))
             and filters.one_of(wanted, "is-task", ("false",))
             and (not self._codes or (live.status is Status.EXITED and live.state.exit_code in self._codes))

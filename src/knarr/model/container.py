@@ -223,8 +223,28 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One run of a health check; `exit_code` -1 where it could not be run or took too long."""
+
+    start: int
+    end: int
+    exit_code: int
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`status` is "starting", "healthy" or "unhealthy"; `log` has the last probes, oldest first."""
+
+    status: str = "starting"
+    failing_streak: int = 0
+    log: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerState:
-    """What a container is now. `pid` is 0 unless it runs; times are 0 where it never happened."""
+    """What a container is now. `pid` is 0 unless it runs; times are 0 where it never happened; `health` is None without a
+    health check."""
 
     status: Status
     pid: int = 0
@@ -235,6 +255,7 @@ class ContainerState:
     finished_at: int = 0
     restart_count: int = 0
     stopped_by_user: bool = False
+    health: Health | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

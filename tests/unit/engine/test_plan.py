@@ -73,8 +73,8 @@ def test_an_emptied_entrypoint_without_a_command_is_no_command() -> None:
 
 
 def test_a_healthcheck_without_a_test_keeps_the_images() -> None:
-    check = planned(healthcheck=Healthcheck(interval=9)).spec.healthcheck
-    assert check == Healthcheck(test=("CMD", "true"), interval=9, retries=3)
+    check = planned(healthcheck=Healthcheck(interval=9_000_000)).spec.healthcheck
+    assert check == Healthcheck(test=("CMD", "true"), interval=9_000_000, retries=3)
 
 
 def test_memory_means_as_much_swap_again() -> None:

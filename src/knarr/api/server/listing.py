@@ -4,7 +4,7 @@ from typing import Any
 
 from knarr.api.server.telling import mount_point, networks, optional, shown
 from knarr.api.spec.versions import Version
-from knarr.model.container import ContainerState, ContainerView
+from knarr.model.container import ContainerState, ContainerView, Health
 from knarr.model.ports import Published
 
 _SECOND = 1_000_000_000
@@ -69,7 +69,7 @@ def status(value: ContainerState, now: int) -> str:
     """docker ps' STATUS."""
     word = shown(value)
     if word in ("running", "paused"):
-        suffix = " (Paused)" if word == "paused" else ""
+        suffix = " (Paused)" if word == "paused" else _health(value.health)
         return f"Up {duration(now - value.started_at)}{suffix}"
     if word == "restarting":
         return f"Restarting ({value.exit_code}) {duration(now - value.finished_at)} ago"
@@ -80,6 +80,12 @@ def status(value: ContainerState, now: int) -> str:
     if word == "created" or (not value.started_at and not value.finished_at):
         return "Created"
     return f"Exited ({value.exit_code}) {duration(now - value.finished_at)} ago"
+
+
+def _health(value: Health | None) -> str:
+    if value is None:
+        return ""
+    return " (health: starting)" if value.status == "starting" else f" ({value.status})"
 
 
 def duration(nanoseconds: int) -> str:

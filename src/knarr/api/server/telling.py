@@ -13,6 +13,7 @@ from knarr.model.container import (
     EndpointSpec,
     EndpointView,
     ExecView,
+    Health,
     Healthcheck,
     MountPoint,
     Status,
@@ -58,7 +59,7 @@ def inspect(view: ContainerView, version: Version) -> dict[str, Any]:
 def state(value: ContainerState) -> dict[str, Any]:
     """Its `State`; intents are shown as what still holds."""
     status = shown(value)
-    return {
+    told = {
         "Status": status,
         "Running": status in ("running", "paused", "restarting"),
         "Paused": status == "paused",
@@ -70,6 +71,26 @@ def state(value: ContainerState) -> dict[str, Any]:
         "Error": value.error,
         "StartedAt": rfc3339(value.started_at),
         "FinishedAt": rfc3339(value.finished_at),
+    }
+    if value.health is not None:
+        told["Health"] = _health(value.health)
+    return told
+
+
+def _health(value: Health) -> dict[str, Any]:
+    return {
+        "Status": value.status,
+        "FailingStreak": value.failing_streak,
+        "Log": [
+            {
+                "Start": rfc3339(probe.start),
+                "End": rfc3339(probe.end),
+                "ExitCode": probe.exit_code,
+                "Output": probe.output,
+            }
+            for probe in value.log
+        ]
+        or None,
     }
 
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from knarr.model.container import Healthcheck
+from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid
 from knarr.model.image import ImageConfig
 from knarr.model.ports import Port
 
 _SHELL = ("/bin/sh", "-c")
 _VARIABLE = re.compile(r"\\(.)|\$(?:\{(\w+)\}|(\w+))")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
-_UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 def apply_changes(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
@@ -141,7 +140,7 @@ def _healthcheck(config: ImageConfig, text: str) -> ImageConfig:
         if name == "retries" and value.isdigit():
             options["retries"] = int(value)
         elif name in ("interval", "timeout", "start-period", "start-interval"):
-            options[name.replace("-", "_")] = _duration(value)
+            options[name.replace("-", "_")] = parse_duration(value)
         else:
             raise Invalid(f"Unknown flag: {name}")
     word, _, rest = text.partition(" ")
@@ -150,13 +149,6 @@ def _healthcheck(config: ImageConfig, text: str) -> ImageConfig:
     listed = _json_list(rest.strip())
     test = ("CMD-SHELL", rest.strip()) if listed is None else ("CMD", *listed)
     return replace(config, healthcheck=Healthcheck(test=test, **options))
-
-
-def _duration(text: str) -> int:
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise Invalid(f"invalid duration {text!r}")
-    return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)
 
 
 _INSTRUCTIONS: dict[str, Callable[[ImageConfig, str], ImageConfig]] = {
