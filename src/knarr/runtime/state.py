@@ -1,16 +1,34 @@
 """What a walk carries from act to act: descriptors, who it becomes, and the line to its shim."""
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from knarr.kernel.cgroups.v1 import CgroupV1
-from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.fd import RootFd
 from knarr.kernel.process import close_range
 from knarr.kernel.sockets import send_packet
 from knarr.runtime.users import User
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Cgroup(Protocol):
+        """What a walk needs of a cgroup, of either version."""
+
+        version: int
+
+        def enter(self) -> None:
+            """Moves the caller in."""
+
+        def paths(self) -> dict[str, str]:
+            """controller → directory; "" on version 2."""
+
+
+# The first process of a pid namespace dies of no signal that it has no handler for (pid_namespaces(7)).
+_ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Walk:
@@ -30,7 +48,7 @@ class Walk:
         self.console_size = (0, 0)
         self.run_dir = ""
         self.init_pidfd = -1
-        self.cgroup: CgroupV1 | CgroupV2 | None = None
+        self.cgroup: Cgroup | None = None
         self.filter = b""
         self.trees: dict[int, int] = {}
         self.cgroup_trees: list[tuple[tuple[str, ...], int]] = []
@@ -77,6 +95,8 @@ class Walk:
         """The gate: one byte. False when nobody is left to open it."""
         if self.doorway is not None:
             self._close_others(self.doorway.fileno())
+            for number in _ENDS:
+                signal.signal(number, lambda caught, frame: os._exit(128 + caught))
             self.control, _ = self.doorway.accept()
             self.doorway.close()
         return bool(self.control.recv(1))

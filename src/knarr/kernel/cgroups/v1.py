@@ -91,6 +91,15 @@ class CgroupV1:
         """Lets them go on."""
         self._freezer("THAWED")
 
+    def frozen(self) -> bool:
+        """Whether it is stopped; no where there is no such cgroup, or no freezer."""
+        if "freezer" not in self._mounts:
+            return False
+        try:
+            return read_text(f"{self._in('freezer')}/freezer.state").strip() == "FROZEN"
+        except FileNotFoundError:
+            return False
+
     def _freezer(self, state: str) -> None:
         file = f"{self._in('freezer')}/freezer.state"
         deadline = time.monotonic() + 10

@@ -80,6 +80,13 @@ class CgroupV2:
         """Lets them go on."""
         self._freezer("0")
 
+    def frozen(self) -> bool:
+        """Whether it is stopped; no where there is no such cgroup."""
+        try:
+            return read_text(f"{self._directory}/cgroup.freeze").strip() == "1"
+        except FileNotFoundError:
+            return False
+
     def _freezer(self, state: str) -> None:
         write_text(f"{self._directory}/cgroup.freeze", state)
         deadline = time.monotonic() + 10

@@ -1,0 +1,1 @@
+"""knarr-oci: the runtime as a command of its own, with runc's words."""

@@ -1,0 +1,194 @@
+"""The parent's side of a birth: what the walk asks for is answered, what it tells is passed on, until it stands at its gate.
+
+Nobody stays: after `create` the init is a child of the caller's reaper and waits at a door (records.py), after `run` and
+`exec` the gate is opened here.
+"""
+
+import json
+import os
+import select
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from knarr.kernel import process
+from knarr.kernel.sockets import recv_packet, socketpair
+from knarr.model.errors import KnarrError, Unavailable
+from knarr.runtime.oci.session import Session
+from knarr.runtime.oci.streams import Inherited, Pipes, Streams, Terminal, connect, give
+from knarr.runtime.state import Walk
+from knarr.wire.zygote import revive
+
+
+class Child:
+    """A process on its way, at its gate, or executed."""
+
+    def __init__(self, line: socket.socket, pid: int, pidfd: int):
+        self._line, self.pid, self.pidfd = line, pid, pidfd
+        self.on_master: Callable[[int], None] = os.close
+        self.on_hooks: Callable[[list[str]], None] = lambda moments: None
+        self.on_listener: Callable[[int], None] = lambda number: None
+
+    def reach_gate(self) -> list[str]:
+        """Answers the walk until it is ready; its warnings. Raises what went wrong in it."""
+        while True:
+            message, fds = self._hear()
+            if "ready" in message:
+                warnings: list[str] = message["warnings"]
+                return warnings
+            if "master" in message:
+                self.on_master(fds[0])
+            elif "hooks" in message:
+                self.on_hooks(message["hooks"])
+                self._line.send(b"x")
+            elif "listener" in message:
+                self.on_listener(message["listener"])
+                self._line.send(b"x")
+
+    def _hear(self) -> tuple[dict[str, Any], list[int]]:
+        data, fds = recv_packet(self._line)
+        if not data:
+            raise Unavailable(f"the process was ended ({self._fate()})")
+        message: dict[str, Any] = json.loads(data)
+        if "error" in message:
+            raise revive(message["error"])
+        return message, fds
+
+    def _fate(self) -> str:
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        poll.poll(1000)
+        result = process.waitid_pidfd(self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if result is None:
+            return "it does not answer"
+        return (
+            f"exit code {result.si_status}"
+            if result.si_code == os.CLD_EXITED
+            else f"signal {result.si_status}"
+        )
+
+    def open_gate(self) -> None:
+        """Returns when it has executed, or ended. Raises what went wrong after the gate."""
+        self._line.send(b"x", socket.MSG_NOSIGNAL)
+        hear_end(self._line)
+
+    def kill(self) -> None:
+        """Ends it and takes it in."""
+        try:
+            process.pidfd_send_signal(self.pidfd, 9)
+        except ProcessLookupError:
+            pass
+        try:
+            process.waitid_pidfd(self.pidfd)
+        except ChildProcessError:
+            return
+
+
+def hear_end(line: socket.socket) -> None:
+    """End of file on a walk's line: it has executed. Raises what it told instead."""
+    data, _ = recv_packet(line)
+    if data and "error" in (message := json.loads(data)):
+        raise revive(message["error"])
+
+
+def bear_child(
+    bear: Callable[[Callable[[], Any]], tuple[int, int]], life: Callable[[socket.socket], Any]
+) -> Child:
+    """`life` runs in the new process with its end of the line."""
+    mine, theirs = socketpair()
+    pid, pidfd = bear(lambda: life(theirs))
+    theirs.close()
+    return Child(mine, pid, pidfd)
+
+
+class Plug:
+    """What a process is plugged into, decided before its birth: descriptors for the walk, streams for us."""
+
+    def __init__(self, session: Session, *, terminal: bool, detach: bool, owner: tuple[int, int] = (0, 0)):
+        call = session.call
+        self._check(session.call.program, terminal, detach, call.text("console-socket"))
+        self._console: socket.socket | None = None
+        self.stdio = (-1, -1, -1) if terminal else (0, 1, 2)
+        self.streams: Streams = Inherited()
+        if terminal and detach:
+            self._console = connect(call.text("console-socket"))
+        elif terminal:
+            self.streams = Terminal()
+        elif not detach and any(os.isatty(fd) for fd in range(3)):
+            self.streams = Pipes(lambda fd: os.fchown(fd, *owner))
+            zero, one, two = self.streams.theirs
+            self.stdio = (zero, one, two)
+
+    @staticmethod
+    def _check(program: str, terminal: bool, detach: bool, console: str) -> None:
+        if detach and terminal and not console:
+            raise KnarrError(f"cannot allocate tty if {program} will detach without setting console socket")
+        if (not detach or not terminal) and console:
+            raise KnarrError(f"cannot use console socket if {program} will not detach or allocate tty")
+
+    def born(self) -> None:
+        """The process has its descriptors."""
+        if isinstance(self.streams, Pipes):
+            self.streams.born()
+
+    def master(self, fd: int) -> None:
+        """The terminal's other end goes where it was asked to."""
+        if isinstance(self.streams, Terminal):
+            self.streams.take(fd)
+            return
+        if self._console is not None:
+            give(self._console, "/dev/ptmx", fd)
+            self._console.close()
+            self._console = None
+        os.close(fd)
+
+
+def passed_on(session: Session, environment: list[str]) -> tuple[int, list[str]]:
+    """(how many descriptors above 2 the program keeps, its environment): those of systemd's activation, then --preserve-fds.
+
+    Raises KnarrError where one of them is not open.
+    """
+    listening = 0
+    if session.environment.get("LISTEN_PID") == str(os.getpid()):
+        listening = int(session.environment.get("LISTEN_FDS") or 0)
+    if listening:
+        environment = [*environment, f"LISTEN_FDS={listening}", "LISTEN_PID=1"]
+    asked = session.call.number("preserve-fds")
+    for number in range(asked):
+        try:
+            os.fstat(3 + listening + number)
+        except OSError:
+            raise KnarrError(
+                f"unable to stat preserved-fd {number} (of {asked}): no such file or directory"
+            ) from None
+    for fd in range(3, 3 + listening + asked):
+        os.set_inheritable(fd, True)
+    return listening + asked, environment
+
+
+def hand_pidfd(session: Session, pidfd: int) -> None:
+    """--pidfd-socket"""
+    path = session.call.text("pidfd-socket")
+    if path:
+        with connect(path) as line:
+            give(line, "pidfd", pidfd)
+
+
+def write_pid(path: str, pid: int) -> None:
+    """--pid-file: there whole, or not at all."""
+    directory, name = os.path.split(path)
+    temporary = f"{directory}/.{name}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(fd, str(pid).encode())
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+
+
+def new_walk(line: socket.socket, plug: Plug, preserved: int, process: dict[str, Any]) -> Walk:
+    """A walk with what every one needs."""
+    walk = Walk(line, plug.stdio)
+    walk.preserved = preserved
+    walk.load(process)
+    return walk

@@ -1,0 +1,219 @@
+"""create and run: a bundle becomes a container. Half-way failures leave nothing."""
+
+import os
+import socket
+import time
+from typing import Any, NoReturn
+
+from knarr.kernel import process
+from knarr.kernel.cgroups.v1 import CgroupV1
+from knarr.kernel.cgroups.v2 import CgroupV2
+from knarr.model.errors import Conflict, KnarrError
+from knarr.runtime.birth import bear, namespaces
+from knarr.runtime.oci import bundle as bundles
+from knarr.runtime.oci import cgroups, foreground
+from knarr.runtime.oci.container import Container, process_facts
+from knarr.runtime.oci.errors import saying, words
+from knarr.runtime.oci.launch import Child, Plug, bear_child, hand_pidfd, new_walk, passed_on, write_pid
+from knarr.runtime.oci.records import FILTER, Record
+from knarr.runtime.oci.session import Session
+from knarr.runtime.plan import Step, plan_init
+from knarr.runtime.walk import walk_to_execve
+
+_KINDS = {
+    "mount": "mnt",
+    "network": "net",
+    "pid": "pid",
+    "ipc": "ipc",
+    "uts": "uts",
+    "cgroup": "cgroup",
+    "user": "user",
+    "time": "time",
+}
+
+
+class Making:
+    """One container in the making. `waits`: it stays at its gate for `start`."""
+
+    def __init__(self, session: Session, *, detach: bool, waits: bool):
+        call = session.call
+        self.session, self.waits = session, waits
+        self.bundle = os.path.abspath(call.text("bundle") or ".")
+        self.pid_file = os.path.abspath(call.text("pid-file")) if call.text("pid-file") else ""
+        self.config = bundles.load_config(self.bundle)
+        self.process: dict[str, Any] = self.config["process"]
+        self.linux: dict[str, Any] = self.config.get("linux") or {}
+        self.id = call.id
+        self.root = bundles.root_of(self.config, self.bundle)
+        self.space = namespaces(self.linux)
+        bundles.check(self.config, cgroups.host_hierarchy().version)
+        self.preserved, environment = passed_on(session, list(self.process.get("env") or ()))
+        self.process["env"] = environment
+        self.filter = _compiled(self.config)
+        self.plug = Plug(session, terminal=bool(self.process.get("terminal")), detach=detach)
+        self.group = cgroups.locate(self.linux, self.id)
+        self.container: Container | None = None
+        self.child: Child | None = None
+
+    def make(self) -> tuple[Container, Child]:
+        """The container with its init at the gate. Raises what went wrong, and then nothing is left."""
+        _check_free(self.group)
+        record = Record.make(self.session.root, self.id)
+        self.container = Container(record, self._state())
+        try:
+            self._limit()
+            child = self._bear(record)
+            self._reach_gate(child)
+        except BaseException:
+            self.undo()
+            raise
+        return self.container, child
+
+    def undo(self) -> None:
+        """What was made goes again."""
+        if self.child is not None:
+            self.child.kill()
+        self.plug.streams.close()
+        if self.container is not None:
+            try:
+                self.container.destroy()
+            except (KnarrError, OSError) as error:
+                self.session.log.warning(words(error))
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "bundle": self.bundle,
+            "rootfs": self.root,
+            "created": "",
+            "init_process_pid": -1,
+            "init_process_start": 0,
+            "cgroup_path": self.group.path,
+            "cgroup_paths": self.group.paths(),
+            "namespace_paths": {},
+            "config": self.config,
+        }
+
+    def _limit(self) -> None:
+        try:
+            self.group.create()
+            self.group.apply(cgroups.with_devices(self.linux.get("resources") or {}))
+        except OSError as error:
+            raise KnarrError(
+                f"unable to start container process: unable to apply cgroup configuration: {words(error)}"
+            ) from None
+
+    def _bear(self, record: Record) -> Child:
+        doorway = _doorway(record) if self.waits else None
+        record.write(FILTER, self.filter)
+        fd = self.group.open_for_clone()
+
+        def life(line: socket.socket) -> NoReturn:
+            walk = new_walk(line, self.plug, self.preserved, self.process)
+            walk.doorway = doorway
+            walk.cgroup, walk.filter, walk.run_dir = self.group, self.filter, self.root
+
+            def prepare(_: Any) -> tuple[Step, ...]:
+                steps = plan_init(self.config, [["bind", self.root, ["rbind"]]], seccomp=bool(self.filter))
+                return tuple(step for step in steps if step.act != "die-with-shim")
+
+            walk_to_execve(walk, prepare, "")
+
+        try:
+            self.child = child = bear_child(lambda born: bear(self.space, born, cgroup_fd=fd), life)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+            if doorway is not None:
+                doorway.close()
+        self.plug.born()
+        return child
+
+    def _reach_gate(self, child: Child) -> None:
+        assert self.container is not None
+        state = self.container.state
+        state["init_process_pid"] = child.pid
+        state["init_process_start"] = process_facts(child.pid)[1]
+        state["namespace_paths"] = {kind: f"/proc/{child.pid}/ns/{name}" for kind, name in _KINDS.items()}
+        state["created"] = _now()
+        self.container.record.save(state)
+        self.container.record.unlock()
+        child.on_master = self.plug.master
+        child.on_hooks = self._run_hooks
+        try:
+            for warning in child.reach_gate():
+                self.session.log.warning(warning)
+        except KnarrError as error:
+            raise saying("unable to start container process: error during container init: ", error) from None
+        hand_pidfd(self.session, child.pidfd)
+        if self.pid_file:
+            write_pid(self.pid_file, child.pid)
+
+    def _run_hooks(self, moments: list[str]) -> None:
+        assert self.container is not None
+        for moment in moments:
+            self.container.run_hooks(moment, "creating")
+
+
+def run_in_front(making: Making, container: Container, child: Child, *, keep: bool) -> int:
+    """Opens the gate and follows the init to its end, which is the container's."""
+    signals = foreground.Signals(making.session.orders)
+    try:
+        child.open_gate()
+        container.run_hooks("poststart", "running")
+        code = foreground.follow(child.pid, child.pidfd, making.plug.streams, signals)
+    except BaseException:
+        making.undo()
+        raise
+    if not keep:
+        container.destroy()
+    return code
+
+
+def run_behind(making: Making, container: Container, child: Child) -> None:
+    """Opens the gate and leaves it."""
+    try:
+        child.open_gate()
+        container.run_hooks("poststart", "running")
+    except BaseException:
+        making.undo()
+        raise
+
+
+def adopt_orphans() -> None:
+    """Whoever loses its parent becomes ours while we are here."""
+    process.set_child_subreaper()
+
+
+def _check_free(group: CgroupV1 | CgroupV2) -> None:
+    """A cgroup that somebody lives in is not ours to take. Raises Conflict."""
+    pids = group.pids()
+    if pids:
+        raise Conflict(f"container's cgroup is not empty: {len(pids)} process(es) found")
+    if group.frozen():
+        raise Conflict("container's cgroup unexpectedly frozen")
+
+
+def _doorway(record: Record) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.bind(record.door())
+    door.listen(1)
+    return door
+
+
+def _compiled(config: dict[str, Any]) -> bytes:
+    """The seccomp filter; b"" without one."""
+    profile = (config.get("linux") or {}).get("seccomp")
+    if not profile:
+        return b""
+    from knarr.runtime.seccomp.compiler import compile_profile
+
+    allowed = ((config["process"].get("capabilities") or {}).get("bounding")) or ()
+    release = os.uname().release.split(".")
+    return compile_profile(profile, tuple(allowed), os.uname().machine, (int(release[0]), int(release[1])))
+
+
+def _now() -> str:
+    nanoseconds = time.time_ns()
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9))
+    return f"{whole}.{nanoseconds % 10**9:09d}Z"
