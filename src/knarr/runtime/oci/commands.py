@@ -12,6 +12,7 @@ OPTIONS = (
     Flag("criu", TEXT, "(ignored)", hidden=True),
     Flag("systemd-cgroup", SWITCH, "(refused: cgroups are managed by their files)"),
     Flag("rootless", TEXT, "ignore cgroup permission errors ('true', 'false', or 'auto')"),
+    Flag("zygote", TEXT, "path of the socket of a warm `zygote`, which carries the command out"),
     Flag("version", SWITCH, "print the version", "v"),
 )
 
@@ -172,4 +173,11 @@ COMMANDS = (
     Command("start", "executes the user defined process in a created container"),
     Command("state", "output the state of a container"),
     Command("update", "update container resource constraints", _UPDATES),
+    Command(
+        "zygote",
+        "keep a warm process that carries out the commands of callers with --zygote",
+        (Flag("listen", TEXT, "path of the AF_UNIX socket to listen on"),),
+        least=0,
+        most=0,
+    ),
 )

@@ -149,7 +149,7 @@ def passed_on(session: Session, environment: list[str]) -> tuple[int, list[str]]
     Raises KnarrError where one of them is not open.
     """
     listening = 0
-    if session.environment.get("LISTEN_PID") == str(os.getpid()):
+    if session.environment.get("LISTEN_PID") == str(session.pid):
         listening = int(session.environment.get("LISTEN_FDS") or 0)
     if listening:
         environment = [*environment, f"LISTEN_FDS={listening}", "LISTEN_PID=1"]

@@ -13,13 +13,21 @@ from knarr.runtime.oci.errors import Usage, words
 from knarr.runtime.oci.log import Log
 from knarr.runtime.oci.session import Session
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _MEET_CONTAINERS = ("create", "exec", "run", "zygote")
 _FAILED, _EXEC_FAILED, _NO_TOPIC = 1, 255, 3
 
 
 def main() -> int:
     """The entry point."""
-    argv = sys.argv
+    return answer(sys.argv, os.environ, pid=os.getpid())
+
+
+def answer(argv: "list[str]", environment: "Mapping[str, str]", *, pid: int, orders: int = -1) -> int:
+    """One command line. With `orders` a warm process does it for a caller, `pid`, whose signals come there."""
     try:
         call = parse(argv, OPTIONS, COMMANDS)
     except Usage as error:
@@ -28,13 +36,21 @@ def main() -> int:
         from knarr.runtime.oci import manual
 
         return manual.show(call)
-    if call.command in _MEET_CONTAINERS:
-        from knarr.runtime.oci import interpreter
+    if call.options.get("zygote") and orders < 0:
+        from knarr.runtime.oci import client
 
-        if not interpreter.is_sealed():
-            interpreter.start_again(argv)
-        interpreter.name_process()
-    return carry_out(Session(call, dict(os.environ)))
+        return client.carry_out(call, argv)
+    if call.command in _MEET_CONTAINERS and orders < 0:
+        _out_of_reach(argv)
+    return carry_out(Session(call, environment, pid, orders))
+
+
+def _out_of_reach(argv: "list[str]") -> None:
+    from knarr.runtime.oci import interpreter
+
+    if not interpreter.is_sealed():
+        interpreter.start_again(argv)
+    interpreter.name_process()
 
 
 def carry_out(session: Session) -> int:

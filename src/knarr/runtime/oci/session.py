@@ -6,15 +6,22 @@ from knarr.model.errors import Invalid, Unsupported
 from knarr.runtime.oci.arguments import Call
 from knarr.runtime.oci.log import Log
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PLACE = "/run/knarr-oci"
 
 
 class Session:
-    """`root` holds one directory a container; `chosen` says that the caller named it."""
+    """`root` holds one directory a container; `chosen` says that the caller named it.
 
-    def __init__(self, call: Call, environment: "dict[str, str]"):
+    `pid` is the caller. With `orders`, a socket, signals for the container come from there, otherwise to this process.
+    """
+
+    def __init__(self, call: Call, environment: "Mapping[str, str]", pid: int, orders: int = -1):
         self.call = call
-        self.environment = environment
+        self.environment, self.pid, self.orders = environment, pid, orders
         self.log = Log(
             os.path.abspath(call.option("log")) if call.option("log") else "",
             call.option("log-format") or "text",
@@ -22,8 +29,6 @@ class Session:
         )
         self.chosen = "root" in call.options
         self.root = ""
-        self.orders = -1
-        """A socket from which signals for the container come; without one they come to this process."""
 
     def prepare(self) -> None:
         """Raises Invalid, Unsupported for global options that cannot be had."""

@@ -8,6 +8,10 @@ from knarr.runtime.oci.container import Container
 from knarr.runtime.oci.log import say
 from knarr.runtime.oci.session import Session
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 def run(session: Session) -> int:
     """Prints them."""
@@ -20,7 +24,7 @@ def run(session: Session) -> int:
         return 0
     if form != "table":
         raise Invalid("invalid format option")
-    say(only(_ps(call.arguments[1:] or ["-ef"]), set(pids)))
+    say(only(_ps(call.arguments[1:] or ["-ef"], session.environment), set(pids)))
     return 0
 
 
@@ -35,11 +39,11 @@ def only(output: str, pids: "set[int]") -> str:
     return "\n".join([header, *kept]) + "\n"
 
 
-def _ps(arguments: "list[str]") -> str:
+def _ps(arguments: "list[str]", environment: "Mapping[str, str]") -> str:
     """Runs ps(1) with its output in a file of memory."""
     output = os.memfd_create("ps", os.MFD_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
-    pid = os.posix_spawnp("ps", ["ps", *arguments], os.environ, file_actions=actions)
+    pid = os.posix_spawnp("ps", ["ps", *arguments], environment, file_actions=actions)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     text = os.pread(output, os.fstat(output).st_size, 0).decode(errors="replace")
     os.close(output)

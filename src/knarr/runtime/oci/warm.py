@@ -1,0 +1,144 @@
+"""A warm knarr-oci: everything is loaded, the heap is frozen, and one forked child always waits for the next caller.
+
+    caller ── {"argv", "cwd", "env", "pid"} + [stdin, stdout, stderr, …] ──▶ child ── does it
+    caller ── one byte a signal ──▶ child ── {"exit": n} ──▶ caller
+
+The child is not the caller's: what is made belongs to the zygote's namespaces, limits and reaper. Only the zygote's own user
+and root may ask.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from knarr.kernel import process
+from knarr.kernel.sockets import peer, recv_packet, send_packet
+from knarr.runtime.oci import cgroups, main, making, manual
+from knarr.runtime.oci.verbs import (
+    create,
+    delete,
+    exec,  # noqa: A004
+    kill,
+    pause,
+    ps,
+    resume,
+    run,
+    start,
+    state,
+    update,
+)
+
+LOADED = (create, delete, exec, kill, making, manual, pause, ps, resume, run, start, state, update)
+_TAKEN = b"t"
+
+
+def serve(path: str) -> None:
+    """Until SIGTERM or SIGINT. The socket's file is ours, and goes with us."""
+    os.setsid()
+    os.umask(0o022)
+    process.set_name("knarr-oci-zygo")
+    process.reset_signals()
+    process.set_child_subreaper()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    door = _listen(path)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _end)
+    cgroups.host_hierarchy()
+    taken, take = os.pipe()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    me = os.getpid()
+    try:
+        while True:
+            pid = os.fork()
+            if pid == 0:
+                os.close(taken)
+                _live(door, take, me)
+            _until_taken(pid, taken)
+    except SystemExit:
+        os.unlink(path)
+
+
+def _listen(path: str) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    mask = os.umask(0o177)
+    try:
+        door.bind(path)
+    finally:
+        os.umask(mask)
+    door.listen(64)
+    return door
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _until_taken(pid: int, taken: int) -> None:
+    """Until the child that waits has a caller, or was killed."""
+    try:
+        child = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(taken, select.POLLIN)
+    poll.register(child, select.POLLIN)
+    try:
+        if taken in dict(poll.poll()):
+            os.read(taken, 1)
+    finally:
+        os.close(child)
+
+
+def _live(door: socket.socket, take: int, zygote: int) -> NoReturn:
+    """A child's whole life. While it waits it dies with the zygote."""
+    code = 1
+    try:
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == zygote:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            line, _ = door.accept()
+            process.prctl(process.PR_SET_PDEATHSIG, 0)
+            os.write(take, _TAKEN)
+            os.close(take)
+            door.close()
+            code = _serve(line)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def _serve(line: socket.socket) -> int:
+    _, uid, _ = peer(line)
+    data, fds = recv_packet(line)
+    if not data or uid not in (0, os.geteuid()):
+        return 1
+    request = json.loads(data)
+    line = _arranged(line, fds)
+    os.chdir(request["cwd"])
+    code = main.answer(request["argv"], request["env"], pid=request["pid"], orders=line.fileno())
+    sys.stdout.flush()
+    send_packet(line, json.dumps({"exit": code}).encode())
+    return 0
+
+
+def _arranged(line: socket.socket, fds: list[int]) -> socket.socket:
+    """The caller's descriptors get the numbers that they have with it; ours move out of their way."""
+    above = 64 + len(fds)
+    moved = os.dup2(line.fileno(), above, inheritable=False)
+    line.close()
+    spare = [os.dup2(fd, above + 1 + place, inheritable=False) for place, fd in enumerate(fds)]
+    for fd in fds:
+        os.close(fd)
+    for number, fd in enumerate(spare):
+        os.dup2(fd, number)
+        os.close(fd)
+    return socket.socket(fileno=moved)
