@@ -19,21 +19,22 @@ from typing import NoReturn
 from knarr.kernel import process
 from knarr.kernel.sockets import peer, recv_packet, send_packet
 from knarr.runtime.oci import cgroups, main, making, manual
-from knarr.runtime.oci.verbs import (
-    create,
-    delete,
-    exec,  # noqa: A004
-    kill,
-    pause,
-    ps,
-    resume,
-    run,
-    start,
-    state,
-    update,
-)
 
-LOADED = (create, delete, exec, kill, making, manual, pause, ps, resume, run, start, state, update)
+LOADED = (making, manual)
+_VERBS = (
+    "create",
+    "delete",
+    "exec",
+    "kill",
+    "list",
+    "pause",
+    "ps",
+    "resume",
+    "run",
+    "start",
+    "state",
+    "update",
+)
 _TAKEN = b"t"
 
 
@@ -48,6 +49,8 @@ def serve(path: str) -> None:
     door = _listen(path)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end)
+    for name in _VERBS:
+        __import__(f"knarr.runtime.oci.verbs.{name}")
     cgroups.host_hierarchy()
     taken, take = os.pipe()
     gc.collect()
