@@ -19,13 +19,13 @@ from typing import Any
 
 from knarr.kernel.fd import RootFd
 from knarr.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, reset_signals, set_name
-from knarr.kernel.sockets import recv_packet, send_packet, socketpair
+from knarr.kernel.sockets import recv_packet, send_packet
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime import netns, view
 from knarr.runtime.seal import keep_only, seal_imports
 from knarr.runtime.shim import main as shim
-from knarr.runtime.shim.container import host_hierarchy
-from knarr.runtime.shim.loop import Loop
+from knarr.runtime.shim import packets
+from knarr.runtime.shim.ahead import END, Ahead, bear_ahead, host_hierarchy
 from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions, maketar
 from knarr.snapshots.untar import UntarOptions, untar
@@ -56,11 +56,8 @@ def main(fd: int) -> None:
         if pid == 0:
             os.close(taken)
             _live(sock, take, me)
-        if _outcome(pid, taken) == _END:
+        if _outcome(pid, taken) == END:
             return
-
-
-_TAKEN, _END = b"t", b"e"
 
 
 def _outcome(pid: int, taken: int) -> bytes:
@@ -80,20 +77,21 @@ def _outcome(pid: int, taken: int) -> bytes:
 
 
 def _live(sock: socket.socket, take: int, zygote: int) -> None:
-    """A child's whole life. While it waits it dies with the zygote: nobody else must take requests then."""
+    """A child's whole life: it has an init born, which takes the next request and hands it on. While they wait they die
+    with the zygote: nobody else must take requests then."""
     try:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != zygote:
             return
+        os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _warm()
-        data, fds = recv_packet(sock)
-        prctl(PR_SET_PDEATHSIG, 0)
-        os.write(take, _TAKEN if data else _END)
+        born = bear_ahead(sock, take)
         os.close(take)
         sock.close()
-        if data:
-            _serve(data, fds)
+        packet, fds = recv_packet(born.control)
+        prctl(PR_SET_PDEATHSIG, 0)
+        if packet:
+            _serve(packets.unpack(packet, fds), fds, born)
     except (BrokenPipeError, ConnectionResetError):
         return
     except BaseException:
@@ -102,27 +100,12 @@ def _live(sock: socket.socket, take: int, zygote: int) -> None:
         os._exit(0)
 
 
-def _warm() -> None:
-    """Touches what every job touches, so that its pages are copied before somebody waits for it."""
-    mine, theirs = socketpair()
-    send_packet(mine, json.dumps({"job": "", "order": {"namespaces": [{"type": "mount"}]}}).encode())
-    json.loads(recv_packet(theirs)[0])
-    mine.close()
-    theirs.close()
-    loop = Loop()
-    loop.turn(0)
-    loop.close()
-
-
-def _serve(data: bytes, fds: list[int]) -> None:
+def _serve(request: dict[str, Any], fds: list[int], born: Ahead) -> None:
     reply = socket.socket(fileno=fds[0])
-    request = json.loads(data)
-    if request.get("memfd"):
-        with open(fds.pop(), "rb") as file:
-            request = json.load(file)
     if request["job"] == "shim":
-        shim.run(request["order"], reply)
+        shim.run(request["order"], reply, born)
     else:
+        born.give_up()
         _answer(request, fds[1:], reply)
 
 

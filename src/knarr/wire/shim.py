@@ -1,20 +1,23 @@
 """The shim's protocol: SOCK_SEQPACKET, one JSON object a packet, descriptors beside it.
 
-    knarrd                         shim                         init
-      │ order (through the zygote)  │                            │
-      ├────────────────────────────▶│ cgroup, clone3 ───────────▶│ walks the plan
+    knarrd                         shim                         init, born ahead
+      │ order ──────────────────────┼───────────────────────────▶│ cgroup, namespaces, walks the plan
+      │                             │◀──────────── the order ────┤
+      │ attach + [client]  ────────▶│ keeps the client's socket  │
       │                             │◀──────── ready, or error ──┤ waits at the gate
       │◀── hello, or error ─────────┤                            │
-      │ attach + [client]  ────────▶│ keeps the client's socket  │
       │ start  ────────────────────▶│ one byte ─────────────────▶│ execve
       │◀── ok, or error ────────────┤◀── end of file, or error ──┤
-      │                             │◀───────────── SIGCHLD ─────┤
-      │                             │ exit.json (fsync, rename)
-      │◀── event exited ────────────┤
+      │                             │◀──────────────── pidfd ────┤
+      │                             │ exit.json (rename)
+      │◀── event exited ────────────┤ lets go of mounts and cgroup
       │ release ───────────────────▶│ ends when its clients have drained
 
 Requests are `{"id": n, "do": NAME, …}`, answers `{"id": n, "ok": {…}}` or `{"id": n, "error": {…}}` (wire.zygote's
 `describe`), events `{"event": NAME, …}`. A new connection to `shim.sock` is greeted by `hello`, like the first one.
+
+A request with id 0 gets no answer. `attach` and `start` may come before `hello`: a start that came early opens the gate as
+soon as the init is ready, and the one `hello` that follows says `started`.
 """
 
 import json
@@ -67,13 +70,8 @@ mount's missing target is made. `mounts[].source` "pid:N/path" is a path in the 
 
 
 def folded(order: Mapping[str, Any]) -> dict[str, Any]:
-    """An order as it travels: the bundle stays text until the init reads it, beside it what the shim needs of it."""
-    bundle = order["bundle"]
-    linux = bundle.get("linux") or {}
-    return {
-        **order,
-        "bundle": json.dumps(bundle),
-        "namespaces": linux.get("namespaces") or [],
-        "resources": linux.get("resources") or {},
-        "terminal": bool((bundle.get("process") or {}).get("terminal")),
-    }
+    """An order as it travels: what only the init needs, bundle and root, stays text until the init reads it."""
+    kept = {name: value for name, value in order.items() if name not in ("bundle", "rootfs")}
+    plan = json.dumps({"bundle": order["bundle"], "rootfs": order["rootfs"]})
+    terminal = bool((order["bundle"].get("process") or {}).get("terminal"))
+    return {**kept, "plan": plan, "terminal": terminal}

@@ -337,7 +337,7 @@ async def test_a_failed_launch_leaves_nothing(runtime: Runtime) -> None:
     with pytest.raises(NoSuchCommand):
         await runtime.launch(order)
     await asyncio.to_thread(host.settle, lambda: host.cgroups(PARENT))
-    waiting = 1  # the child that takes the next request
+    waiting = 2  # the next shim, and its init, which takes the next order
     await asyncio.to_thread(
         host.wait_for,
         lambda: len(host.descendants(runtime.zygote.pid)) == waiting,

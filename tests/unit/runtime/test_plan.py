@@ -1,5 +1,6 @@
 """Plans: what is asked for becomes steps, in the order that the kernel needs."""
 
+import json
 from typing import Any
 
 import pytest
@@ -147,9 +148,10 @@ def test_a_root_is_one_mount() -> None:
 
 
 def test_an_order_travels_with_what_the_shim_needs_beside_the_bundle() -> None:
-    order = folded({"id": "x", "bundle": everything()})
-    assert (order["terminal"], order["resources"], len(order["namespaces"])) == (True, {}, 4)
-    assert isinstance(order["bundle"], str)
+    rootfs = {"mounts": [["bind", "/", []]]}
+    order = folded({"id": "x", "bundle": everything(), "rootfs": rootfs})
+    assert order == {"id": "x", "terminal": True, "plan": order["plan"]}
+    assert json.loads(order["plan"]) == {"bundle": everything(), "rootfs": rootfs}
 
 
 def test_capability_bits() -> None:

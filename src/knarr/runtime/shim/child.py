@@ -1,6 +1,5 @@
-"""A process of the container as the shim sees it: cloned, walked to its gate, executed, reaped."""
+"""A process of the container as the shim sees it: born, walked to its gate, executed, reaped."""
 
-import json
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -10,7 +9,9 @@ from knarr.kernel import process
 from knarr.kernel.sockets import recv_packet, socketpair
 from knarr.runtime.birth import Life
 from knarr.runtime.plan import Step
+from knarr.runtime.shim.ahead import Ahead, Fds, close, pipes
 from knarr.runtime.shim.loop import READ, Loop
+from knarr.runtime.shim.packets import unpack
 from knarr.runtime.shim.streams import Streams
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
@@ -30,36 +31,92 @@ class Recipe(NamedTuple):
     explain: bool = False
 
 
-class Child:
-    """The init (`exec_id` None) or an exec. `on_ready(facts)`, `on_failed(error)`, `on_executed()`, `on_exit(status)`."""
+class Owner:
+    """Who is told about a child: the container, or an exec of it."""
 
-    def __init__(self, loop: Loop, streams: Streams, exec_id: str | None = None):
-        self._loop, self.streams, self.exec_id = loop, streams, exec_id
+    def walked(self, facts: dict[str, Any]) -> None:
+        """It waits at its gate."""
+
+    def failed(self, error: dict[str, Any]) -> None:
+        """It will not get there; its exit follows."""
+
+    def executed(self) -> None:
+        """The program runs."""
+
+    def exited(self, code: int) -> None:
+        """It is reaped."""
+
+    def unborn(self, message: dict[str, Any]) -> None:
+        """Born ahead, it could not become what was ordered, or has made something on the way."""
+
+
+class Child:
+    """The init or an exec, on behalf of its owner."""
+
+    def __init__(self, loop: Loop, streams: Streams, owner: Owner):
+        self._loop, self.streams, self._owner = loop, streams, owner
         self.pid, self.pidfd = 0, -1
         self._control: socket.socket | None = None
+        self._its: Fds = (-1, -1, -1)
         self.executed = False
-        self.on_ready: Callable[[dict[str, Any]], None] = lambda facts: None
-        self.on_failed: Callable[[dict[str, Any]], None] = lambda error: None
-        self.on_executed: Callable[[], None] = lambda: None
-        self.on_exit: Callable[[int], None] = lambda status: None
 
     def start(self, recipe: Recipe) -> None:
-        """Clones; the child walks."""
+        """Has it born; the child walks."""
+        if recipe.tty:
+            self._start(recipe, (-1, -1, -1))
+            return
+        ours, its = pipes(stdin=recipe.stdin)
+        try:
+            self._start(recipe, its)
+        finally:
+            close(its)
+        self.streams.pipes(*ours)
+
+    def _start(self, recipe: Recipe, its: Fds) -> None:
         mine, theirs = socketpair()
-        ours, its = ((-1, -1, -1), (-1, -1, -1)) if recipe.tty else _pipes(recipe.stdin)
 
         def life() -> NoReturn:
             walk_to_execve(Walk(theirs, its), recipe.prepare, recipe.prefix, explain=recipe.explain)
 
-        pid, pidfd = recipe.bear(life)
-        theirs.close()
-        for fd in its:
-            if fd >= 0:
-                os.close(fd)
-        self.pid, self.pidfd, self._control = pid, pidfd, mine
-        if not recipe.tty:
-            self.streams.pipes(*ours)
-        self._loop.watch(mine.fileno(), READ, self._speak)
+        try:
+            pid, pidfd = recipe.bear(life)
+        finally:
+            theirs.close()
+        self._begin(pid, pidfd, mine)
+
+    def take_up(self, ahead: Ahead, *, tty: bool, stdin: bool) -> None:
+        """One that was born ahead, and walks already."""
+        self._begin(ahead.pid, ahead.pidfd, ahead.control)
+        if tty:
+            close(ahead.ours)
+            close(ahead.its)
+            return
+        self._its = ahead.its
+        if stdin:
+            self.streams.pipes(*ahead.ours)
+        else:
+            close((ahead.ours[0], ahead.its[0]))
+            self._its = (-1, *ahead.its[1:])
+            self.streams.pipes(-1, *ahead.ours[1:])
+
+    def bear_anew(self, recipe: Recipe) -> None:
+        """The one that was born ahead gives its place, and its streams, to one that is born now."""
+        self._hang_up()
+        self._loop.forget(self.pidfd)
+        process.waitid_pidfd(self.pidfd)
+        os.close(self.pidfd)
+        self.pid, self.pidfd = 0, -1
+        self._start(recipe, self._its)
+        self._settle()
+
+    def _settle(self) -> None:
+        """The process's ends of its streams are its own."""
+        close(self._its)
+        self._its = (-1, -1, -1)
+
+    def _begin(self, pid: int, pidfd: int, control: socket.socket) -> None:
+        self.pid, self.pidfd, self._control = pid, pidfd, control
+        self._loop.watch(control.fileno(), READ, self._speak)
         self._loop.watch(pidfd, READ, self._ended)
 
     def open_gate(self) -> None:
@@ -79,22 +136,29 @@ class Child:
         except OSError:
             data, fds = b"", []
         if not data:
-            self._loop.forget(self._control.fileno())
-            self._control.close()
-            self._control = None
+            self._hang_up()
             if not self.executed:
                 self.executed = True
-                self.on_executed()
+                self._owner.executed()
             return False
-        message = json.loads(data)
+        message = unpack(data, fds)
         if "master" in message:
             self.streams.terminal(fds[0])
         elif "ready" in message:
-            self.on_ready(message)
-        else:
+            self._settle()
+            self._owner.walked(message)
+        elif "error" in message:
             self.executed = True
-            self.on_failed(message["error"])
+            self._owner.failed(message["error"])
+        else:
+            self._owner.unborn(message)
         return True
+
+    def _hang_up(self) -> None:
+        if self._control is not None:
+            self._loop.forget(self._control.fileno())
+            self._control.close()
+            self._control = None
 
     def _speak(self, events: int) -> None:
         self._told()
@@ -109,27 +173,23 @@ class Child:
 
     def _ended(self, events: int) -> None:
         """What the walk still had to say comes before its exit."""
+        pidfd = self.pidfd
         while self._told():
             continue
-        self._loop.forget(self.pidfd)
-        result = process.waitid_pidfd(self.pidfd)
-        os.close(self.pidfd)
-        self.pidfd = -1
+        if self.pidfd != pidfd:
+            return
+        result = process.waitid_pidfd(pidfd, os.WEXITED | os.WNOHANG)
         if result is None:
             return
+        self._loop.forget(pidfd)
+        os.close(pidfd)
+        self.pidfd = -1
+        self._settle()
         status = result.si_status
-        self.on_exit(status if result.si_code == os.CLD_EXITED else 128 + (status & 0x7F))
+        self._owner.exited(status if result.si_code == os.CLD_EXITED else 128 + (status & 0x7F))
 
     def signal(self, number: int) -> None:
         """Raises ProcessLookupError after its end."""
         if self.pidfd < 0:
             raise ProcessLookupError(3, os.strerror(3))
         process.pidfd_send_signal(self.pidfd, number)
-
-
-def _pipes(stdin: bool) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """(the shim's ends, the process's ends), -1 for a standard input that is /dev/null."""
-    read, write = os.pipe() if stdin else (-1, -1)
-    out, out_end = os.pipe()
-    err, err_end = os.pipe()
-    return (write, out, err), (read, out_end, err_end)

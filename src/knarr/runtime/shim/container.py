@@ -1,147 +1,148 @@
 """What a shim holds: the init, its execs, the cgroup, and what may be asked of them.
 
 The order at the end is a law: reap the init, kill what is left in its cgroup, take the last output, write exit.json
-(fsync, rename), remove the cgroup, and only then tell.
+(rename), and tell. Only then it lets go of what takes the kernel long: the mounts, which it has kept until here by a
+descriptor of their namespace, and the cgroup. Whoever needs them gone asks for `release`.
 """
 
-import json
 import os
 import signal
-import socket
 import time
 from binascii import a2b_base64
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from knarr.kernel.cgroups import hierarchy
-from knarr.kernel.cgroups.open import open_cgroup
+from knarr.kernel.cgroups.v1 import CgroupV1
+from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.files import write_atomic
-from knarr.model.errors import Conflict, Invalid, KnarrError, NotFound, Unavailable
+from knarr.model.errors import Conflict, Invalid, NotFound, Unavailable
 from knarr.runtime import failures
-from knarr.runtime.birth import Life, bear, bear_beside, namespaces
-from knarr.runtime.defaults import device_rules
-from knarr.runtime.plan import Step, plan_exec, plan_init
+from knarr.runtime.birth import Life, bear, namespaces
+from knarr.runtime.plan import Step
+from knarr.runtime.shim import ahead
 from knarr.runtime.shim.child import Child, Recipe
-from knarr.runtime.shim.client import Client
-from knarr.runtime.shim.control import Answer
-from knarr.runtime.shim.log import JsonLog
-from knarr.runtime.shim.loop import Loop
-from knarr.runtime.shim.streams import Streams
+from knarr.runtime.shim.control import Request, Serve
+from knarr.runtime.shim.execs import Exec
+from knarr.runtime.shim.held import Held
+from knarr.runtime.shim.loop import READ, Loop
+from knarr.runtime.shim.packets import pack
 from knarr.runtime.state import Walk
-from knarr.wire.detachkeys import Matcher, parse
 from knarr.wire.zygote import revive
 
 _PATIENCE = 30.0
-_UNSEEN = 5.0
-
-host_hierarchy = cache(hierarchy.find)
-"""The host's cgroup mounts; the zygote looks before it forks."""
-
-Refuse = Callable[[BaseException], None]
+_KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
 
 
-class Container:
-    """One container. `tell(event)` reaches every connection, and says if there was one; `on_hello`, `on_failed` speak to whoever sent the order."""
+class Container(Held):
+    """One container. `on_hello` and `on_failed` speak to whoever sent the order."""
 
-    def __init__(self, loop: Loop, order: Mapping[str, Any], tell: Callable[[dict[str, Any]], bool]):
-        self._loop, self._tell = loop, tell
+    def __init__(self, loop: Loop, order: Mapping[str, Any]):
+        super().__init__(loop, order)
+        self._order: Mapping[str, Any] | None = order
         self.id: str = order["id"]
-        self._run_dir: str = order["run_dir"]
-        log = order.get("log") or {}
-        self._spill_dir = os.path.dirname(log.get("path") or "") or self._run_dir
-        self._filter = _read(order["seccomp"]) if order.get("seccomp") else b""
-        self.cgroup = open_cgroup(order["cgroup"], host_hierarchy())
-        self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
-        self.init = Child(loop, self.streams)
-        self.execs: dict[str, Child] = {}
-        self._unseen: dict[str, Streams] = {}
-        self.ready = self.started = self.paused = self.releasing = False
+        self._tty = bool(order["terminal"])
+        self.execs: dict[str, Exec] = {}
+        self.ready = self.started = self.paused = self.releasing = self._shares_pids = False
+        self._mounts = -1
+        self._starting: Request | None = None
         self.exit: dict[str, Any] | None = None
         self._error: BaseException | None = None
-        self.facts: dict[str, Any] = {}
-        self.on_hello: Callable[[], None] = lambda: None
-        self.on_failed: Callable[[BaseException], None] = lambda error: None
-        self.on_released: Callable[[], None] = lambda: None
+        self._steps: list[dict[str, Any]] = []
+        self._warnings: list[str] = []
+        self.on_hello: Callable[[], None] = _nothing
+        self.on_failed: Callable[[BaseException], None] = _nothing
+        self.on_released: Callable[[], None] = _nothing
 
-    def launch(self, order: Mapping[str, Any]) -> None:
-        """Makes the cgroup and the init. Raises what went wrong before the clone."""
-        space = namespaces(order)
-        began, at = time.monotonic_ns(), time.time_ns()
-        try:
-            self.cgroup.create()
-            self.cgroup.apply(_with_devices(order["resources"]))
-        except OSError as error:
-            sentence = f"unable to apply cgroup configuration: {failures.spoken(error)}: unknown"
-            raise KnarrError(f"{failures.RUN}{sentence}") from None
-        self.facts["steps"] = [
-            {
-                "name": f"cgroup {self.cgroup.path}",
-                "reason": "its limits and its accounts",
-                "at": at,
-                "duration": time.monotonic_ns() - began,
-                "objects": {"cgroup": self.cgroup.path},
-            }
-        ]
+    def take_up(self, born: "ahead.Ahead") -> None:
+        """The init that read the order."""
+        assert self._order is not None
+        self.init.take_up(born, tty=self._tty, stdin=bool(self._order.get("stdin")))
+
+    # what the init says ------------------------------------------------------------------------------------------------
+
+    def unborn(self, message: dict[str, Any]) -> None:
+        """It made the cgroup; and perhaps it cannot be the init, because that must be born otherwise."""
+        self._steps += message["made"]
+        if "bear" in message:
+            self._bear(message["bear"])
+
+    def _bear(self, linux: Mapping[str, Any]) -> None:
+        order = self._order
+        assert order is not None
+        space = namespaces(linux)
+        if "pid" not in (*space.new, *dict(space.joined)):
+            self._await_strangers()
         fd = self.cgroup.open_for_clone()
-        mounts, bundle = order["rootfs"]["mounts"], order["bundle"]
-
-        def prepare(walk: Walk) -> tuple[Step, ...]:
-            document = json.loads(bundle)
-            self._prepare(walk, document["process"])
-            return plan_init(document, mounts, seccomp=bool(self._filter))
 
         def born(life: Life) -> tuple[int, int]:
             return bear(space, life, cgroup_fd=fd)
 
-        recipe = Recipe(
-            born,
-            prepare,
-            failures.RUN,
-            tty=bool(order["terminal"]),
-            stdin=bool(order.get("stdin")),
-            explain=bool(order.get("explain")),
-        )
-        self.init.on_ready = self._walked
-        self.init.on_failed = lambda error: self._failed(revive(error))
-        self.init.on_exit = self._exited
+        def prepare(walk: Walk) -> Sequence[Step]:
+            return ahead.fill(order, walk, *ahead.read_plan(order))
+
+        explain = bool(order.get("explain"))
         try:
-            self.init.start(recipe)
+            self.init.bear_anew(Recipe(born, prepare, failures.RUN, explain=explain))
         finally:
             if fd >= 0:
                 os.close(fd)
 
-    def _prepare(self, walk: Walk, process: Mapping[str, Any]) -> None:
-        walk.load(process)
-        walk.cgroup, walk.filter, walk.run_dir = self.cgroup, self._filter, self._run_dir
-        walk.init_pidfd = self.init.pidfd
+    def _await_strangers(self) -> None:
+        """In the host's pid namespace the container's orphans become ours (PR_SET_CHILD_SUBREAPER)."""
+        self._shares_pids = True
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _nothing)
 
-    def _walked(self, facts: dict[str, Any]) -> None:
+        def woken(events: int) -> None:
+            os.read(read, 4096)
+            self.reap_strangers()
+
+        self.loop.watch(read, READ, woken)
+
+    def walked(self, facts: dict[str, Any]) -> None:
+        """It waits at its gate. From here on its mounts stay until they are let go."""
         self.ready = True
-        steps = self.facts["steps"] + facts["steps"] + [self._namespaces()] if facts["steps"] else []
-        self.facts = {"steps": steps, "warnings": facts["warnings"]}
-        self.on_hello()
+        self._order = None
+        self._mounts = os.open(f"/proc/{self.init.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._steps = [*self._steps, *facts["steps"], self._namespaces()] if facts["steps"] else []
+        self._warnings = facts["warnings"]
+        if self.started:
+            self.init.open_gate()
+        else:
+            self.on_hello()
 
     def _namespaces(self) -> dict[str, Any]:
         """The step that shows what was made: each namespace of the init by its inode (namespaces(7))."""
         at = time.time_ns()
-        links = {
-            kind: f"/proc/{self.init.pid}/ns/{kind}"
-            for kind in ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
-        }
-        objects = {kind: os.readlink(path).partition("[")[2].rstrip("]") for kind, path in links.items()}
-        reason = "what the process sees of the machine"
+        links = {kind: os.readlink(f"/proc/{self.init.pid}/ns/{kind}") for kind in _KINDS}
         return {
             "name": "namespaces",
-            "reason": reason,
+            "reason": "what the process sees of the machine",
             "at": at,
             "duration": time.time_ns() - at,
-            "objects": objects,
+            "objects": {kind: link.partition("[")[2].rstrip("]") for kind, link in links.items()},
         }
 
-    def _failed(self, error: BaseException) -> None:
+    def failed(self, error: dict[str, Any]) -> None:
+        """It says why it will not get there; its exit follows."""
+        self._fail(revive(error))
+
+    def _fail(self, error: BaseException) -> None:
         self.exit = {}
         self._error = error
+
+    def executed(self) -> None:
+        """Or it died: its exit follows."""
+        request, self._starting = self._starting, None
+        if request is None or not self.ready:
+            return
+        if request.early:
+            self.on_hello()
+        request.answer({})
+        self._steps, self._warnings = [], []
 
     def hello(self) -> dict[str, Any]:
         """What every new connection is told."""
@@ -152,191 +153,131 @@ class Container:
             "started": self.started,
             "paused": self.paused,
             "exit": self.exit,
-            "execs": [{"exec": name, "pid": child.pid} for name, child in self.execs.items()],
-            **self.facts,
+            "execs": [{"exec": name, "pid": one.child.pid} for name, one in self.execs.items()],
+            "steps": self._steps,
+            "warnings": self._warnings,
         }
 
     # requests ----------------------------------------------------------------------------------------------------------
 
-    def start(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
-        """Opens the gate; answers when the program runs."""
+    def serve(self, name: str) -> Serve:
+        """Who serves a request of this name. Raises Invalid."""
+        if name not in _REQUESTS:
+            raise Invalid(f"unknown request {name!r} to a shim")
+        found: Serve = getattr(self, _REQUESTS[name])
+        return found
+
+    def start(self, request: Request) -> None:
+        """Opens the gate, at once or when the init is there; answers when the program runs."""
         if self.started or self.exit is not None:
             raise Conflict("the container was started already")
         self.started = True
-        self.facts = {"steps": [], "warnings": []}
-        self.init.on_executed = lambda: answer({})
-        self.init.open_gate()
+        self._starting = request
+        request.early = not self.ready
+        if self.ready:
+            self.init.open_gate()
 
-    def attach(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def attach(self, request: Request) -> None:
         """Takes a client's socket."""
-        client = self._client(request, fds, None, self.streams.master >= 0)
+        fields = request.fields
+        client = self.client(request, None, self._tty)
         if self.exit is not None:
             client.close()
             raise NotFound("the container has exited")
-        self.streams.add(client, bool(request.get("stdin")), a2b_base64(request.get("tail") or ""))
-        answer({})
+        self.streams.add(client, bool(fields.get("stdin")), a2b_base64(fields.get("tail") or ""))
+        request.answer({})
 
-    def _client(self, request: Mapping[str, Any], fds: list[int], name: str | None, tty: bool) -> Client:
-        if len(fds) != 1:
-            for fd in fds:
-                os.close(fd)
-            raise Invalid(f"attaching takes one socket, not {len(fds)}")
-        wants = frozenset(stream for stream, word in ((1, "stdout"), (2, "stderr")) if request.get(word))
-        client = Client(
-            self._loop, socket.socket(fileno=fds[0]), wants, bool(request.get("framed")), self._spill_dir
-        )
-        if tty:
-            client.matcher = Matcher(parse(request.get("keys") or ""))
-
-        def closed(gone: Client, detached: bool) -> None:
-            if detached:
-                self._tell({"event": "detached", "exec": name})
-
-        client.on_close = closed
-        return client
-
-    def signal(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def signal(self, request: Request) -> None:
         """To the init, or to everyone. A frozen process dies only when it thaws (cgroup-v1/freezer-subsystem.rst)."""
-        number = int(request["signal"])
-        if request.get("all"):
+        number = int(request.fields["signal"])
+        if request.fields.get("all"):
             self.cgroup.kill(number)
         else:
             _signal(self.init, number)
         if self.paused and number == signal.SIGKILL:
             self.cgroup.thaw()
             self.paused = False
-        answer({})
+        request.answer({})
 
-    def resize(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def resize(self, request: Request) -> None:
         """The init's terminal."""
-        self.streams.resize(int(request["width"]), int(request["height"]))
-        answer({})
+        self.streams.resize(int(request.fields["width"]), int(request.fields["height"]))
+        request.answer({})
 
-    def exec(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def exec(self, request: Request) -> None:
         """A process beside the init; answers when its program runs."""
-        name: str = request["exec"]
-        if not self.started or self.exit is not None:
-            for fd in fds:
-                os.close(fd)
+        if not self.started or not self.ready or self.exit is not None:
+            ahead.close(request.fds)
             raise Conflict(f"container {self.id} is not running")
-        streams = Streams(self._loop, None, stdin_once=True)
-        child = Child(self._loop, streams, name)
-        process = request["process"]
-        tty = bool(process.get("terminal"))
-        waiting = self._client(request, fds, name, tty) if fds else None
-        if waiting is not None:
-            streams.add(waiting, bool(request.get("stdin")), b"")
-            waiting.hold(True)
-        self.execs[name] = child
-        failed = []
-
-        def prepare(walk: Walk) -> tuple[Step, ...]:
-            self._prepare(walk, process)
-            return plan_exec(process, seccomp=bool(self._filter))
-
-        def ready(facts: dict[str, Any]) -> None:
-            child.open_gate()
-
-        def refused(error: dict[str, Any]) -> None:
-            failed.append(error)
-            refuse(revive(error))
-
-        def executed() -> None:
-            answer({"pid": child.pid})
-            if waiting is not None:
-                waiting.hold(False)
-                waiting.input(a2b_base64(request.get("tail") or ""))
-
-        def exited(code: int) -> None:
-            del self.execs[name]
-            if failed:
-                streams.give_back()
-                return
-            streams.finish(let_go=False)
-            self._unseen[name] = streams
-            self._loop.after(streams, _UNSEEN, lambda: self._seen(name))
-            if not self._tell({"event": "exec-exited", "exec": name, "code": code, "at": time.time_ns()}):
-                self._seen(name)
-
-        child.on_ready, child.on_failed, child.on_executed, child.on_exit = ready, refused, executed, exited
-        fd = self.cgroup.open_for_clone()
-        stdin = bool(request.get("stdin"))
-
-        def born(life: Life) -> tuple[int, int]:
-            return bear_beside(self.init.pidfd, life, cgroup_fd=fd)
-
-        recipe = Recipe(born, prepare, failures.EXEC, tty=tty, stdin=stdin)
+        begun = Exec(self, request)
+        self.execs[begun.name] = begun
         try:
-            child.start(recipe)
-        except OSError:
-            del self.execs[name]
-            streams.give_back()
+            begun.start()
+        except BaseException:
+            self.execs.pop(begun.name, None)
             raise
-        finally:
-            if fd >= 0:
-                os.close(fd)
 
-    def exec_resize(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def forget_exec(self, name: str, seen: Callable[[], None]) -> None:
+        """As every holder, and it is none of those that run."""
+        self.execs.pop(name, None)
+        super().forget_exec(name, seen)
+
+    def exec_resize(self, request: Request) -> None:
         """An exec's terminal."""
-        self._exec(request).streams.resize(int(request["width"]), int(request["height"]))
-        answer({})
+        self._exec(request).streams.resize(int(request.fields["width"]), int(request.fields["height"]))
+        request.answer({})
 
-    def exec_signal(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def exec_signal(self, request: Request) -> None:
         """To an exec."""
-        _signal(self._exec(request), int(request["signal"]))
-        answer({})
+        _signal(self._exec(request).child, int(request.fields["signal"]))
+        request.answer({})
 
-    def exec_seen(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def exec_seen(self, request: Request) -> None:
         """The exit of an exec is known to whoever may be asked for it."""
-        self._seen(request["exec"])
-        answer({})
+        seen = self.unseen.get(request.fields["exec"])
+        if seen is not None:
+            seen()
+        request.answer({})
 
-    def _seen(self, name: str) -> None:
-        """Only now its clients are let go: the first thing that they ask for is its exit code."""
-        streams = self._unseen.pop(name, None)
-        if streams is not None:
-            self._loop.cancel(streams)
-            streams.let_go()
-
-    def _exec(self, request: Mapping[str, Any]) -> Child:
+    def _exec(self, request: Request) -> Exec:
         try:
-            return self.execs[request["exec"]]
+            return self.execs[request.fields["exec"]]
         except KeyError:
-            raise NotFound(f"No such exec instance: {request['exec']}") from None
+            raise NotFound(f"No such exec instance: {request.fields['exec']}") from None
 
-    def pause(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def pause(self, request: Request) -> None:
         """Freezes."""
         self.cgroup.freeze()
         self.paused = True
-        answer({})
+        request.answer({})
 
-    def resume(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def resume(self, request: Request) -> None:
         """Thaws."""
         self.cgroup.thaw()
         self.paused = False
-        answer({})
+        request.answer({})
 
-    def update(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def update(self, request: Request) -> None:
         """Other limits."""
-        self.cgroup.apply(request["resources"])
-        answer({})
+        self.cgroup.apply(request.fields["resources"])
+        request.answer({})
 
-    def pids(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def pids(self, request: Request) -> None:
         """Of all processes, as the host numbers them."""
-        answer({"pids": self.cgroup.pids() if self.exit is None else []})
+        request.answer({"pids": self.cgroup.pids() if self.exit is None else []})
 
-    def stats(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def stats(self, request: Request) -> None:
         """The cgroup's numbers."""
         if self.exit is not None:
             raise NotFound("the container has exited")
-        answer(self.cgroup.stats())
+        request.answer(self.cgroup.stats())
 
-    def release(self, request: Mapping[str, Any], fds: list[int], answer: Answer, refuse: Refuse) -> None:
+    def release(self, request: Request) -> None:
         """The exit is on record. A container that never started is given up."""
         if self.exit is None and self.started:
             raise Conflict(f"container {self.id} is running")
         self.releasing = True
-        answer({})
+        request.answer({})
         if self.exit is None:
             _signal(self.init, signal.SIGKILL)
         else:
@@ -344,59 +285,64 @@ class Container:
 
     # the end -----------------------------------------------------------------------------------------------------------
 
-    def _exited(self, code: int) -> None:
+    def exited(self, code: int) -> None:
+        """The init is reaped: the law above."""
         at = time.time_ns()
         oom = self.cgroup.oom_kills() > 0
         self._clear_cgroup()
         self.streams.finish()
-        if self.exit is None and not self.ready:
-            reason = "out of memory" if oom else f"exit code {code}"
-            self._failed(failures.failure(failures.RUN, f"container init was ended ({reason})"))
-        if not self.exit and self.ready:
-            self.exit = {"code": code, "oom": oom, "at": at}
-            self._record()
-        self.remove_cgroup()
         if not self.ready:
-            self.on_failed(self._error or Unavailable("the container's init was lost"))
-            self.on_released()
+            self._never_was(code, oom)
             return
+        self.exit = {"code": code, "oom": oom, "at": at}
+        self._record()
         if oom:
-            self._tell({"event": "oom"})
-        self._tell({"event": "exited", **(self.exit or {})})
+            self.tell({"event": "oom"})
+        self.tell({"event": "exited", **self.exit})
+        self._let_go()
         if self.releasing:
             self.on_released()
 
-    def remove_cgroup(self) -> None:
-        """Tries until the kernel lets it go; what stays in the end is the daemon's to sweep."""
-        deadline = time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                self.cgroup.remove()
-                return
-            except OSError:
-                time.sleep(0.002)
+    def _never_was(self, code: int, oom: bool) -> None:
+        """Nothing is left when it is told."""
+        if self._error is None:
+            reason = "out of memory" if oom else f"exit code {code}"
+            self._fail(failures.failure(failures.RUN, f"container init was ended ({reason})"))
+        self._let_go()
+        self.on_failed(self._error or Unavailable("the container's init was lost"))
+        self.on_released()
+
+    def _let_go(self) -> None:
+        """Unmounting writes back what the container wrote (overlayfs syncs its upper layer), so it can take long."""
+        if self._mounts >= 0:
+            os.close(self._mounts)
+            self._mounts = -1
+        remove_cgroup(self.cgroup)
 
     def _clear_cgroup(self) -> None:
-        """Processes that outlived the init: there are some only where the pid namespace is shared."""
+        """Processes that outlived the init: a pid namespace of its own has killed them all (pid_namespaces(7))."""
         deadline = time.monotonic() + _PATIENCE
         if self.paused:
             self.cgroup.thaw()
-        while self.cgroup.pids() and time.monotonic() < deadline:
+        for one in list(self.execs.values()):
+            one.child.poll()
+        while self._shares_pids and self.cgroup.pids() and time.monotonic() < deadline:
             self.cgroup.kill()
-            for child in list(self.execs.values()):
-                child.poll()
+            for one in list(self.execs.values()):
+                one.child.poll()
             self.reap_strangers()
             time.sleep(0.001)
 
     def _record(self) -> None:
+        """It lasts as long as the boot, which is as long as its container could."""
         try:
-            write_atomic(f"{self._run_dir}/exit.json", json.dumps(self.exit).encode(), 0o600)
+            write_atomic(f"{self.run_dir}/exit.json", pack(self.exit or {}), 0o600, sync=False)
         except OSError:
             return
 
     def reap_strangers(self) -> None:
-        """Orphans of a shared pid namespace became ours (PR_SET_CHILD_SUBREAPER); our own children have pidfds."""
-        known = {self.init.pid, *(child.pid for child in self.execs.values())}
+        """Our own children have pidfds."""
+        known = {self.init.pid, *(one.child.pid for one in self.execs.values())}
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -407,24 +353,41 @@ class Container:
             os.waitpid(found.si_pid, os.WNOHANG)
 
 
+_REQUESTS = {
+    "start": "start",
+    "attach": "attach",
+    "signal": "signal",
+    "resize": "resize",
+    "exec": "exec",
+    "exec-resize": "exec_resize",
+    "exec-signal": "exec_signal",
+    "exec-seen": "exec_seen",
+    "pause": "pause",
+    "resume": "resume",
+    "update": "update",
+    "pids": "pids",
+    "stats": "stats",
+    "release": "release",
+}
+
+
+def remove_cgroup(cgroup: "CgroupV1 | CgroupV2") -> None:
+    """Tries until the kernel lets it go; what stays in the end is the daemon's to sweep."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            cgroup.remove()
+            return
+        except OSError:
+            time.sleep(0.002)
+
+
+def _nothing(*_: object) -> None:
+    return
+
+
 def _signal(child: Child, number: int) -> None:
     try:
         child.signal(number)
     except ProcessLookupError:
         raise NotFound("process not found: it has exited") from None
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _log(wish: Mapping[str, Any]) -> JsonLog | None:
-    if wish.get("driver", "none") != "json-file":
-        return None
-    return JsonLog(wish["path"], int(wish.get("max_size", -1)), int(wish.get("max_file", 1)))
-
-
-def _with_devices(resources: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An order that says nothing of devices gets the usual ones and no other."""
-    return resources if resources.get("devices") else {**resources, "devices": device_rules()}

@@ -3,20 +3,38 @@
 A connection that does not read its answers is dropped: nobody may stop a shim.
 """
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from knarr.kernel.sockets import recv_packet, send_packet
-from knarr.model.errors import Invalid
 from knarr.runtime.shim.loop import READ, Loop
+from knarr.runtime.shim.packets import pack, unpack
 from knarr.wire.zygote import describe
 
-Answer = Callable[[dict[str, Any]], None]
-Handler = Callable[[Mapping[str, Any], list[int], Answer, Callable[[BaseException], None]], None]
-"""`handler(request, fds, answer, refuse)`: answers now or later; takes over the descriptors or closes them."""
+
+class Request:
+    """One request of a peer; who serves it takes over the descriptors or closes them. With id 0 nobody waits for an answer."""
+
+    __slots__ = ("_connection", "_number", "early", "fds", "fields")
+
+    def __init__(self, connection: "Connection", fields: Mapping[str, Any], fds: list[int]):
+        self._connection, self._number = connection, fields["id"]
+        self.fields, self.fds, self.early = fields, fds, False
+
+    def answer(self, facts: Mapping[str, Any]) -> None:
+        """Now or later."""
+        if self._number:
+            self._connection.send({"id": self._number, "ok": facts})
+
+    def refuse(self, error: BaseException) -> None:
+        """Instead of an answer."""
+        if self._number:
+            self._connection.send({"id": self._number, "error": describe(error)})
+
+
+Serve = Callable[[Request], None]
 
 
 class Connection:
@@ -32,7 +50,7 @@ class Connection:
         if self._sock.fileno() < 0:
             return
         try:
-            send_packet(self._sock, json.dumps(message, separators=(",", ":")).encode())
+            send_packet(self._sock, pack(message))
         except OSError:
             self.close()
 
@@ -51,28 +69,15 @@ class Connection:
 
     def _serve(self, data: bytes, fds: list[int]) -> None:
         try:
-            request = json.loads(data)
-            if request.get("memfd"):
-                with open(fds.pop(), "rb") as file:
-                    request = json.load(file)
-            number, name = request["id"], request["do"]
-        except (ValueError, KeyError, AttributeError, IndexError):
+            request = Request(self, unpack(data, fds), fds)
+            name: str = request.fields["do"]
+        except (OSError, ValueError, KeyError, AttributeError, IndexError, TypeError):
             self.close()
             return
-
-        def answer(facts: dict[str, Any]) -> None:
-            self.send({"id": number, "ok": facts})
-
-        def refuse(error: BaseException) -> None:
-            self.send({"id": number, "error": describe(error)})
-
-        handler = self._server.handlers.get(name)
         try:
-            if handler is None:
-                raise Invalid(f"unknown request {name!r} to a shim")
-            handler(request, fds, answer, refuse)
+            self._server.serve(name)(request)
         except Exception as error:
-            refuse(error)
+            request.refuse(error)
 
     def close(self) -> None:
         """May be called again."""
@@ -83,11 +88,15 @@ class Connection:
 
 
 class Server:
-    """Listens on `shim.sock` in `run_dir`, named through a descriptor: the path may be longer than an address holds."""
+    """Listens on `shim.sock` in `run_dir`, named through a descriptor: the path may be longer than an address holds.
 
-    def __init__(self, loop: Loop, run_dir: str, greet: Callable[[], dict[str, Any]]):
-        self.loop, self._greet = loop, greet
-        self.handlers: dict[str, Handler] = {}
+    `serve(name)` finds who serves a request, `greet()` is a new connection's first packet.
+    """
+
+    def __init__(
+        self, loop: Loop, run_dir: str, serve: Callable[[str], Serve], greet: Callable[[], dict[str, Any]]
+    ):
+        self.loop, self.serve, self._greet = loop, serve, greet
         self.connections: set[Connection] = set()
         self._path = f"{run_dir}/shim.sock"
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,7 +1,6 @@
 """A shim's life: launch, serve until released. It outlives whoever started it, and nobody may stop it by not listening."""
 
 import gc
-import json
 import os
 import signal
 import socket
@@ -10,51 +9,57 @@ from collections.abc import Mapping
 from typing import Any
 
 from knarr.kernel import process
-from knarr.model.errors import Invalid, KnarrError
-from knarr.runtime.shim.container import Container
+from knarr.kernel.cgroups.open import open_cgroup
+from knarr.model.errors import Invalid
+from knarr.runtime.shim.ahead import Ahead, host_hierarchy
+from knarr.runtime.shim.container import Container, remove_cgroup
 from knarr.runtime.shim.control import Server
-from knarr.runtime.shim.loop import READ, Loop
+from knarr.runtime.shim.loop import Loop
+from knarr.runtime.shim.packets import pack
 from knarr.wire.zygote import describe
 
 _LINGER = 10.0
 
 
-def run(order: Mapping[str, Any], first: socket.socket) -> None:
-    """Serves one container. `first` is where the order came from. Returns when it is released, or could not be made."""
-    os.setsid()
+def run(order: Mapping[str, Any], first: socket.socket, born: Ahead) -> None:
+    """Serves one container. `first` is where the order came from, `born` the init that walks already. Returns when it is
+    released, or could not be made."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    gc.enable()
     process.set_name("knarr-shim")
     process.set_child_subreaper()
-    _leave_the_daemon(order["run_dir"])
     loop = Loop()
-    shim: list[Container] = []
     try:
-        server = Server(loop, order["run_dir"], lambda: shim[0].hello())
-    except (OSError, KeyError) as error:
-        _refuse(first, error)
+        run_dir: str = order["run_dir"]
+        _leave_the_daemon(run_dir)
+        container = Container(loop, order)
+        server = Server(loop, run_dir, container.serve, container.hello)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        _refuse(first, born, order, error)
         return
-    run_dir = order["run_dir"]
-    connection = server.adopt(first)
-    container: Container | None = None
-    try:
-        container = Container(loop, order, server.tell)
-        shim.append(container)
-        _serve(loop, server, container)
-        container.on_hello = lambda: connection.send(shim[0].hello())
-        container.on_failed = lambda error: connection.send({"error": describe(error)})
-        container.launch(order)
-    except (OSError, KeyError, KnarrError) as error:
-        if container is not None and not container.init.pid:
-            container.remove_cgroup()
-        connection.send(
-            {"error": describe(Invalid(f"order lacks {error}") if isinstance(error, KeyError) else error)}
-        )
-        server.close()
-        return
-    del order
+    _serve(loop, server, container, first)
+    container.take_up(born)
+    del order, born, first
+    gc.enable()
     loop.on_bug = lambda: _record(run_dir)
     loop.run()
+
+
+def _serve(loop: Loop, server: Server, container: Container, first: socket.socket) -> None:
+    connection = server.adopt(first)
+    container.tell = server.tell
+    container.on_hello = lambda: connection.send(container.hello())
+    container.on_failed = lambda error: connection.send({"error": describe(error)})
+    container.on_released = lambda: _end(loop, server, container)
+
+
+def _refuse(first: socket.socket, born: Ahead, order: Mapping[str, Any], error: BaseException) -> None:
+    """Nothing is left: not the init, nor the cgroup that it may have made."""
+    born.give_up()
+    if order.get("cgroup"):
+        remove_cgroup(open_cgroup(order["cgroup"], host_hierarchy()))
+    said = Invalid(f"order lacks {error}") if isinstance(error, KeyError) else error
+    with first:
+        first.send(pack({"error": describe(said)}))
 
 
 def _leave_the_daemon(run_dir: str) -> None:
@@ -76,43 +81,6 @@ def _record(run_dir: str) -> None:
     os.dup2(fd, 2)
     os.close(fd)
     sys.excepthook(*sys.exc_info())
-
-
-def _refuse(first: socket.socket, error: BaseException) -> None:
-    with first:
-        first.send(json.dumps({"error": describe(error)}).encode())
-
-
-def _serve(loop: Loop, server: Server, container: Container) -> None:
-    for name in (
-        "start",
-        "attach",
-        "signal",
-        "resize",
-        "exec",
-        "pause",
-        "resume",
-        "update",
-        "pids",
-        "stats",
-        "release",
-    ):
-        server.handlers[name] = getattr(container, name)
-    server.handlers["exec-resize"] = container.exec_resize
-    server.handlers["exec-signal"] = container.exec_signal
-    server.handlers["exec-seen"] = container.exec_seen
-    container.on_released = lambda: _end(loop, server, container)
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    os.set_blocking(write, False)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-
-    def woken(events: int) -> None:
-        os.read(read, 4096)
-        container.reap_strangers()
-
-    loop.watch(read, READ, woken)
 
 
 def _end(loop: Loop, server: Server, container: Container) -> None:

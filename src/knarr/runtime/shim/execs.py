@@ -1,0 +1,107 @@
+"""One exec of a container: a process beside the init, with streams of its own.
+
+Its clients see the end of their streams only after its exit was told and seen (`exec-seen`): the first thing that they ask
+for then is its exit code.
+"""
+
+import os
+import time
+from binascii import a2b_base64
+from collections.abc import Sequence
+from typing import Any
+
+from knarr.runtime import failures
+from knarr.runtime.birth import Life, bear_beside
+from knarr.runtime.plan import Step
+from knarr.runtime.shim.child import Child, Owner, Recipe
+from knarr.runtime.shim.client import Client
+from knarr.runtime.shim.control import Request
+from knarr.runtime.shim.held import Held
+from knarr.runtime.shim.streams import Streams
+from knarr.runtime.state import Walk
+from knarr.wire.zygote import revive
+
+_UNSEEN = 5.0
+
+
+class Exec(Owner):
+    """From its request to its clients' goodbye."""
+
+    def __init__(self, container: Held, request: Request):
+        self._container = container
+        self._request: Request | None = request
+        self.name: str = request.fields["exec"]
+        self.streams = Streams(container.loop, None, stdin_once=True)
+        self.child = Child(container.loop, self.streams, self)
+        self._waiting: Client | None = None
+        self._failed = False
+
+    def start(self) -> None:
+        """Raises what kept it from being born."""
+        assert self._request is not None
+        fields = self._request.fields
+        process = fields["process"]
+        tty = bool(process.get("terminal"))
+        stdin = bool(fields.get("stdin"))
+        if self._request.fds:
+            self._waiting = self._container.client(self._request, self.name, tty)
+            self.streams.add(self._waiting, stdin, b"")
+            self._waiting.hold(True)
+        fd = self._container.cgroup.open_for_clone()
+        container = self._container
+
+        def prepare(walk: Walk) -> Sequence[Step]:
+            return container.fill_exec(walk, process)
+
+        def born(life: Life) -> tuple[int, int]:
+            return bear_beside(container.init.pidfd, life, cgroup_fd=fd)
+
+        try:
+            self.child.start(Recipe(born, prepare, failures.EXEC, tty=tty, stdin=stdin))
+        except OSError:
+            self.streams.give_back()
+            raise
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def walked(self, facts: dict[str, Any]) -> None:
+        """Nobody need be asked."""
+        self.child.open_gate()
+
+    def failed(self, error: dict[str, Any]) -> None:
+        """The answer is why."""
+        self._failed = True
+        request, self._request = self._request, None
+        if request is not None:
+            request.refuse(revive(error))
+
+    def executed(self) -> None:
+        """The answer, and from here on its client's input."""
+        request, self._request = self._request, None
+        if request is None:
+            return
+        request.answer({"pid": self.child.pid})
+        if self._waiting is not None:
+            self._waiting.hold(False)
+            self._waiting.input(a2b_base64(request.fields.get("tail") or ""))
+            self._waiting = None
+
+    def exited(self, code: int) -> None:
+        """Told first; the clients are let go when it was seen, or after a while."""
+        container = self._container
+        container.forget_exec(self.name, self.seen)
+        if self._failed:
+            self.streams.give_back()
+            return
+        self.streams.finish(let_go=False)
+        container.loop.after(self, _UNSEEN, self.seen)
+        event = {"event": "exec-exited", "exec": self.name, "code": code, "at": time.time_ns()}
+        if not container.tell(event):
+            self.seen()
+
+    def seen(self) -> None:
+        """Its exit is known to whoever may be asked for it."""
+        self._container.loop.cancel(self)
+        self._container.unseen.pop(self.name, None)
+        self.streams.let_go()

@@ -1,0 +1,75 @@
+"""What the init of a container and its execs have in common: where they belong, and who looks at them."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from knarr.kernel.cgroups.open import open_cgroup
+from knarr.model.errors import Invalid
+from knarr.runtime.plan import Step, plan_exec
+from knarr.runtime.shim import ahead
+from knarr.runtime.shim.child import Child, Owner
+from knarr.runtime.shim.client import Client
+from knarr.runtime.shim.control import Request
+from knarr.runtime.shim.log import JsonLog
+from knarr.runtime.shim.loop import Loop
+from knarr.runtime.shim.streams import Streams
+from knarr.runtime.state import Walk
+from knarr.wire.detachkeys import Matcher, parse
+
+
+class Held(Owner):
+    """`tell(event)` reaches every connection, and says if there was one. `unseen` are execs whose end nobody saw yet."""
+
+    def __init__(self, loop: Loop, order: Mapping[str, Any]):
+        self.loop = loop
+        self.tell: Callable[[dict[str, Any]], bool] = _nobody
+        self.run_dir: str = order["run_dir"]
+        self._seccomp: dict[str, Any] = {"seccomp": order.get("seccomp")}
+        log = order.get("log") or {}
+        self._spill_dir = os.path.dirname(log.get("path") or "") or self.run_dir
+        self.cgroup = open_cgroup(order["cgroup"], ahead.host_hierarchy())
+        self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
+        self.init = Child(loop, self.streams, self)
+        self.unseen: dict[str, Callable[[], None]] = {}
+
+    def client(self, request: Request, name: str | None, tty: bool) -> Client:
+        """The client that a request brings, to the init (None) or an exec."""
+        fields, fds = request.fields, request.fds
+        if len(fds) != 1:
+            ahead.close(fds)
+            raise Invalid(f"attaching takes one socket, not {len(fds)}")
+        wants = frozenset(stream for stream, word in ((1, "stdout"), (2, "stderr")) if fields.get(word))
+        framed = bool(fields.get("framed"))
+        client = Client(self.loop, socket.socket(fileno=fds[0]), wants, framed, self._spill_dir)
+        if tty:
+            client.matcher = Matcher(parse(fields.get("keys") or ""))
+
+        def closed(gone: Client, detached: bool) -> None:
+            if detached:
+                self.tell({"event": "detached", "exec": name})
+
+        client.on_close = closed
+        return client
+
+    def fill_exec(self, walk: Walk, process: Mapping[str, Any]) -> Sequence[Step]:
+        """What the walk of an exec needs, and its steps; in the exec itself."""
+        walk.load(process)
+        walk.cgroup, walk.run_dir, walk.init_pidfd = self.cgroup, self.run_dir, self.init.pidfd
+        walk.filter = ahead.read_filter(self._seccomp)
+        return plan_exec(process, seccomp=bool(walk.filter))
+
+    def forget_exec(self, name: str, seen: Callable[[], None]) -> None:
+        """It is reaped; its clients wait until that was seen."""
+        self.unseen[name] = seen
+
+
+def _nobody(event: dict[str, Any]) -> bool:
+    return False
+
+
+def _log(wish: Mapping[str, Any]) -> JsonLog | None:
+    if wish.get("driver", "none") != "json-file":
+        return None
+    return JsonLog(wish["path"], int(wish.get("max_size", -1)), int(wish.get("max_file", 1)))
