@@ -1,0 +1,105 @@
+"""A zygote whose containers can be weakened, and one knarrd, for the whole run."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knarr.engine import zygote as engine_zygote
+from knarr.engine.zygote import Zygote
+from tests.security.inside import python_mounts
+from tests.support import host
+from tests.support.daemons import Knarrd, busybox_tar
+from tests.system.runtime.conftest import Runtime, image, seccomp_filter
+
+__all__ = ["image", "seccomp_filter"]
+
+Weak = Sequence[Sequence[Any]]
+PARENT = f"knarr-test-security-{os.getpid()}"
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STUB = (
+    "import sys; sys.path[:0] = [sys.argv[1], {tests!r}]; from tests.security.weak import install; install(); "
+    "from knarr.zygote import main; main(int(sys.argv[2]))"
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests need root."""
+    for item in items:
+        if "tests/security" in str(item.path) and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+class Cell(Runtime):
+    """Containers of the runtime, weakened by name."""
+
+    async def say(self, *command: str, weak: Weak | None = None, **changes: Any) -> str:
+        """What a container prints, both streams; errors of its start as they are raised."""
+        _, out, err = await self.run(*command, **self.weakened(weak, changes))
+        return (out + err).decode(errors="replace")
+
+    def order(self, *command: str, **changes: Any) -> dict[str, Any]:
+        """As the runtime's tests make it, under a parent of its own."""
+        order = super().order(*command, **changes)
+        order["cgroup"] = f"{PARENT}/{order['id']}"
+        return order
+
+    def weakened(self, weak: Weak | None, changes: dict[str, Any]) -> dict[str, Any]:
+        """`changes` for `order`, with the host's Python beside busybox."""
+        process = dict(changes.pop("process", {}))
+        environment = [*process.pop("env", ["PATH=/bin"]), *([f"WEAK={json.dumps(weak)}"] if weak else [])]
+        return {
+            **changes,
+            "process": {**process, "env": environment},
+            "mounts": [*python_mounts(), *changes.get("mounts", [])],
+        }
+
+    @property
+    def upper(self) -> Path:
+        """What the container last ordered has in its root, seen from the host."""
+        return self.last / "upper"
+
+
+@pytest.fixture
+async def zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Zygote]:
+    """knarr's own, with the hooks of `weak`."""
+    monkeypatch.setattr(engine_zygote, "_STUB", STUB.format(tests=str(REPOSITORY)))
+    started = await Zygote.start(str(tmp_path / "exec"))
+    yield started
+    await started.close()
+
+
+@pytest.fixture
+async def cell(zygote: Zygote, image: Path, tmp_path: Path, seccomp_filter: str) -> AsyncIterator[Cell]:
+    """Afterwards nothing is left."""
+    made = Cell(zygote, image, tmp_path / "containers", seccomp_filter)
+    yield made
+    await made.close()
+    host.settle(lambda: host.cgroups(PARENT))
+    assert host.mounts([str(tmp_path)]) == set()
+    for parent in [host.CGROUP / PARENT, *host.CGROUP.glob(f"*/{PARENT}")]:
+        if parent.exists():
+            parent.rmdir()
+
+
+@pytest.fixture(scope="session")
+def running_knarrd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knarrd]:
+    """A daemon with `busybox:latest`."""
+    knarrd = Knarrd("ktsecure0", "10.233.70.0/24")
+    try:
+        knarrd.start()
+        knarrd.give_busybox(busybox_tar(tmp_path_factory.mktemp("busybox")))
+        yield knarrd
+    finally:
+        knarrd.close()
+
+
+@pytest.fixture
+def knarrd(running_knarrd: Knarrd) -> Iterator[Knarrd]:
+    """The daemon without containers, before and after."""
+    yield running_knarrd
+    running_knarrd.remove_containers()
