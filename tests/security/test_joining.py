@@ -90,10 +90,10 @@ async def test_cve_2019_5736_the_interpreter_is_not_a_command(cell: Cell) -> Non
 
 async def test_cve_2024_21626_no_directory_of_the_host_is_a_way_out(cell: Cell, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("the host's")
-    there = {"cwd": "/proc/self/fd/9"}
-    weak: Weak = [["leak", 9, "/"], ["naive-cwd"], ["without", "directory"]]
+    there = {"cwd": "/proc/self/fd/200"}
+    weak: Weak = [["leak", 200, "/"], ["naive-cwd"], ["without", "directory"]]
     assert await cell.say("cat", f".{tmp_path}/secret", process=there, weak=weak) == "the host's"
-    leak: Weak = [["leak", 9, "/"]]
+    leak: Weak = [["leak", 200, "/"]]
     some: list[Weak | None] = [leak, [*leak, ["without", "directory"]], [["naive-cwd"]], None]
     for less in some:
         with pytest.raises(KnarrError, match=r"ymbolic links|no such file"):
@@ -101,11 +101,11 @@ async def test_cve_2024_21626_no_directory_of_the_host_is_a_way_out(cell: Cell, 
 
 
 async def test_cve_2024_21626_nothing_of_the_host_is_open(cell: Cell, tmp_path: Path) -> None:
-    script = "for fd in /proc/self/fd/*; do readlink $fd; done; cat /proc/self/fd/9/secret"
+    script = "for fd in /proc/self/fd/*; do readlink $fd; done; cat /proc/self/fd/200/secret"
     (tmp_path / "secret").write_text("the host's")
-    said = await cell.say("sh", "-c", script, weak=[["leak", 9, str(tmp_path)], ["leak-through"]])
+    said = await cell.say("sh", "-c", script, weak=[["leak", 200, str(tmp_path)], ["leak-through"]])
     assert "the host's" in said
-    said = await cell.say("sh", "-c", script, weak=[["leak", 9, str(tmp_path)]])
+    said = await cell.say("sh", "-c", script, weak=[["leak", 200, str(tmp_path)]])
     assert "the host's" not in said
     assert str(tmp_path) not in said
     assert {line.partition(":")[0] for line in said.splitlines() if line.startswith(("/dev", "pipe"))} == {
