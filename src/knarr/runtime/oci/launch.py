@@ -19,6 +19,13 @@ from knarr.runtime.oci.streams import Inherited, Pipes, Streams, Terminal, conne
 from knarr.runtime.state import Walk
 from knarr.wire.zygote import revive
 
+BIRTH, WALK, READY = (
+    "nsexec container setup",
+    "child process in init()",
+    "init: closing the pipe to signal completion",
+)
+"""What --debug says on the way, in the words that people look for in runc's."""
+
 
 class Child:
     """A process on its way, at its gate, or executed."""

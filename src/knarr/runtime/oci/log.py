@@ -48,7 +48,8 @@ class Log:
         if self._json:
             import json
 
-            return json.dumps({"level": level, "msg": message, "time": _now()}) + "\n"
+            words = {"level": level, "msg": message, "time": _now()}
+            return json.dumps(words, separators=(",", ":")) + "\n"
         if not self._file and os.isatty(2):
             return f"{_SHORT[level]}[{int(time.monotonic() - self._began):04d}] {message}\n"
         return f'time="{_now()}" level={level} msg={_quoted(message)}\n'

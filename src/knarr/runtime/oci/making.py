@@ -11,7 +11,7 @@ from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.model.errors import Conflict, KnarrError
 from knarr.runtime.birth import bear, namespaces
 from knarr.runtime.oci import bundle as bundles
-from knarr.runtime.oci import cgroups, foreground
+from knarr.runtime.oci import cgroups, foreground, launch
 from knarr.runtime.oci.container import Container, process_facts
 from knarr.runtime.oci.errors import saying, words
 from knarr.runtime.oci.launch import Child, Plug, bear_child, hand_pidfd, new_walk, passed_on, write_pid
@@ -119,6 +119,7 @@ class Making:
 
             walk_to_execve(walk, prepare, "")
 
+        self.session.log.debug(launch.BIRTH)
         try:
             self.child = child = bear_child(lambda born: bear(self.space, born, cgroup_fd=fd), life)
         finally:
@@ -140,11 +141,13 @@ class Making:
         self.container.record.unlock()
         child.on_master = self.plug.master
         child.on_hooks = self._run_hooks
+        self.session.log.debug(launch.WALK)
         try:
             for warning in child.reach_gate():
                 self.session.log.warning(warning)
         except KnarrError as error:
             raise saying("unable to start container process: error during container init: ", error) from None
+        self.session.log.debug(launch.READY)
         hand_pidfd(self.session, child.pidfd)
         if self.pid_file:
             write_pid(self.pid_file, child.pid)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from knarr.model.errors import Conflict, Invalid, KnarrError
 from knarr.runtime.birth import bear_beside
 from knarr.runtime.oci import bundle as bundles
-from knarr.runtime.oci import foreground
+from knarr.runtime.oci import foreground, launch
 from knarr.runtime.oci.container import PAUSED, STOPPED, Container
 from knarr.runtime.oci.errors import saying, words
 from knarr.runtime.oci.launch import Child, Plug, bear_child, hand_pidfd, new_walk, passed_on, write_pid
@@ -44,14 +44,17 @@ def _run(session: Session) -> int:
     plug = Plug(session, terminal=bool(process.get("terminal")), detach=detach)
     if not detach and session.orders < 0:
         foreground.hold()
+    session.log.debug(launch.BIRTH)
     child = _bear(container, process, plug, preserved, place)
     try:
         child.on_master = plug.master
+        session.log.debug(launch.WALK)
         try:
             for warning in child.reach_gate():
                 session.log.warning(warning)
         except KnarrError as error:
             raise saying("unable to start container process: ", error) from None
+        session.log.debug(launch.READY)
         hand_pidfd(session, child.pidfd)
         if pid_file:
             write_pid(pid_file, child.pid)
