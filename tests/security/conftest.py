@@ -1,5 +1,6 @@
 """A zygote whose containers can be weakened, and one knarrd, for the whole run."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -10,13 +11,19 @@ import pytest
 
 from knarr.engine import zygote as engine_zygote
 from knarr.engine.zygote import Zygote
+from knarr.runtime import caps
 from tests.security.inside import python_mounts
 from tests.support import host
 from tests.support.daemons import Knarrd, busybox_tar
-from tests.system.runtime.conftest import Runtime, image, seccomp_filter
+from tests.system.runtime.conftest import PATIENCE, Runtime, image, seccomp_filter
 
 __all__ = ["image", "seccomp_filter"]
 
+CAPABILITIES = {
+    **{kind: list(caps.DEFAULT) for kind in ("bounding", "effective", "permitted")},
+    "inheritable": [],
+    "ambient": [],
+}
 Weak = Sequence[Sequence[Any]]
 PARENT = f"knarr-test-security-{os.getpid()}"
 
@@ -42,9 +49,19 @@ class Cell(Runtime):
         _, out, err = await self.run(*command, **self.weakened(weak, changes))
         return (out + err).decode(errors="replace")
 
+    async def output(self, order: dict[str, Any]) -> str:
+        """Runs an order to its end; what it wrote to its log."""
+        shim = await self.launch(order)
+        await shim.start()
+        await asyncio.wait_for(asyncio.shield(shim.exited), PATIENCE)
+        log = Path(order["log"]["path"])
+        lines = log.read_text().splitlines() if log.exists() else []
+        return "".join(json.loads(line)["log"] for line in lines)
+
     def order(self, *command: str, **changes: Any) -> dict[str, Any]:
         """As the runtime's tests make it, under a parent of its own."""
-        order = super().order(*command, **changes)
+        process = {"capabilities": dict(CAPABILITIES), **changes.pop("process", {})}
+        order = super().order(*command, process=process, **changes)
         order["cgroup"] = f"{PARENT}/{order['id']}"
         return order
 

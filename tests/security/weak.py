@@ -200,13 +200,15 @@ def groups(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, g
     proceed()
 
 
-def become(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
-    """A number wraps, as in a 32-bit integer that nobody checked."""
-    if act == "user":
-        number = int(arguments[0]) & 0xFFFFFFFF
-        walk.user = walk.user._replace(uid=number, gid=0, groups=(0,))
-    else:
+def naive_user(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
+    """A number may be somebody's name, and wraps as a 32-bit integer that nobody checked."""
+    if act != "user":
         proceed()
+        return
+    people = [line.split(":") for line in walk.root.read("/etc/passwd").decode().splitlines()]
+    named = [int(fields[2]) for fields in people if fields[0] == arguments[0]]
+    number = [*named, int(arguments[0])][0] & 0xFFFFFFFF
+    walk.user = walk.user._replace(uid=number, gid=0, groups=(0,))
 
 
 def descriptors(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
@@ -224,7 +226,7 @@ WEAKNESSES: dict[str, Callable[[str, int, Walk, Any, Proceed, Any], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         unsealed, late_import, dumpable, pause, leak, leak_through, naive_cwd, naive_command, without, swap, cover,
-        naive_bind, naive_mask, naive_console, naive_proc, groups, become, descriptors,
+        naive_bind, naive_mask, naive_console, naive_proc, groups, naive_user, descriptors,
     )
 }  # fmt: skip
 

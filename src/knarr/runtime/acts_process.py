@@ -208,7 +208,7 @@ def capabilities(
     may = bits(permitted) & held
     process.capset(bits(effective) & may, may, bits(inheritable) & held)
     for number in range(64):
-        if bits(ambient) & may >> number & 1:
+        if (bits(ambient) & may) >> number & 1:
             process.raise_ambient(number)
 
 
