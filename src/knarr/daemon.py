@@ -136,6 +136,11 @@ def arguments() -> argparse.ArgumentParser:
     )
     add("--seccomp-profile", metavar="FILE", help="the default seccomp profile, or 'unconfined'")
     add("--no-new-privileges", action="store_true", help="set no_new_privs in containers by default")
+    add(
+        "--userns-remap",
+        metavar="USER",
+        help="give containers a user namespace of the ids that /etc/subuid and /etc/subgid have for USER[:GROUP], or 'default'",
+    )
     add("--cgroup-parent", metavar="PATH", help="the parent of the containers' cgroups")
     add(
         "--group",

@@ -127,6 +127,13 @@ def make_netns(request: dict[str, Any], fds: list[int]) -> Reply:
     return {"inode": os.fstat(fd).st_ino}, [fd, route.detach()]
 
 
+def make_owned_netns(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A network namespace, and the user namespace that it belongs to."""
+    uids, gids = (tuple(tuple(line) for line in request[kind]) for kind in ("uids", "gids"))
+    user, fd, route = netns.make_owned(uids, gids, request["user"])
+    return {"inode": os.fstat(fd).st_ino}, [user, fd, route.detach()]
+
+
 def unpack(request: dict[str, Any], fds: list[int]) -> Reply:
     """A tar stream into a directory of the host, which is all that this process sees."""
     seal_imports()
@@ -202,6 +209,7 @@ def _untar_options(request: dict[str, Any]) -> UntarOptions:
 
 JOBS: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
     "netns": make_netns,
+    "owned-netns": make_owned_netns,
     "unpack": unpack,
     "archive-get": archive_get,
     "archive-put": archive_put,

@@ -10,6 +10,7 @@ from typing import Any
 from knarr.engine.checks import capability
 from knarr.engine.plan import overlay_environment, process_environment
 from knarr.engine.record import Placed
+from knarr.engine.userns import NO_IDS, Ids
 from knarr.model.container import ContainerSpec, ExecSpec, Resources
 from knarr.runtime import defaults
 from knarr.runtime.caps import ALL, DEFAULT
@@ -37,7 +38,8 @@ class Node:
 class Facts:
     """What the host adds. `joined` maps a kind of namespace to the path of one to join, or "" for the host's own.
 
-    `files` are (host path, path in the container); `numbers` the (major, minor) of block devices in limits.
+    `files` are (host path, path in the container); `numbers` the (major, minor) of block devices in limits; `ids` the
+    mappings of the user namespace in `joined`.
     """
 
     capabilities: frozenset[str]
@@ -50,6 +52,7 @@ class Facts:
     shm_source: str = ""
     init: str = ""
     no_new_privileges: bool = False
+    ids: Ids = NO_IDS
 
 
 def make_bundle(spec: ContainerSpec, path: str, args: Sequence[str], facts: Facts) -> dict[str, Any]:
@@ -192,11 +195,12 @@ def _mounts(spec: ContainerSpec, facts: Facts) -> list[dict[str, Any]]:
     elif facts.shm_source:
         chosen["/dev/shm"] = _bind(facts.shm_source, "/dev/shm")
     read_only = ("ro",) if spec.read_only else ()
+    owned = ("idmap",) if facts.ids.uids else ()
     for source, target in facts.files:
-        chosen[target] = _bind(source, target, *read_only)
+        chosen[target] = _bind(source, target, *read_only, *owned)
     for placed in facts.mounts:
         chosen.pop(placed.target, None)
-        chosen[placed.target] = _placed(placed)
+        chosen[placed.target] = _placed(placed, mapped=bool(facts.ids.uids))
     if facts.init:
         chosen[_INIT_TARGET] = _bind(facts.init, _INIT_TARGET, "ro")
     return list(chosen.values())
@@ -211,7 +215,8 @@ def _bind(source: str, target: str, *options: str) -> dict[str, Any]:
     }
 
 
-def _placed(mount: Placed) -> dict[str, Any]:
+def _placed(mount: Placed, *, mapped: bool) -> dict[str, Any]:
+    """In a user namespace a volume takes the container's ids, a bind mount those that it is asked for with."""
     if mount.type == "tmpfs":
         options = ["noexec", "nosuid", "nodev", *mount.options]
         if not mount.writable:
@@ -220,11 +225,17 @@ def _placed(mount: Placed) -> dict[str, Any]:
     options = ["rbind" if "nonrecursive" not in mount.options else "bind", mount.propagation or "rprivate"]
     if not mount.writable:
         options.append("ro" if mount.type == "volume" else "rro")
+    if mapped and mount.type == "volume":
+        options.append("idmap")
+    elif mapped:
+        options += [word for word in mount.options if word in ("idmap", "ridmap")]
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
 
 
 def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
     namespaces: list[dict[str, str]] = [{"type": "mount"}]
+    if "user" in facts.joined:
+        namespaces.append({"type": "user", "path": facts.joined["user"]})
     for kind in ("pid", "network", "ipc", "uts", "cgroup"):
         if kind not in facts.joined:
             namespaces.append({"type": kind})
@@ -234,8 +245,10 @@ def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
     masked = spec.masked_paths if spec.masked_paths is not None else defaults.MASKED_PATHS
     readonly = spec.readonly_paths if spec.readonly_paths is not None else defaults.READONLY_PATHS
     own_network = facts.joined.get("network", "own") != ""
+    net_sysctls = {**_NET_SYSCTLS, **_ping_groups(facts.ids)}
     return {
         "namespaces": namespaces,
+        **_mappings(facts.ids),
         "resources": oci_resources(spec.resources, facts, privileged=spec.privileged),
         "devices": [
             {
@@ -249,12 +262,29 @@ def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
             }
             for node in facts.nodes
         ],
-        "sysctl": {**(_NET_SYSCTLS if own_network else {}), **spec.sysctls},
+        "sysctl": {**(net_sysctls if own_network else {}), **spec.sysctls},
         "maskedPaths": [] if open_paths else list(masked),
         "readonlyPaths": [] if open_paths else list(readonly),
         "rootfsPropagation": _root_propagation(facts.mounts),
         "cgroupsPath": facts.cgroup,
     }
+
+
+def _mappings(ids: Ids) -> dict[str, Any]:
+    """OCI's uidMappings and gidMappings."""
+    words = ("containerID", "hostID", "size")
+    named = {"uidMappings": ids.uids, "gidMappings": ids.gids}
+    return {
+        key: [dict(zip(words, line, strict=True)) for line in lines] for key, lines in named.items() if lines
+    }
+
+
+def _ping_groups(ids: Ids) -> dict[str, str]:
+    """Both ends must be groups of the user namespace (icmp(7), ping_group_range)."""
+    if not ids.gids:
+        return {}
+    first = next(line for line in sorted(ids.gids))
+    return {"net.ipv4.ping_group_range": f"{first[0]} {first[0] + first[2] - 1}"}
 
 
 def _root_propagation(mounts: Sequence[Placed]) -> str:

@@ -175,7 +175,6 @@ def _check_modes(spec: ContainerSpec) -> None:
     _check_mode("UTS", spec.uts_mode, ("", "host"), container=False)
     _check_mode("IPC", spec.ipc_mode, ("", "none", "private", "shareable", "host"))
     _check_mode("cgroup namespace", spec.cgroupns_mode, ("", "private", "host"), container=False)
-    _check_mode("user namespace", spec.userns_mode, ("", "host"), container=False)
 
 
 def _check_mode(kind: str, mode: str, words: tuple[str, ...], *, container: bool = True) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from knarr.engine import rows
+from knarr.engine import rows, userns
 from knarr.engine.checks import check_name
 from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
 from knarr.engine.live import Live, Roster
@@ -73,7 +73,7 @@ class Creator:
             undo.push(self._release, name)
             await self._prepare(undo, container_id, chain, wishes)
             row = self._row(container_id, name, planned, view, chain, wishes)
-            await self._write(row, wishes)
+            row = await self._write(row, wishes)
             undo.keep()
         self._volumes.use(container_id, _volume_names(row))
         self._roster.add(Live(row))
@@ -227,16 +227,34 @@ class Creator:
                 chain=tuple(str(digest) for digest in chain),
                 mounts=tuple(wishes.placed),
                 cgroup=f"{parent.rstrip('/') or self._world.paths.cgroup}/{container_id}",
+                ids=self._shared_ids(planned.spec),
             ),
         )
 
-    async def _write(self, row: Row, wishes: _Wishes) -> None:
+    def _shared_ids(self, spec: ContainerSpec) -> userns.Ids:
+        """The daemon's mapping; none for a container without a user namespace, or with a range that is yet to be found."""
+        remap = self._world.remap
+        mapped = userns.is_mapped(spec.userns_mode, remap is not None)
+        own = userns.has_own_range(spec.userns_mode, remap is not None)
+        return remap if mapped and not own and remap is not None else userns.Ids()
+
+    async def _write(self, row: Row, wishes: _Wishes) -> Row:
+        """The row as it is written: a range of ids is chosen in the transaction that takes it."""
         made = [name for name, _ in wishes.volumes]
+        areas: Sequence[tuple[int, int]] = ()
+        if userns.has_own_range(row.spec.userns_mode, self._world.remap is not None):
+            areas = await blocking(userns.read_areas)
 
         def write(tx: sqlite3.Connection) -> None:
+            nonlocal row
             if not rows.has_image(tx, row.image):
                 raise NotFound(f"No such image: {row.spec.image}")
+            if areas:
+                first = userns.choose(row.id, areas, rows.ranges_taken(tx))
+                row = replace(row, extra=replace(row.extra, ids=userns.own_ids(first)))
             rows.insert_container(tx, row)
+            if areas:
+                rows.claim_range(tx, row.id, first)
             self._volumes.finish(tx, made)
             rows.use_volumes(tx, row.id, _volume_names(row))
 
@@ -249,6 +267,7 @@ class Creator:
                 raise NameTaken(row.name, "?") from error
             raise Conflict("a volume of the container was removed meanwhile") from error
         self._volumes.finished(made)
+        return row
 
 
 def _volume_names(row: Row) -> list[str]:

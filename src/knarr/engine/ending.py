@@ -114,7 +114,10 @@ class Ender:
         work = [self._detach(each) for each in endpoints]
         if shim is not None:
             self._world.chores.start(shim.release(), f"release {live.name}")
-        work.append(self._world.zygote.remove_netns(self._world.paths.namespace(live.id)))
+        zygote, paths = self._world.zygote, self._world.paths
+        work.append(zygote.remove_netns(paths.namespace(live.id)))
+        if live.extra.ids.uids:
+            work.append(zygote.remove_netns(paths.user_namespace(live.id)))
         for result in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(result, Exception):
                 log.error("cannot clean up after %s: %s", live.name, result, exc_info=result)

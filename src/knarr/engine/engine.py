@@ -11,7 +11,7 @@ from typing import Self
 
 from knarr.content.leases import Leases
 from knarr.content.store import Blobs
-from knarr.engine import attaching, rows
+from knarr.engine import attaching, rows, userns
 from knarr.engine.cgroups import remove_empty
 from knarr.engine.containers import Containers
 from knarr.engine.creating import Creator
@@ -94,6 +94,7 @@ class Engine:
 
     async def _world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
         hierarchy = await blocking(find)
+        remap = await blocking(userns.read_remap, self.settings.userns_remap)
         chores = Tasks("chores")
         namespaces = Namespaces(zygote, chores, paths.namespaces)
         self._stack.callback(namespaces.close)
@@ -110,7 +111,8 @@ class Engine:
             chores=chores,
             namespaces=namespaces,
             hierarchy=hierarchy,
-            host=host_facts(self.settings, hierarchy),
+            host=host_facts(self.settings, hierarchy, remapped=remap is not None),
+            remap=remap,
             capabilities=own_capabilities(),
             seccomp=await blocking(default_profile, self.settings.seccomp_profile),
         )

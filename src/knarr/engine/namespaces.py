@@ -68,6 +68,8 @@ def name(fd: int, path: str) -> None:
 
 
 def close(netns: Netns) -> None:
-    """Both descriptors."""
+    """Its descriptors."""
     os.close(netns.fd)
+    if netns.owner >= 0:
+        os.close(netns.owner)
     netns.route.close()

@@ -69,6 +69,15 @@ class Paths(NamedTuple):
         return f"{self.namespaces}/{container_id[:12]}"
 
     @property
+    def user_namespaces(self) -> str:
+        """Named user namespaces."""
+        return f"{self.exec_root}/userns"
+
+    def user_namespace(self, container_id: str) -> str:
+        """One container's user namespace."""
+        return f"{self.user_namespaces}/{container_id[:12]}"
+
+    @property
     def filters(self) -> str:
         """Compiled seccomp filters."""
         return f"{self.exec_root}/seccomp"
@@ -82,5 +91,5 @@ class Paths(NamedTuple):
         """Makes the directories."""
         for path in (self.data_root, self.containers, self.volumes, self.trash):
             os.makedirs(path, 0o711, exist_ok=True)
-        for path in (self.exec_root, self.runs, self.namespaces, self.filters):
+        for path in (self.exec_root, self.runs, self.namespaces, self.user_namespaces, self.filters):
             os.makedirs(path, 0o711, exist_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from knarr.engine import checks
+from knarr.engine import checks, userns
 from knarr.model.container import (
     ContainerSpec,
     Healthcheck,
@@ -36,6 +36,7 @@ class Host(NamedTuple):
     log_driver: str = "json-file"
     cgroup_version: int = 1
     ulimits: tuple[Ulimit, ...] = ()
+    remapped: bool = False
 
 
 class Planned(NamedTuple):
@@ -50,6 +51,7 @@ class Planned(NamedTuple):
 def plan_container(container_id: str, asked: ContainerSpec, image: ImageConfig, host: Host) -> Planned:
     """Raises Invalid with Docker's words."""
     checks.check(asked, host.cpus)
+    userns.check(asked, host.remapped)
     spec = _fill(container_id, merge(asked, image), host)
     command = (*(spec.entrypoint or ()), *(spec.command or ()))
     if not command:

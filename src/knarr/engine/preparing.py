@@ -24,13 +24,13 @@ _INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """One life: `borrowed` is the container whose network it shares, `netns` (descriptor, path) to be named."""
+    """One life: `borrowed` is the container whose network it shares, `named` (descriptor, path) of namespaces to be named."""
 
     live: Live
     spec: ContainerSpec
     borrowed: str = ""
     addresses: tuple[str, ...] = ()
-    netns: tuple[int, str] | None = None
+    named: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -48,8 +48,8 @@ class Prepared:
 def prepare(world: World, wish: Wish) -> Prepared:
     """Everything on disk in one go."""
     live, spec = wish.live, wish.spec
-    if wish.netns is not None:
-        namespaces.name(*wish.netns)
+    for each in wish.named:
+        namespaces.name(*each)
     _fresh(world.paths.run(live.id))
     for mount in live.extra.mounts:
         if mount.type == "bind" and not os.path.exists(mount.source):

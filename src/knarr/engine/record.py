@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from knarr.engine.userns import NO_IDS, Ids
 from knarr.model.container import ContainerSpec, ContainerState, MountPoint
 
 
@@ -44,7 +45,8 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """`chain` are the layers, `endpoints` network.plan's plans of this life, `failures` the short lives in a row."""
+    """`chain` are the layers, `endpoints` network.plan's plans of this life, `failures` the short lives in a row, `ids` the
+    user namespace's mappings."""
 
     path: str
     args: tuple[str, ...]
@@ -53,6 +55,7 @@ class Extra:
     endpoints: tuple[Mapping[str, Any], ...] = ()
     failures: int = 0
     cgroup: str = ""
+    ids: Ids = NO_IDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

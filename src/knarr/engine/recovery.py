@@ -154,11 +154,11 @@ class Recovery:
         known = {live.id for live in self._roster}
         running = {live.id for live in self._roster if live.shim is not None}
         await blocking(self._sweep_disk, known, running)
-        names = await blocking(os.listdir, self._world.paths.namespaces)
         claimed = {container_id[:12] for container_id in running}
-        for name in names:
-            if name not in claimed:
-                await self._world.zygote.remove_netns(f"{self._world.paths.namespaces}/{name}")
+        for directory in (self._world.paths.namespaces, self._world.paths.user_namespaces):
+            for name in await blocking(os.listdir, directory):
+                if name not in claimed:
+                    await self._world.zygote.remove_netns(f"{directory}/{name}")
 
     def _sweep_disk(self, known: set[str], running: set[str]) -> None:
         """Blocking. A run directory stays while its container's end is not on record."""

@@ -45,6 +45,16 @@ def save_spec(tx: sqlite3.Connection, row: Row) -> None:
     tx.execute("UPDATE containers SET name = ?, spec = ? WHERE id = ?", (row.name, encode(row.spec), row.id))
 
 
+def ranges_taken(tx: sqlite3.Connection) -> set[int]:
+    """Where the ranges of ids begin that containers have for themselves."""
+    return {first for (first,) in tx.execute("SELECT first FROM id_ranges")}
+
+
+def claim_range(tx: sqlite3.Connection, container_id: str, first: int) -> None:
+    """It is the container's until that is deleted. Raises Taken."""
+    tx.execute("INSERT INTO id_ranges (container, first) VALUES (?, ?)", (container_id, first))
+
+
 def delete_container(tx: sqlite3.Connection, container_id: str) -> None:
     """With its endpoints, ports and uses of volumes, by the schema's cascades."""
     tx.execute("DELETE FROM containers WHERE id = ?", (container_id,))

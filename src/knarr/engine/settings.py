@@ -38,4 +38,5 @@ class Settings:
     dns_search: tuple[str, ...] = ()
     seccomp_profile: str = ""
     no_new_privileges: bool = False
+    userns_remap: str = ""
     debug: bool = False

@@ -5,13 +5,14 @@ then the wiring and the shim. The network is wired before the gate opens.
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import bundle, health, namespaces, preparing, rows
+from knarr.engine import bundle, health, namespaces, preparing, rows, userns
 from knarr.engine.attaching import hand_over
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
@@ -20,6 +21,7 @@ from knarr.engine.plan import bindings
 from knarr.engine.record import Row
 from knarr.engine.shims import Shim
 from knarr.engine.telling import mount_events, network_events
+from knarr.engine.userns import NO_IDS, Ids
 from knarr.engine.world import World
 from knarr.engine.zygote import Netns
 from knarr.loop.blocking import blocking
@@ -43,6 +45,8 @@ class _Life:
     joined: dict[str, str] = field(default_factory=dict)
     shm_source: str = ""
     borrowed: str = ""
+    ids: Ids = NO_IDS
+    own_user: bool = False
     steps: list[Step] = field(default_factory=list)
 
     def wish(self, netns: Netns | None) -> preparing.Wish:
@@ -52,8 +56,17 @@ class _Life:
             spec=self.spec,
             borrowed=self.borrowed,
             addresses=(self.endpoint.address,) if self.endpoint else (),
-            netns=(netns.fd, self.joined["network"]) if netns else None,
+            named=self._named(netns),
         )
+
+    def _named(self, netns: Netns | None) -> tuple[tuple[int, str], ...]:
+        """(descriptor, path) of the namespaces that are to have a name."""
+        if netns is None:
+            return ()
+        found = [(netns.fd, self.joined["network"])]
+        if self.own_user:
+            found.append((netns.owner, self.joined["user"]))
+        return tuple(found)
 
 
 class Starter:
@@ -70,7 +83,7 @@ class Starter:
         live.row = replace(live.row, state=replace(live.state, status=status))
         try:
             async with Undo() as undo:
-                life = _Life(live, live.spec, undo, explain)
+                life = _Life(live, live.spec, undo, explain, ids=live.extra.ids)
                 shim = await self._make(life)
                 undo.keep()
         except BaseException as error:
@@ -138,10 +151,30 @@ class Starter:
                 joined[kind] = f"/proc/{pid}/ns/{kind}"
                 if kind == "ipc":
                     life.shm_source = f"pid:{pid}/dev/shm"
+        if life.ids.uids:
+            self._join_user(life)
         if spec.uts_mode == "host":
             joined["uts"] = ""
         if spec.cgroupns_mode == "host":
             joined["cgroup"] = ""
+
+    def _join_user(self, life: _Life) -> None:
+        """Who shares a namespace of another container shares its user namespace, which owns that one. Raises Conflict."""
+        modes = (life.spec.network_mode, life.spec.pid_mode, life.spec.ipc_mode)
+        others = {self._other(mode, "user").id for mode in modes if mode.startswith("container:")}
+        if not others:
+            life.joined["user"] = self._world.paths.user_namespace(life.live.id)
+            life.own_user = True
+            return
+        pids = [self._roster.find(each).state.pid for each in sorted(others)]
+        life.ids = userns.read_map(pids[0])
+        owners = {os.stat(f"/proc/{pid}/ns/user").st_ino for pid in pids}
+        if not life.ids.uids or len(owners) > 1:
+            raise Conflict(
+                f"cannot share namespaces of container {', '.join(sorted(others))}: they belong to no one user namespace "
+                "that a container could be in"
+            )
+        life.joined["user"] = f"/proc/{pids[0]}/ns/user"
 
     def _other(self, mode: str, kind: str) -> Live:
         other = self._roster.find(mode.partition(":")[2])
@@ -186,8 +219,14 @@ class Starter:
     async def _namespace(self, life: _Life) -> Netns:
         path = life.joined["network"]
         begun = time.time_ns()
-        netns = await self._world.namespaces.take()
-        life.undo.push(self._world.zygote.remove_netns, path)
+        zygote = self._world.zygote
+        if life.ids.uids:
+            netns = await zygote.owned_netns(life.ids, "" if life.own_user else life.joined["user"])
+        else:
+            netns = await self._world.namespaces.take()
+        life.undo.push(zygote.remove_netns, path)
+        if life.own_user:
+            life.undo.push(zygote.remove_netns, life.joined["user"])
         _note(
             life,
             "engine",
@@ -225,11 +264,15 @@ class Starter:
             shm_source=life.shm_source,
             init=prepared.init,
             no_new_privileges=world.settings.no_new_privileges,
+            ids=life.ids,
         )
+        mapped = ("idmap",) if life.ids.uids else ()
         return {
             "id": live.id,
             "bundle": bundle.make_bundle(life.spec, live.extra.path, live.extra.args, facts),
-            "rootfs": {"mounts": [[each.type, each.source, list(each.options)] for each in prepared.rootfs]},
+            "rootfs": {
+                "mounts": [[each.type, each.source, [*each.options, *mapped]] for each in prepared.rootfs]
+            },
             "run_dir": world.paths.run(live.id),
             "log": preparing.log_order(live.spec.log, world.paths.log(live.id), world.settings.log_options),
             "stdin": live.spec.open_stdin,

@@ -84,7 +84,11 @@ class System:
             labels=settings.labels,
             default_runtime="runc",
             runtimes=("runc", "io.containerd.runc.v2"),
-            security_options=("name=seccomp,profile=builtin", "name=cgroupns"),
+            security_options=(
+                "name=seccomp,profile=builtin",
+                *(("name=userns",) if world.remap is not None else ()),
+                "name=cgroupns",
+            ),
             registry_mirrors=settings.mirrors,
             insecure_registries=("::1/128", "127.0.0.0/8", *settings.insecure_registries),
             default_address_pools=tuple(settings.default_address_pools),

@@ -15,6 +15,7 @@ from knarr.engine.namespaces import Namespaces
 from knarr.engine.paths import Paths
 from knarr.engine.plan import Host
 from knarr.engine.settings import Settings
+from knarr.engine.userns import Ids
 from knarr.engine.zygote import Zygote
 from knarr.kernel.capabilities import NUMBERS
 from knarr.kernel.cgroups.hierarchy import Hierarchy
@@ -32,7 +33,7 @@ T = TypeVar("T")
 @dataclass(slots=True, kw_only=True)
 class World:
     """Collaborators and facts. `bridge` and `network` are None with `--bridge none`; `seccomp` is the default profile's
-    JSON, "" Docker's own, None no filter. `chores` end by themselves soon and are waited for when the
+    JSON, "" Docker's own, None no filter. `remap` are the ids of --userns-remap. `chores` end by themselves soon and are waited for when the
     engine closes; `tasks` are cancelled."""
 
     settings: Settings
@@ -54,6 +55,7 @@ class World:
     seccomp: str | None = ""
     wholes: set[asyncio.Task[Any]] = field(default_factory=set)
     closing: bool = False
+    remap: Ids | None = None
 
     async def commit(self, change: Callable[[sqlite3.Connection], object], *events: Event) -> None:
         """One transaction: the change and what it is told as. Raises what the change raises."""
@@ -92,7 +94,7 @@ def now() -> int:
     return time.time_ns()
 
 
-def host_facts(settings: Settings, hierarchy: Hierarchy) -> Host:
+def host_facts(settings: Settings, hierarchy: Hierarchy, *, remapped: bool = False) -> Host:
     """What plans must know of this machine."""
     return Host(
         cpus=len(os.sched_getaffinity(0)),
@@ -101,6 +103,7 @@ def host_facts(settings: Settings, hierarchy: Hierarchy) -> Host:
         log_driver=settings.log_driver,
         cgroup_version=hierarchy.version,
         ulimits=tuple(ulimit(text) for text in settings.default_ulimits),
+        remapped=remapped,
     )
 
 

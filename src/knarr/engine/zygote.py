@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import knarr
 from knarr.engine.shims import Shim, attachment
+from knarr.engine.userns import Ids
 from knarr.kernel import memfd, mounts
 from knarr.kernel.libc import AT_EMPTY_PATH
 from knarr.kernel.sockets import socketpair
@@ -36,12 +37,14 @@ _KNOWN = {name: kind for name, kind in vars(snapshot_errors).items() if isinstan
 
 
 class Netns(NamedTuple):
-    """A named network namespace. The holder closes `fd` and `route` (a NETLINK_ROUTE socket inside it)."""
+    """A named network namespace. The holder closes `fd`, `route` (a NETLINK_ROUTE socket inside it) and, if it is not -1,
+    `owner`, the user namespace that it belongs to."""
 
     path: str
     inode: int
     fd: int
     route: socket.socket
+    owner: int = -1
 
 
 class RootView(NamedTuple):
@@ -258,6 +261,12 @@ class Zygote:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         facts, (fd, route) = await self._call({"job": "netns", "path": path})
         return Netns(path, facts["inode"], fd, socket.socket(fileno=route))
+
+    async def owned_netns(self, ids: Ids, user: str = "") -> Netns:
+        """One without a name that is owned by a new user namespace with these mappings, or by the one at path `user`."""
+        message = {"job": "owned-netns", "uids": ids.uids, "gids": ids.gids, "user": user}
+        facts, (owner, fd, route) = await self._call(message)
+        return Netns("", facts["inode"], fd, socket.socket(fileno=route), owner)
 
     async def remove_netns(self, path: str) -> None:
         """Unmounts and removes `path`; a missing one is not an error."""

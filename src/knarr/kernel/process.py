@@ -1,6 +1,7 @@
 """Processes: clone3(2), namespaces, pidfds, signals, credentials, limits."""
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -33,6 +34,8 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+SECBIT_NO_SETUID_FIXUP = 4
 
 CLOSE_RANGE_CLOEXEC = 4
 P_PIDFD = 3
@@ -101,6 +104,14 @@ def set_child_subreaper() -> None:
 def set_no_new_privs() -> None:
     """PR_SET_NO_NEW_PRIVS"""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def setfsids(uid: int, gid: int) -> None:
+    """setfsuid(2) and setfsgid(2), which give no errors: the ids are asked for again."""
+    for call, wanted in ((libc.setfsgid, gid), (libc.setfsuid, uid)):
+        call(ctypes.c_uint(wanted))
+        if call(ctypes.c_uint(0xFFFFFFFF)) != ctypes.c_int(wanted).value:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), f"setfsid {wanted}")
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

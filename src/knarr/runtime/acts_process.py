@@ -13,7 +13,7 @@ from knarr.kernel.fd import RESOLVE_NO_MAGICLINKS, openat2
 from knarr.kernel.files import write_text
 from knarr.kernel.libc import AT_FDCWD
 from knarr.model.errors import Invalid
-from knarr.runtime.birth import CLONES, clone_flags
+from knarr.runtime.birth import CLONES, become_root, join_flags
 from knarr.runtime.caps import bits
 from knarr.runtime.state import Walk
 from knarr.runtime.users import User, find_user, home_of
@@ -27,14 +27,20 @@ def protect(walk: Walk) -> None:
 
 
 def enter_cgroup(walk: Walk) -> None:
-    """Version 1 only: on version 2 a process is born inside (CLONE_INTO_CGROUP)."""
-    if walk.cgroup is not None and walk.cgroup.version == 1:
+    """On version 2 a process is born inside (CLONE_INTO_CGROUP), but for one whose user namespace has no right to."""
+    for fd in walk.entries:
+        os.write(fd, b"0")
+        os.close(fd)
+    if walk.cgroup is not None and walk.cgroup.version == 1 and not walk.entries:
         walk.cgroup.enter()
+    walk.entries.clear()
 
 
 def join_container(walk: Walk) -> None:
     """All namespaces of the init at once (setns(2) with a pidfd)."""
-    process.setns(walk.init_pidfd, clone_flags(tuple(CLONES)) | process.CLONE_NEWCGROUP)
+    process.setns(walk.init_pidfd, join_flags(walk.space))
+    if walk.space.own_user:
+        become_root()
 
 
 def keyring(walk: Walk) -> None:

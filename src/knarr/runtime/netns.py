@@ -7,7 +7,9 @@ import struct
 
 from knarr.kernel import mounts
 from knarr.kernel.files import write_text
-from knarr.kernel.process import CLONE_NEWNET, unshare
+from knarr.kernel.process import CLONE_NEWNET, setns, unshare
+from knarr.runtime.idmap import namespaces_of
+from knarr.runtime.plan_namespaces import IdMap
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -23,6 +25,22 @@ def make(path: str) -> tuple[int, socket.socket]:
     except OSError:
         os.unlink(path)
         raise
+    return _furnish()
+
+
+def make_owned(uids: IdMap, gids: IdMap, user: str) -> tuple[int, int, socket.socket]:
+    """One that belongs to a new user namespace with these mappings, or to the one at path `user`: (user, network, socket).
+
+    Its maker is another process: this one keeps the host's privileges, and moves into the network namespace alone.
+    """
+    owner, network = namespaces_of(uids, gids, user)
+    setns(network, CLONE_NEWNET)
+    os.close(network)
+    return owner, *_furnish()
+
+
+def _furnish() -> tuple[int, socket.socket]:
+    """The calling process stands in it."""
     _forgo_ipv6()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))

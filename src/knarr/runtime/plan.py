@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from knarr.model.errors import Invalid
 from knarr.runtime.defaults import DEVICE_LINKS, DEVICES
 
-NAMESPACES = ("mount", "pid", "network", "ipc", "uts", "cgroup", "user")
+NAMESPACES = ("mount", "pid", "network", "ipc", "uts", "cgroup", "user", "time")
 ATTRIBUTES = frozenset(
     ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "strictatime", "nosymfollow")
 )

@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from knarr.kernel.fd import RootFd
 from knarr.kernel.process import close_range
 from knarr.kernel.sockets import send_packet
+from knarr.runtime.plan import Step
+from knarr.runtime.plan_namespaces import IdMap, Namespaces
 from knarr.runtime.users import User
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Walk:
     """One process on its way to execve. `control` is its end of a packet pair with the shim.
 
     With a `doorway`, a listening socket, nobody stays at the other end: the gate is opened by whoever connects there, and
-    what the walk still has to say is theirs. `preserved` descriptors above 2 are for the program.
+    what the walk still has to say is theirs. `preserved` descriptors above 2 are for the program. In a `space` that is
+    entered apart (`prelude`), `rest` are the steps that are left to the init, `entries` let it into its cgroup.
     """
 
     def __init__(self, control: socket.socket, stdio: tuple[int, int, int]):
@@ -48,6 +51,11 @@ class Walk:
         self.console_size = (0, 0)
         self.run_dir = ""
         self.init_pidfd = -1
+        self.space = Namespaces()
+        self.told: list[dict[str, Any]] = []
+        self.rest: Sequence[Step] | None = None
+        self.entries: list[int] = []
+        self.mappings: dict[tuple[IdMap, IdMap], int] = {}
         self.cgroup: Cgroup | None = None
         self.filter = b""
         self.trees: dict[int, int] = {}
@@ -80,6 +88,7 @@ class Walk:
         """All that this process still needs; the rest of what it inherited is closed before it meets the container."""
         kept = {self.control.fileno(), *self.stdio, self.init_pidfd, self.slave, *self.trees.values()}
         kept.update(fd for _, fd in self.cgroup_trees)
+        kept.update(self.entries)
         kept.update(range(3, 3 + self.preserved))
         if self.doorway is not None:
             kept.add(self.doorway.fileno())

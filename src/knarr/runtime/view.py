@@ -10,8 +10,9 @@ from typing import Any
 from knarr.kernel import mounts
 from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD
-from knarr.kernel.process import CLONE_NEWNS, setns, unshare
+from knarr.kernel.process import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
 from knarr.runtime.acts_mounts import make_root, place_tree
+from knarr.runtime.birth import become_root
 from knarr.runtime.seal import seal_imports
 
 
@@ -19,10 +20,7 @@ def enter(view: Mapping[str, Any]) -> None:
     """`view` is wire.zygote's."""
     seal_imports()
     if view.get("pid"):
-        fd = os.open(f"/proc/{int(view['pid'])}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        setns(fd, CLONE_NEWNS)
-        os.close(fd)
-        os.chdir("/")
+        _enter_process(int(view["pid"]))
         return
     unshare(CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
@@ -36,3 +34,17 @@ def enter(view: Mapping[str, Any]) -> None:
     with RootFd("/") as inside:
         for tree, destination in trees:
             place_tree(inside, tree, destination)
+
+
+def _enter_process(pid: int) -> None:
+    """With its user namespace, if that is another: owners are then what the container calls them."""
+    owner = f"/proc/{pid}/ns/user"
+    apart = os.stat(owner).st_ino != os.stat("/proc/self/ns/user").st_ino
+    fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (f"/proc/{pid}/ns/mnt", owner)]
+    setns(fds[0], CLONE_NEWNS)
+    if apart:
+        setns(fds[1], CLONE_NEWUSER)
+        become_root()
+    for fd in fds:
+        os.close(fd)
+    os.chdir("/")

@@ -110,7 +110,11 @@ class Runtime:
 
     async def run(self, *command: str, **changes: Any) -> tuple[Exit, bytes, bytes]:
         """A whole life: (exit, standard output, standard error)."""
-        shim = await self.launch(self.order(*command, **changes))
+        return await self.live(self.order(*command, **changes))
+
+    async def live(self, order: Mapping[str, Any]) -> tuple[Exit, bytes, bytes]:
+        """The same by an order."""
+        shim = await self.launch(order)
         out, theirs = socket.socketpair()
         err, theirs_too = socket.socketpair()
         with out, err:

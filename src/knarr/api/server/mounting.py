@@ -10,6 +10,7 @@ from knarr.model.errors import Invalid
 _PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _CONSISTENCIES = ("consistent", "cached", "delegated", "default")
 _LABELS = ("z", "Z")
+_IDMAPS = ("idmap", "ridmap")
 
 
 def read_mounts(host: spec.HostConfig, version: Version) -> tuple[MountSpec, ...]:
@@ -64,6 +65,8 @@ def _mode(text: str, words: tuple[str, ...], local: bool) -> tuple[bool, str, bo
             kind, propagation = "propagation", word
         elif word == "nocopy" and not local:
             kind, no_copy = "copy", True
+        elif word in _IDMAPS and local:
+            kind = "idmap"
         elif word in _LABELS:
             kind = "label"
         elif word in _CONSISTENCIES:

@@ -9,7 +9,7 @@ from knarr.kernel import process
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.model.errors import Conflict, KnarrError
-from knarr.runtime.birth import bear, namespaces
+from knarr.runtime.birth import bear
 from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import cgroups, foreground, launch
 from knarr.runtime.oci.container import Container, process_facts
@@ -18,6 +18,7 @@ from knarr.runtime.oci.launch import Child, Plug, bear_child, hand_pidfd, new_wa
 from knarr.runtime.oci.records import FILTER, Record
 from knarr.runtime.oci.session import Session
 from knarr.runtime.plan import Step, plan_init
+from knarr.runtime.plan_namespaces import namespaces
 from knarr.runtime.walk import walk_to_execve
 
 _KINDS = {

@@ -23,9 +23,10 @@ from knarr.kernel.fd import RootFd
 from knarr.kernel.sockets import recv_packet, send_packet, socketpair
 from knarr.model.errors import KnarrError
 from knarr.runtime import defaults, failures
-from knarr.runtime.birth import Namespaces, clone_flags, namespaces
+from knarr.runtime.birth import clone_flags
 from knarr.runtime.caps import DEFAULT
 from knarr.runtime.plan import Step, plan_init
+from knarr.runtime.plan_namespaces import Namespaces, namespaces
 from knarr.runtime.shim.packets import unpack
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
@@ -141,8 +142,7 @@ def _walk(order: Mapping[str, Any], walk: Walk) -> NoReturn:
 
 def _steps_in(space: Namespaces) -> bool:
     """Whether a process that has its pid namespace already can make and join the others itself."""
-    kinds = {*space.new, *dict(space.joined)}
-    return host_hierarchy().version == 1 and "pid" in space.new and not kinds & {"user", "time"}
+    return host_hierarchy().version == 1 and "pid" in space.new and not space.apart
 
 
 def read_plan(order: Mapping[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:
@@ -183,6 +183,7 @@ def fill(
     walk.cgroup = open_cgroup(order["cgroup"], host_hierarchy())
     walk.filter = read_filter(order)
     walk.run_dir = order["run_dir"]
+    walk.space = namespaces(bundle.get("linux") or {})
     return plan_init(bundle, rootfs, seccomp=bool(walk.filter))
 
 

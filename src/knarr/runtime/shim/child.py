@@ -7,14 +7,18 @@ from typing import Any, NamedTuple, NoReturn
 
 from knarr.kernel import process
 from knarr.kernel.sockets import recv_packet, socketpair
-from knarr.runtime.birth import Life
+from knarr.runtime.birth import Life, Prelude
 from knarr.runtime.plan import Step
+from knarr.runtime.prelude import remaining, walk_prelude
 from knarr.runtime.shim.ahead import Ahead, Fds, close, pipes
 from knarr.runtime.shim.loop import READ, Loop
 from knarr.runtime.shim.packets import unpack
 from knarr.runtime.shim.streams import Streams
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
+
+Own = Callable[[int, int], None]
+"""Gives the streams to a user of the host."""
 
 
 class Recipe(NamedTuple):
@@ -23,7 +27,7 @@ class Recipe(NamedTuple):
     Planning there keeps the shim small: what it touches stays its own for the container's whole life.
     """
 
-    bear: Callable[[Life], tuple[int, int]]
+    bear: Callable[[Life, Prelude, Own], tuple[int, int]]
     prepare: Callable[[Walk], Sequence[Step]]
     prefix: str
     tty: bool = False
@@ -75,11 +79,21 @@ class Child:
     def _start(self, recipe: Recipe, its: Fds) -> None:
         mine, theirs = socketpair()
 
+        walk = Walk(theirs, its)
+
         def life() -> NoReturn:
-            walk_to_execve(Walk(theirs, its), recipe.prepare, recipe.prefix, explain=recipe.explain)
+            walk_to_execve(walk, remaining(walk, recipe.prepare), recipe.prefix, explain=recipe.explain)
+
+        def prelude() -> None:
+            walk_prelude(walk, recipe.prepare, recipe.prefix)
+
+        def own(uid: int, gid: int) -> None:
+            for fd in its:
+                if fd >= 0:
+                    os.fchown(fd, uid, gid)
 
         try:
-            pid, pidfd = recipe.bear(life)
+            pid, pidfd = recipe.bear(life, prelude, own)
         finally:
             theirs.close()
         self._begin(pid, pidfd, mine)

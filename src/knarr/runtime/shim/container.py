@@ -17,10 +17,11 @@ from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.files import write_atomic
 from knarr.model.errors import Conflict, Invalid, NotFound, Unavailable
 from knarr.runtime import failures
-from knarr.runtime.birth import Life, bear, namespaces
+from knarr.runtime.birth import Life, Prelude, bear
 from knarr.runtime.plan import Step
+from knarr.runtime.plan_namespaces import namespaces
 from knarr.runtime.shim import ahead
-from knarr.runtime.shim.child import Child, Recipe
+from knarr.runtime.shim.child import Child, Own, Recipe
 from knarr.runtime.shim.control import Request, Serve
 from knarr.runtime.shim.execs import Exec
 from knarr.runtime.shim.held import Held
@@ -69,13 +70,17 @@ class Container(Held):
     def _bear(self, linux: Mapping[str, Any]) -> None:
         order = self._order
         assert order is not None
-        space = namespaces(linux)
+        self.space = space = namespaces(linux)
         if "pid" not in (*space.new, *dict(space.joined)):
             self._await_strangers()
         fd = self.cgroup.open_for_clone()
 
-        def born(life: Life) -> tuple[int, int]:
-            return bear(space, life, cgroup_fd=fd)
+        def born(life: Life, prelude: Prelude, own: Own) -> tuple[int, int]:
+            def admit(pid: int, uid: int, gid: int) -> None:
+                self.root_ids = (uid, gid)
+                own(uid, gid)
+
+            return bear(space, life, cgroup_fd=fd, prelude=prelude, admit=admit)
 
         def prepare(walk: Walk) -> Sequence[Step]:
             return ahead.fill(order, walk, *ahead.read_plan(order))

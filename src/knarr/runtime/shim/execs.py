@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from knarr.runtime import failures
-from knarr.runtime.birth import Life, bear_beside
+from knarr.runtime.birth import Life, Prelude, bear_beside
 from knarr.runtime.plan import Step
-from knarr.runtime.shim.child import Child, Owner, Recipe
+from knarr.runtime.shim.child import Child, Own, Owner, Recipe
 from knarr.runtime.shim.client import Client
 from knarr.runtime.shim.control import Request
 from knarr.runtime.shim.held import Held
@@ -53,7 +53,9 @@ class Exec(Owner):
         def prepare(walk: Walk) -> Sequence[Step]:
             return container.fill_exec(walk, process)
 
-        def born(life: Life) -> tuple[int, int]:
+        def born(life: Life, prelude: Prelude, own: Own) -> tuple[int, int]:
+            if container.space.own_user:
+                own(*container.root_ids)
             return bear_beside(container.init.pidfd, life, cgroup_fd=fd)
 
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from knarr.kernel.cgroups.open import open_cgroup
 from knarr.model.errors import Invalid
 from knarr.runtime.plan import Step, plan_exec
+from knarr.runtime.plan_namespaces import Namespaces
 from knarr.runtime.shim import ahead
 from knarr.runtime.shim.child import Child, Owner
 from knarr.runtime.shim.client import Client
@@ -20,7 +21,10 @@ from knarr.wire.detachkeys import Matcher, parse
 
 
 class Held(Owner):
-    """`tell(event)` reaches every connection, and says if there was one. `unseen` are execs whose end nobody saw yet."""
+    """`tell(event)` reaches every connection, and says if there was one. `unseen` are execs whose end nobody saw yet.
+
+    `space` are the namespaces of an init that was born apart, `root_ids` what the host calls its root.
+    """
 
     def __init__(self, loop: Loop, order: Mapping[str, Any]):
         self.loop = loop
@@ -33,6 +37,8 @@ class Held(Owner):
         self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
         self.init = Child(loop, self.streams, self)
         self.unseen: dict[str, Callable[[], None]] = {}
+        self.space = Namespaces()
+        self.root_ids = (0, 0)
 
     def client(self, request: Request, name: str | None, tty: bool) -> Client:
         """The client that a request brings, to the init (None) or an exec."""
@@ -57,6 +63,7 @@ class Held(Owner):
         """What the walk of an exec needs, and its steps; in the exec itself."""
         walk.load(process)
         walk.cgroup, walk.run_dir, walk.init_pidfd = self.cgroup, self.run_dir, self.init.pidfd
+        walk.space = self.space
         walk.filter = ahead.read_filter(self._seccomp)
         return plan_exec(process, seccomp=bool(walk.filter))
 
