@@ -241,6 +241,12 @@ def _joined_maps(space: Namespaces) -> tuple[IdMap, IdMap]:
     return uids, gids
 
 
+def root_ids(pid: int) -> tuple[int, int]:
+    """What the host calls the root of a process's user namespace."""
+    maps = [parse_map(_read(f"/proc/{pid}/{name}_map")) for name in ("uid", "gid")]
+    return outside(maps[0], 0) or 0, outside(maps[1], 0) or 0
+
+
 def become_root() -> None:
     """Root of the user namespace that was just entered, without the groups of before; not dumpable, as a change resets that."""
     if _read("/proc/self/setgroups").strip() != "deny":

@@ -9,14 +9,17 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from knarr.kernel import process
 from knarr.kernel.sockets import recv_packet, socketpair
 from knarr.model.errors import KnarrError, Unavailable
+from knarr.runtime.birth import Life, Prelude
 from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.streams import Inherited, Pipes, Streams, Terminal, connect, give
+from knarr.runtime.prelude import Prepare, remaining, walk_prelude
 from knarr.runtime.state import Walk
+from knarr.runtime.walk import walk_to_execve
 from knarr.wire.zygote import revive
 
 BIRTH, WALK, READY = (
@@ -99,11 +102,18 @@ def hear_end(line: socket.socket) -> None:
 
 
 def bear_child(
-    bear: Callable[[Callable[[], Any]], tuple[int, int]], life: Callable[[socket.socket], Any]
+    bear: Callable[[Life, Prelude], tuple[int, int]],
+    walk_of: Callable[[socket.socket], Walk],
+    prepare: Prepare,
 ) -> Child:
-    """`life` runs in the new process with its end of the line."""
+    """The new process walks what `prepare` plans; its walk has one end of the line, and is there before it."""
     mine, theirs = socketpair()
-    pid, pidfd = bear(lambda: life(theirs))
+    walk = walk_of(theirs)
+
+    def life() -> NoReturn:
+        walk_to_execve(walk, remaining(walk, prepare), "")
+
+    pid, pidfd = bear(life, lambda: walk_prelude(walk, prepare, ""))
     theirs.close()
     return Child(mine, pid, pidfd)
 
@@ -111,7 +121,7 @@ def bear_child(
 class Plug:
     """What a process is plugged into, decided before its birth: descriptors for the walk, streams for us."""
 
-    def __init__(self, session: Session, *, terminal: bool, detach: bool, owner: tuple[int, int] = (0, 0)):
+    def __init__(self, session: Session, *, terminal: bool, detach: bool):
         call = session.call
         self._check(session.call.program, terminal, detach, call.text("console-socket"))
         self._console: socket.socket | None = None
@@ -122,7 +132,7 @@ class Plug:
         elif terminal:
             self.streams = Terminal()
         elif not detach and any(os.isatty(fd) for fd in range(3)):
-            self.streams = Pipes(lambda fd: os.fchown(fd, *owner))
+            self.streams = Pipes()
             zero, one, two = self.streams.theirs
             self.stdio = (zero, one, two)
 
@@ -132,6 +142,12 @@ class Plug:
             raise KnarrError(f"cannot allocate tty if {program} will detach without setting console socket")
         if (not detach or not terminal) and console:
             raise KnarrError(f"cannot use console socket if {program} will not detach or allocate tty")
+
+    def own(self, uid: int, gid: int) -> None:
+        """Gives the pipes to the root of a user namespace, who gives them to the process's user."""
+        if isinstance(self.streams, Pipes):
+            for fd in self.streams.theirs:
+                os.fchown(fd, uid, gid)
 
     def born(self) -> None:
         """The process has its descriptors."""

@@ -3,13 +3,13 @@
 import os
 import socket
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 from knarr.kernel import process
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.model.errors import Conflict, KnarrError
-from knarr.runtime.birth import bear
+from knarr.runtime.birth import Life, Prelude, bear
 from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import cgroups, foreground, launch
 from knarr.runtime.oci.container import Container, process_facts
@@ -19,7 +19,7 @@ from knarr.runtime.oci.records import FILTER, Record
 from knarr.runtime.oci.session import Session
 from knarr.runtime.plan import Step, plan_init
 from knarr.runtime.plan_namespaces import namespaces
-from knarr.runtime.walk import walk_to_execve
+from knarr.runtime.state import Walk
 
 _KINDS = {
     "mount": "mnt",
@@ -109,20 +109,26 @@ class Making:
         record.write(FILTER, self.filter)
         fd = self.group.open_for_clone()
 
-        def life(line: socket.socket) -> NoReturn:
+        def walk_of(line: socket.socket) -> Walk:
             walk = new_walk(line, self.plug, self.preserved, self.process)
             walk.doorway = doorway
             walk.cgroup, walk.filter, walk.run_dir = self.group, self.filter, self.root
+            walk.space = self.space
+            return walk
 
-            def prepare(_: Any) -> tuple[Step, ...]:
-                steps = plan_init(self.config, [["bind", self.root, ["rbind"]]], seccomp=bool(self.filter))
-                return tuple(step for step in steps if step.act != "die-with-shim")
+        def prepare(_: Any) -> tuple[Step, ...]:
+            steps = plan_init(self.config, [["bind", self.root, ["rbind"]]], seccomp=bool(self.filter))
+            return tuple(step for step in steps if step.act != "die-with-shim")
 
-            walk_to_execve(walk, prepare, "")
+        def born(life: Life, prelude: Prelude) -> tuple[int, int]:
+            def admit(pid: int, uid: int, gid: int) -> None:
+                self.plug.own(uid, gid)
+
+            return bear(self.space, life, cgroup_fd=fd, prelude=prelude, admit=admit)
 
         self.session.log.debug(launch.BIRTH)
         try:
-            self.child = child = bear_child(lambda born: bear(self.space, born, cgroup_fd=fd), life)
+            self.child = child = bear_child(born, walk_of, prepare)
         finally:
             if fd >= 0:
                 os.close(fd)

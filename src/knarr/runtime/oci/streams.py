@@ -4,7 +4,6 @@ import os
 import select
 import socket
 import termios
-from collections.abc import Callable
 from typing import Any
 
 from knarr.kernel import terminal
@@ -155,13 +154,12 @@ def _raw(mode: list[Any]) -> list[Any]:
 class Pipes:
     """Pipes between a container and our own terminal, which it must never hold itself (TIOCSTI, ioctl_tty(2))."""
 
-    def __init__(self, chown: Callable[[int], None]):
+    def __init__(self) -> None:
         self._ours: dict[int, int] = {}
         self.theirs: list[int] = []
         for number in range(3):
             read, write = os.pipe()
             mine, its = (write, read) if number == 0 else (read, write)
-            chown(its)
             self._ours[number] = mine
             self.theirs.append(its)
         os.set_blocking(self._ours[0], False)

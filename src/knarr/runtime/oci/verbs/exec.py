@@ -4,10 +4,10 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from knarr.model.errors import Conflict, Invalid, KnarrError
-from knarr.runtime.birth import bear_beside
+from knarr.runtime.birth import bear_beside, root_ids
 from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import foreground, launch
 from knarr.runtime.oci.container import PAUSED, STOPPED, Container
@@ -17,7 +17,8 @@ from knarr.runtime.oci.records import FILTER
 from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.subcgroups import Place, born_in, locate, parse_places
 from knarr.runtime.plan import Step, plan_exec
-from knarr.runtime.walk import walk_to_execve
+from knarr.runtime.plan_namespaces import namespaces
+from knarr.runtime.state import Walk
 
 
 def run(session: Session) -> int:
@@ -73,19 +74,22 @@ def _bear(container: Container, process: dict[str, Any], plug: Plug, preserved: 
     init = container.open_init()
     filter_ = container.record.read(FILTER)
 
-    def life(line: socket.socket) -> NoReturn:
+    space = namespaces(container.state["config"].get("linux") or {})
+    if space.own_user:
+        plug.own(*root_ids(container.state["init_process_pid"]))
+
+    def walk_of(line: socket.socket) -> Walk:
         walk = new_walk(line, plug, preserved, process)
-        walk.cgroup, walk.filter, walk.init_pidfd = place, filter_, init
+        walk.cgroup, walk.filter, walk.init_pidfd, walk.space = place, filter_, init, space
+        return walk
 
-        def prepare(_: Any) -> tuple[Step, ...]:
-            return plan_exec(process, seccomp=bool(filter_))
-
-        walk_to_execve(walk, prepare, "")
+    def prepare(_: Any) -> tuple[Step, ...]:
+        return plan_exec(process, seccomp=bool(filter_))
 
     try:
         child = born_in(
             place.candidates(),
-            lambda fd: bear_child(lambda born: bear_beside(init, born, cgroup_fd=fd), life),
+            lambda fd: bear_child(lambda life, _: bear_beside(init, life, cgroup_fd=fd), walk_of, prepare),
         )
     except OSError as error:
         raise KnarrError(f"unable to start container process: {words(error)}") from None
