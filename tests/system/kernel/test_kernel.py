@@ -319,7 +319,7 @@ def test_a_cgroup_limits_freezes_and_kills(cgroup: CgroupV1 | CgroupV2) -> None:
     cgroup.freeze()
     cgroup.thaw()
     assert cgroup.oom_kills() == 0
-    assert cgroup.stats()["pids"] == 1
+    assert cgroup.stats()["pids"]["current"] == 1
     cgroup.kill()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 

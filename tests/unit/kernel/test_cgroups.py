@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knarr.kernel import bpf
-from knarr.kernel.cgroups import hierarchy, v1, v2
+from knarr.kernel.cgroups import hierarchy, units, v1, v1_settings, v2, v2_settings
 from knarr.kernel.cgroups.hierarchy import Hierarchy
+from knarr.kernel.cgroups.rules import CannotExcept, device_lines
 
 HYBRID = """25 30 0:23 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755
 26 25 0:24 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
@@ -50,7 +51,7 @@ def test_no_hierarchy_is_an_error() -> None:
 
 
 def test_version_1_files() -> None:
-    assert v1.settings(RESOURCES) == [
+    assert v1_settings.settings(RESOURCES) == [
         ("memory", "memory.limit_in_bytes", "67108864"),
         ("memory", "memory.memsw.limit_in_bytes", "134217728"),
         ("memory", "memory.soft_limit_in_bytes", "33554432"),
@@ -64,43 +65,201 @@ def test_version_1_files() -> None:
     ]
 
 
+EVERYTHING = {
+    "memory": {
+        "limit": 100,
+        "swap": -1,
+        "kernel": 3,
+        "kernelTCP": 4,
+        "swappiness": 0,
+        "disableOOMKiller": True,
+        "useHierarchy": True,
+    },
+    "cpu": {"idle": 0, "burst": 0, "realtimePeriod": 5, "realtimeRuntime": 6, "mems": "0"},
+    "pids": {"limit": 0},
+    "blockIO": {"leafWeight": 7, "weightDevice": [{"major": 8, "minor": 1, "weight": 9, "leafWeight": 10}]},
+    "hugepageLimits": [{"pageSize": "2MB", "limit": 11}],
+    "network": {"classID": 12, "priorities": [{"name": "lo", "priority": 13}]},
+    "rdma": {"mlx4_0": {"hcaHandles": 14, "hcaObjects": 15}, "mlx4_1": {"hcaObjects": 0}},
+}
+
+
+def test_every_resource_of_version_1() -> None:
+    assert v1_settings.settings(EVERYTHING) == [
+        ("memory", "memory.memsw.limit_in_bytes", "-1"),
+        ("memory", "memory.limit_in_bytes", "100"),
+        ("memory", "memory.kmem.limit_in_bytes", "3"),
+        ("memory", "memory.kmem.tcp.limit_in_bytes", "4"),
+        ("memory", "memory.swappiness", "0"),
+        ("memory", "memory.use_hierarchy", "1"),
+        ("memory", "memory.oom_control", "1"),
+        ("cpu", "cpu.cfs_burst_us", "0"),
+        ("cpu", "cpu.idle", "0"),
+        ("cpu", "cpu.rt_period_us", "5"),
+        ("cpu", "cpu.rt_runtime_us", "6"),
+        ("cpuset", "cpuset.mems", "0"),
+        ("pids", "pids.max", "1"),
+        ("blkio", "blkio.leaf_weight", "7"),
+        ("blkio", "blkio.bfq.weight_device", "8:1 9"),
+        ("blkio", "blkio.leaf_weight_device", "8:1 10"),
+        ("hugetlb", "hugetlb.2MB.limit_in_bytes", "11"),
+        ("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", "11"),
+        ("net_cls", "net_cls.classid", "12"),
+        ("net_prio", "net_prio.ifpriomap", "lo 13"),
+        ("rdma", "rdma.max", "mlx4_0 hca_handle=14 hca_object=15"),
+        ("rdma", "rdma.max", "mlx4_1 hca_object=0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "limit", "swap", "first"),
+    [
+        (None, 10, 20, v1_settings.LIMIT),
+        (5, 10, 20, v1_settings.SWAP),
+        (30, 10, 20, v1_settings.LIMIT),
+        (30, 10, -1, v1_settings.SWAP),
+    ],
+)
+def test_of_memory_and_swap_the_one_that_grows_goes_first(
+    now: int | None, limit: int, swap: int, first: str
+) -> None:
+    wanted = v1_settings.settings({"memory": {"limit": limit, "swap": swap}}, now)
+    assert [name for _, name, _ in wanted].index(first) == 0
+    assert len(wanted) == 2
+
+
+sizes = st.one_of(st.just(-1), st.integers(1, 1 << 50))
+
+
+@given(now=st.one_of(st.none(), st.tuples(sizes, sizes)), limit=sizes, swap=sizes)
+def test_the_kernel_takes_memory_and_swap_in_that_order(
+    now: tuple[int, int] | None, limit: int, swap: int
+) -> None:
+    """memory <= memory+swap must hold after each write (cgroup-v1/memory.rst), from whatever held before."""
+    endless = 1 << 60
+    files = dict(
+        zip(
+            (v1_settings.LIMIT, v1_settings.SWAP),
+            (endless if size < 0 else size for size in now or (-1, -1)),
+            strict=True,
+        )
+    )
+    if 0 < swap < (limit if limit > 0 else endless) or files[v1_settings.LIMIT] > files[v1_settings.SWAP]:
+        return
+    present = files[v1_settings.LIMIT]
+    for _, name, value in v1_settings.settings({"memory": {"limit": limit, "swap": swap}}, present):
+        files[name] = endless if value == "-1" else int(value)
+        assert files[v1_settings.LIMIT] <= files[v1_settings.SWAP]
+
+
+def test_an_impossible_swappiness_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"swappiness value: 101 \(valid range is 0-100\)"):
+        v1_settings.settings({"memory": {"swappiness": 101}})
+    assert v1_settings.settings({"memory": {"swappiness": -1}}) == []
+
+
 def test_version_2_files() -> None:
-    assert v2.settings(RESOURCES) == [
-        ("memory.max", "67108864"),
+    assert v2_settings.settings(RESOURCES) == [
         ("memory.swap.max", "67108864"),
+        ("memory.max", "67108864"),
         ("memory.low", "33554432"),
-        ("cpu.weight", "20"),
+        ("cpu.weight", "59"),
         ("cpu.max", "50000 100000"),
         ("cpuset.cpus", "0"),
         ("pids.max", "77"),
         ("io.bfq.weight", "100"),
         ("io.max", "8:0 rbps=1000"),
     ]
-    assert v2.settings({"memory": {"limit": 0, "swap": 0}, "cpu": {"shares": 1}}) == [("cpu.weight", "1")]
-    assert v2.settings({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}}) == [
-        ("memory.max", "max"),
+    assert v2_settings.settings({"memory": {"limit": 0, "swap": 0}, "cpu": {"shares": 1}}) == [
+        ("cpu.weight", "1")
+    ]
+    assert v2_settings.settings({"memory": {"limit": -1}, "pids": {"limit": -1}}) == [
         ("memory.swap.max", "max"),
+        ("memory.max", "max"),
         ("pids.max", "max"),
+    ]
+    assert v2_settings.settings(
+        {
+            "cpu": {"idle": 1, "burst": 0, "quota": 5000},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
+            "rdma": {"mlx4_0": {"hcaHandles": 1}},
+        }
+    ) == [
+        ("cpu.idle", "1"),
+        ("cpu.max.burst", "0"),
+        ("cpu.max", "5000"),
+        ("hugetlb.2MB.max", "0"),
+        ("hugetlb.2MB.rsvd.max", "0"),
+        ("rdma.max", "mlx4_0 hca_handle=1"),
     ]
 
 
-def test_a_limit_of_swap_alone_means_nothing_on_version_2() -> None:
-    with pytest.raises(OSError, match="needs a limit of memory"):
-        v2.settings({"memory": {"swap": 1 << 20}})
+def test_what_is_there_completes_half_a_wish() -> None:
+    assert v2_settings.settings({"cpu": {"period": 5000}}, quota_now="777") == [("cpu.max", "777 5000")]
+    assert v2_settings.settings({"memory": {"swap": 30}}, memory_now=10) == [("memory.swap.max", "20")]
 
 
 @pytest.mark.parametrize(
-    ("shares", "weight"), [(1, 1), (2, 1), (1024, 39), (262144, 10000), (1 << 30, 10000)]
+    "resources",
+    [
+        {"memory": {"kernel": 1}},
+        {"memory": {"kernelTCP": 1}},
+        {"memory": {"swappiness": 0}},
+        {"memory": {"disableOOMKiller": True}},
+        {"cpu": {"realtimePeriod": 1}},
+        {"cpu": {"realtimeRuntime": 1}},
+        {"blockIO": {"leafWeight": 10}},
+        {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 10}]}},
+        {"network": {"classID": 1}},
+        {"network": {"priorities": [{"name": "lo", "priority": 1}]}},
+    ],
+)
+def test_what_version_2_does_not_have_is_an_error_that_names_it(resources: dict[str, Any]) -> None:
+    group, names = next(iter(resources.items()))
+    with pytest.raises(ValueError, match=f"cgroup version 2 does not have .*{group}.{next(iter(names))}"):
+        v2_settings.settings(resources)
+
+
+@pytest.mark.parametrize(
+    ("memory", "words"),
+    [
+        ({"swap": 1 << 20}, "unable to set swap limit without memory limit"),
+        ({"limit": 20, "swap": 10}, r"memory\+swap limit should be >= memory limit"),
+        ({"limit": -2, "swap": 10}, "invalid memory value: -2"),
+    ],
+)
+def test_impossible_limits_of_swap(memory: dict[str, int], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        v2_settings.settings({"memory": memory})
+
+
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(1, 1), (2, 1), (1024, 100), (2048, 174), (262144, 10000), (1 << 30, 10000)]
 )
 def test_shares_become_weights(shares: int, weight: int) -> None:
-    assert v2.cpu_weight(shares) == weight
+    assert units.cpu_weight(shares) == weight
 
 
-@pytest.mark.parametrize(
-    ("bfq", "generic"), [("10", "default 1"), ("1000", "default 10000"), ("8:16 500", "8:16 4950")]
-)
-def test_bfq_weights_become_generic_ones(bfq: str, generic: str) -> None:
-    assert v2.generic_weight(bfq) == generic
+@given(st.integers(2, 262143))
+def test_more_shares_never_weigh_less(shares: int) -> None:
+    assert 1 <= units.cpu_weight(shares) <= units.cpu_weight(shares + 1) <= 10000
+
+
+@given(st.integers(10, 999))
+def test_block_weights_stay_in_their_range_and_order(weight: int) -> None:
+    assert 1 <= units.io_weight(weight) < units.io_weight(weight + 1) <= 10000
+    assert (units.io_weight(10), units.io_weight(1000), units.io_weight(500)) == (1, 10000, 4950)
+
+
+@given(memory=sizes, swap=sizes)
+def test_swap_alone_and_memory_are_both_together(memory: int, swap: int) -> None:
+    if swap > 0 and memory > 0 and swap < memory:
+        with pytest.raises(ValueError):
+            units.swap_alone(swap, memory)
+    else:
+        alone = units.swap_alone(swap, memory)
+        assert alone is not None
+        assert alone == (swap if swap < 0 or memory < 0 else swap - memory)
 
 
 def test_version_1_has_no_unified_resources() -> None:
@@ -108,21 +267,61 @@ def test_version_1_has_no_unified_resources() -> None:
         v1.CgroupV1("one", Hierarchy(1, {})).apply({"unified": {"memory.high": "1"}})
 
 
-def test_unified_names_cannot_leave_the_directory() -> None:
-    with pytest.raises(OSError, match="not a file name"):
-        v2.settings({"unified": {"../x": "1"}})
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("../x", r"must be a file name \(no slashes\)"),
+        ("memory", "must be in the form CONTROLLER.PARAMETER"),
+        ("nosuch.max", 'unified resource "nosuch.max" can\'t be set: controller "nosuch" not available'),
+    ],
+)
+def test_unified_names_are_checked(name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        v2_settings.unified({"unified": {name: "1"}}, frozenset(("memory",)))
+
+
+def test_unified_values_are_written_line_by_line() -> None:
+    wanted = {"unified": {"io.max": "8:0 rbps=1\n8:16 rbps=2\n", "cgroup.type": "threaded"}}
+    assert v2_settings.unified(wanted, frozenset(("io",))) == [
+        ("io.max", "8:0 rbps=1"),
+        ("io.max", "8:16 rbps=2"),
+        ("cgroup.type", "threaded"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("rule", "wanted"),
     [
-        ({"allow": False}, "a *:* rwm"),
-        ({"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rm"}, "c 1:3 rm"),
-        ({"allow": True, "type": "b", "major": 8}, "b 8:* rwm"),
+        ({"allow": False}, [(False, "a *:* rwm")]),
+        ({"allow": True, "type": "c", "major": 1, "minor": 3, "access": "mr"}, [(True, "c 1:3 rm")]),
+        ({"allow": True, "type": "b", "major": 8}, [(True, "b 8:* rwm")]),
+        ({"allow": True, "type": "a", "major": 8, "minor": -1}, [(True, "b 8:* rwm"), (True, "c 8:* rwm")]),
+        ({"allow": True, "access": "r"}, [(True, "b *:* r"), (True, "c *:* r")]),
+        ({"allow": True, "type": "u", "major": 1, "minor": 3}, [(True, "c 1:3 rwm")]),
     ],
 )
-def test_device_rules(rule: dict[str, object], wanted: str) -> None:
-    assert v1.device_rule(rule) == wanted
+def test_device_rules(rule: dict[str, object], wanted: list[tuple[bool, str]]) -> None:
+    assert device_lines([rule]) == wanted
+
+
+DENY_ALL: dict[str, Any] = {"allow": False}
+NULL: dict[str, Any] = {"type": "c", "major": 1, "minor": 3}
+
+
+def test_a_hole_that_version_1_would_forget_is_refused() -> None:
+    wide = {"allow": True, "type": "c", "major": 1, "access": "rw"}
+    with pytest.raises(CannotExcept, match=r"cannot deny device 'c 1:3 w' within 'c 1:\* rw'"):
+        device_lines([DENY_ALL, wide, {**NULL, "allow": False, "access": "w"}])
+    with pytest.raises(CannotExcept, match="cannot allow device"):
+        device_lines([{"allow": True}, {**wide, "allow": False}, {**NULL, "allow": True}])
+    assert len(device_lines([DENY_ALL, wide, {**NULL, "allow": False, "access": "m"}])) == 2
+    with pytest.raises(CannotExcept, match=r"cannot deny device 'c \*:3 rwm' within 'c 1:\* rw'"):
+        device_lines([DENY_ALL, wide, {"allow": False, "type": "c", "minor": 3}])
+
+
+def test_a_wider_refusal_takes_back_each_grant_within() -> None:
+    rules = [DENY_ALL, {**NULL, "allow": True, "access": "rw"}, {"allow": False, "type": "c", "major": 1}]
+    assert device_lines(rules) == [(False, "a *:* rwm"), (True, "c 1:3 rw"), (False, "c 1:3 rw")]
 
 
 def unified(root: Path) -> Hierarchy:
@@ -147,7 +346,7 @@ def test_version_2_in_a_directory(tmp_path: Path) -> None:
     assert (directory / "memory.max").read_text() == "4096"
     assert group.oom_kills() == 3
     assert group.pids() == []
-    assert (tmp_path / "cgroup.subtree_control").read_text().startswith("+pids")
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
 
 
 def test_a_kernel_without_swap_keeps_the_promise_of_none(tmp_path: Path) -> None:
@@ -274,6 +473,56 @@ def test_device_programs_decide_as_their_rules(
 ) -> None:
     wanted = all(decided(rules, kind, bit, major, minor) for bit in BITS.values() if access & bit)
     assert run_device_program(bpf.device_program(rules), kind, access, major, minor) == wanted
+
+
+class KernelV1:
+    """device_cgroup.c's state machine, in which "a" is everything and exceptions are exact: the oracle for version 1."""
+
+    def __init__(self) -> None:
+        self.default = True
+        self.exceptions: dict[tuple[str, ...], set[str]] = {}
+
+    def write(self, allow: bool, line: str) -> None:
+        kind, numbers, access = line.split()
+        if kind == "a":
+            self.default, self.exceptions = allow, {}
+            return
+        key = (kind, *numbers.split(":"))
+        have = self.exceptions.get(key, set())
+        self.exceptions[key] = have - set(access) if allow == self.default else have | set(access)
+
+    def allows(self, kind: int, bit: int, major: int, minor: int) -> bool:
+        letter = next(letter for letter, value in BITS.items() if value == bit)
+        found = any(
+            name == ("c" if kind == CHAR else "b")
+            and have_major in ("*", str(major))
+            and have_minor in ("*", str(minor))
+            and letter in access
+            for (name, have_major, have_minor), access in self.exceptions.items()
+        )
+        return found != self.default
+
+
+@settings(max_examples=1000)
+@given(
+    st.lists(device_rules, max_size=8),
+    st.sampled_from([CHAR, BLOCK]),
+    st.sampled_from([MKNOD, READ, WRITE]),
+    st.sampled_from([1, 3, 8]),
+    st.sampled_from([1, 3, 8]),
+)
+def test_version_1_decides_as_the_rules_or_refuses_them(
+    rules: list[dict[str, Any]], kind: int, bit: int, major: int, minor: int
+) -> None:
+    rules = [DENY_ALL, *rules]
+    try:
+        lines = device_lines(rules)
+    except CannotExcept:
+        return
+    kernel = KernelV1()
+    for allow, line in lines:
+        kernel.write(allow, line)
+    assert kernel.allows(kind, bit, major, minor) == decided(rules, kind, bit, major, minor)
 
 
 @given(st.lists(device_rules, max_size=8))

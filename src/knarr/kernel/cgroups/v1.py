@@ -5,15 +5,27 @@ and the callers are single-threaded.
 """
 
 import errno
+import itertools
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from knarr.kernel.cgroups import tables
 from knarr.kernel.cgroups.hierarchy import Hierarchy
 from knarr.kernel.cgroups.tree import pids_below, remove_tree
+from knarr.kernel.cgroups.v1_settings import LIMIT, SWAP, Setting, settings
+from knarr.kernel.cgroups.v1_stats import stats
 from knarr.kernel.files import read_text, write_text
+
+_PATIENCE = 10.0
+_USAGE = ("usage_in_bytes", "max_usage_in_bytes")
+_INTERDEPENDENT = frozenset(("cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.rt_period_us"))
+"""Refused (EINVAL) while they do not fit a present quota or runtime that is about to change: written again at the end."""
+
+_OLDER = {"blkio.bfq.weight": "blkio.weight", "blkio.bfq.weight_device": "blkio.weight_device"}
+"""Kernels before 5.0 weighed without bfq."""
 
 
 class CgroupV1:
@@ -84,32 +96,33 @@ class CgroupV1:
         return self._directories[0]
 
     def freeze(self) -> None:
-        """Stops every process; returns when all are frozen."""
-        self._freezer("FROZEN")
+        """Stops every process; returns when all are frozen. Raises TimeoutError, after thawing what was frozen."""
+        file = f"{self._in('freezer')}/freezer.state"
+        deadline = time.monotonic() + _PATIENCE
+        for attempt in itertools.count(1):
+            write_text(file, "FROZEN")
+            if read_text(file).strip() == "FROZEN":
+                return
+            late = time.monotonic() > deadline
+            # Processes that are being born escape; letting all go for a moment helps (opencontainers/cgroups, freezer.go).
+            if late or attempt % 50 == 0:
+                write_text(file, "THAWED")
+            if late:
+                raise TimeoutError(errno.ETIMEDOUT, "processes did not freeze", file)
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Lets them go on."""
-        self._freezer("THAWED")
+        write_text(f"{self._in('freezer')}/freezer.state", "THAWED")
 
     def frozen(self) -> bool:
-        """Whether it is stopped; no where there is no such cgroup, or no freezer."""
+        """Whether it was frozen itself, not only a parent of it; no where there is no such cgroup, or no freezer."""
         if "freezer" not in self._mounts:
             return False
-        try:
-            return read_text(f"{self._in('freezer')}/freezer.state").strip() == "FROZEN"
-        except FileNotFoundError:
+        directory = self._in("freezer")
+        if tables.text(f"{directory}/freezer.state").strip() in ("", "THAWED"):
             return False
-
-    def _freezer(self, state: str) -> None:
-        file = f"{self._in('freezer')}/freezer.state"
-        deadline = time.monotonic() + 10
-        write_text(file, state)
-        while read_text(file).strip() != state:
-            if time.monotonic() > deadline:
-                write_text(file, "THAWED")
-                raise TimeoutError(errno.ETIMEDOUT, f"processes did not become {state.lower()}", file)
-            time.sleep(0.001)
-            write_text(file, state)
+        return tables.text(f"{directory}/freezer.self_freezing").strip() != "0"
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Signals every process inside."""
@@ -123,13 +136,7 @@ class CgroupV1:
         """How many processes the kernel killed here for lack of memory."""
         if "memory" not in self._mounts:
             return 0
-        try:
-            for line in read_text(f"{self._in('memory')}/memory.oom_control").splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-        except FileNotFoundError:
-            pass
-        return 0
+        return tables.flat(f"{self._in('memory')}/memory.oom_control").get("oom_kill", 0)
 
     def remove(self) -> None:
         """Removes the directories, cgroups below first. Missing ones are no error. Raises OSError EBUSY while entered."""
@@ -137,128 +144,97 @@ class CgroupV1:
             remove_tree(directory)
 
     def apply(self, resources: Mapping[str, Any]) -> None:
-        """Sets OCI linux.resources; a file that this kernel lacks is an error that names it."""
-        if resources.get("unified"):
-            raise OSError(errno.EINVAL, "unified resources are cgroup version 2's")
-        for controller, name, value in settings(resources):
-            self._set(controller, name, value)
+        """Sets OCI linux.resources; what this kernel lacks is an OSError that names it."""
+        memory = resources.get("memory") or {}
+        now = None
+        if memory.get("limit") and memory.get("swap"):
+            now = tables.number(f"{self._in('memory')}/{LIMIT}")
+        try:
+            wanted = settings(resources, now)
+            if memory.get("checkBeforeUpdate"):
+                check_usage(memory, tables.number(f"{self._in('memory')}/memory.usage_in_bytes"))
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from None
+        if memory.get("limit") == -1 and not memory.get("swap"):
+            self._lift_swap()
+        devices = [setting for setting in wanted if setting[0] == "devices"]
+        self._set_devices(devices)
+        again = []
+        for setting in wanted[len(devices) :]:
+            try:
+                self._set(*setting)
+            except OSError as error:
+                if error.errno != errno.EINVAL or setting[1] not in _INTERDEPENDENT:
+                    raise
+                again.append(setting)
+        for setting in again:
+            self._set(*setting)
+
+    def _lift_swap(self) -> None:
+        """Unlimited memory means unlimited swap, where swap is counted."""
+        file = f"{self._in('memory')}/{SWAP}"
+        if os.path.exists(file):
+            write_text(file, "-1")
+
+    def _set_devices(self, wanted: Sequence[Setting]) -> None:
+        """One rule a write, but not one open(2)."""
+        for name, settings_ in itertools.groupby(wanted, key=lambda setting: setting[1]):
+            fd = os.open(f"{self._in('devices')}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                for _, _, line in settings_:
+                    os.write(fd, line.encode())
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, f"{self._in('devices')}/{name}") from None
+            finally:
+                os.close(fd)
 
     def _set(self, controller: str, name: str, value: str) -> None:
-        directory = self._in(controller)
+        file = f"{self._in(controller)}/{name}"
         try:
-            write_text(f"{directory}/{name}", value)
+            write_text(file, value)
         except OSError as error:
-            swap = name == "memory.memsw.limit_in_bytes"
-            if name == "memory.limit_in_bytes" and error.errno == errno.EINVAL and value != "-1":
-                # Above the present swap limit (memory.txt, 6): lift that first; it is set again right after.
-                write_text(f"{directory}/memory.memsw.limit_in_bytes", "-1")
-                write_text(f"{directory}/{name}", value)
-            elif swap and error.errno == errno.ENOENT:
-                raise OSError(
-                    errno.ENOENT, "this kernel does not count swap", f"{directory}/{name}"
-                ) from None
+            if error.errno == errno.ENOENT:
+                self._missing(error, file, (controller, name, value))
+            elif error.errno == errno.EBUSY and name == LIMIT:
+                raise self._too_small(value) from None
             else:
                 raise
+        if name == "cpu.shares":
+            _check_shares(int(value), tables.number(file))
+
+    @staticmethod
+    def _missing(error: OSError, file: str, setting: Setting) -> None:
+        """Raises, where no other file does the same."""
+        name, value = setting[1:]
+        if name in _OLDER:
+            write_text(f"{os.path.dirname(file)}/{_OLDER[name]}", value)
+        elif name == SWAP:
+            raise OSError(errno.ENOENT, "this kernel does not count swap", file)
+        elif ".rsvd." not in name:  # since Linux 5.7
+            raise error
+
+    def _too_small(self, value: str) -> OSError:
+        directory = self._in("memory")
+        usage, peak = (tables.number(f"{directory}/memory.{each}") for each in _USAGE)
+        return OSError(
+            errno.EBUSY,
+            f"unable to set memory limit to {value} (current usage: {usage}, peak usage: {peak})",
+        )
 
     def stats(self) -> dict[str, Any]:
-        """CPU time in ns, memory in bytes, the number of processes, and the kernel's own tables."""
-        return {
-            "cpu": self._number("cpuacct", "cpuacct.usage"),
-            "memory": self._number("memory", "memory.usage_in_bytes"),
-            "memory_limit": self._number("memory", "memory.limit_in_bytes"),
-            "memory_stat": self._table("memory", "memory.stat"),
-            "cpu_stat": self._table("cpu", "cpu.stat"),
-            "cpuacct_stat": self._table("cpuacct", "cpuacct.stat"),
-            "pids": self._number("pids", "pids.current"),
-            "blkio": self._text("blkio", "blkio.throttle.io_service_bytes"),
-        }
-
-    def _text(self, controller: str, name: str) -> str:
-        if controller not in self._mounts:
-            return ""
-        try:
-            return read_text(f"{self._in(controller)}/{name}")
-        except FileNotFoundError:
-            return ""
-
-    def _number(self, controller: str, name: str) -> int:
-        text = self._text(controller, name).strip()
-        return int(text) if text.isdigit() else 0
-
-    def _table(self, controller: str, name: str) -> dict[str, int]:
-        rows = (line.split() for line in self._text(controller, name).splitlines())
-        return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+        """What `runc events --stats` tells."""
+        return stats(self.paths())
 
 
-def settings(resources: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """OCI linux.resources as (controller, file, value) in the order in which they must be written. Pure."""
-    out: list[tuple[str, str, str]] = []
-    for device in resources.get("devices") or ():
-        out.append(
-            ("devices", "devices.allow" if device.get("allow") else "devices.deny", device_rule(device))
-        )
-    memory = resources.get("memory") or {}
-    for key, name in (
-        ("limit", "memory.limit_in_bytes"),
-        ("swap", "memory.memsw.limit_in_bytes"),
-        ("reservation", "memory.soft_limit_in_bytes"),
-        ("kernelTCP", "memory.kmem.tcp.limit_in_bytes"),
-    ):
-        if memory.get(key):
-            out.append(("memory", name, str(memory[key])))
-    if memory.get("swappiness") is not None:
-        out.append(("memory", "memory.swappiness", str(memory["swappiness"])))
-    if memory.get("disableOOMKiller"):
-        out.append(("memory", "memory.oom_control", "1"))
-    cpu = resources.get("cpu") or {}
-    for key, controller, name in (
-        ("shares", "cpu", "cpu.shares"),
-        ("period", "cpu", "cpu.cfs_period_us"),
-        ("quota", "cpu", "cpu.cfs_quota_us"),
-        ("burst", "cpu", "cpu.cfs_burst_us"),
-        ("realtimePeriod", "cpu", "cpu.rt_period_us"),
-        ("realtimeRuntime", "cpu", "cpu.rt_runtime_us"),
-        ("cpus", "cpuset", "cpuset.cpus"),
-        ("mems", "cpuset", "cpuset.mems"),
-    ):
-        if cpu.get(key):
-            out.append((controller, name, str(cpu[key])))
-    pids = (resources.get("pids") or {}).get("limit")
-    if pids:
-        out.append(("pids", "pids.max", str(pids) if pids > 0 else "max"))
-    out += _blkio(resources.get("blockIO") or {})
-    for page in resources.get("hugepageLimits") or ():
-        out.append(("hugetlb", f"hugetlb.{page['pageSize']}.limit_in_bytes", str(page["limit"])))
-    network = resources.get("network") or {}
-    if network.get("classID"):
-        out.append(("net_cls", "net_cls.classid", str(network["classID"])))
-    for priority in network.get("priorities") or ():
-        out.append(("net_prio", "net_prio.ifpriomap", f"{priority['name']} {priority['priority']}"))
-    return out
+def check_usage(memory: Mapping[str, Any], usage: int) -> None:
+    """checkBeforeUpdate: a limit below what is used would kill. Raises ValueError."""
+    for key, words in (("swap", "memory+swap"), ("limit", "memory")):
+        if 0 < (memory.get(key) or 0) <= usage:
+            raise ValueError(f"rejecting {words} limit {memory[key]} <= usage {usage}")
 
 
-def _blkio(block: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    out = []
-    if block.get("weight"):
-        out.append(("blkio", "blkio.bfq.weight", str(block["weight"])))
-    for device in block.get("weightDevice") or ():
-        out.append(
-            ("blkio", "blkio.bfq.weight_device", f"{device['major']}:{device['minor']} {device['weight']}")
-        )
-    for key, name in (
-        ("throttleReadBpsDevice", "blkio.throttle.read_bps_device"),
-        ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device"),
-        ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device"),
-        ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
-    ):
-        for device in block.get(key) or ():
-            out.append(("blkio", name, f"{device['major']}:{device['minor']} {device['rate']}"))
-    return out
-
-
-def device_rule(device: Mapping[str, Any]) -> str:
-    """An OCI device rule in the words of devices.allow (cgroup-v1/devices.rst)."""
-    kind = device.get("type") or "a"
-    numbers = [device.get("major"), device.get("minor")]
-    major, minor = ("*" if number is None or number < 0 else str(number) for number in numbers)
-    return f"{kind} {major}:{minor} {device.get('access') or 'rwm'}"
+def _check_shares(wanted: int, got: int) -> None:
+    """The kernel takes what it can instead of refusing."""
+    if wanted != got:
+        word = "maximum" if wanted > got else "minimum"
+        raise OSError(errno.EINVAL, f"the {word} allowed cpu-shares is {got}")

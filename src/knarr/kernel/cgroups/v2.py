@@ -8,13 +8,22 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knarr.kernel import bpf
+from knarr.kernel.cgroups import tables
 from knarr.kernel.cgroups.hierarchy import Hierarchy
 from knarr.kernel.cgroups.tree import pids_below, remove_tree
+from knarr.kernel.cgroups.units import io_weight
+from knarr.kernel.cgroups.v1 import check_usage
+from knarr.kernel.cgroups.v2_settings import Setting, settings, unified
+from knarr.kernel.cgroups.v2_stats import stats
 from knarr.kernel.files import read_text, write_text
+
+_PATIENCE = 10.0
+_UNAVAILABLE = (errno.ENOENT, errno.EBUSY, errno.EOPNOTSUPP, errno.EINVAL)
+"""A controller that is not there, or that a cgroup with processes of its own may not hand on ("no internal process")."""
 
 
 class CgroupV2:
@@ -28,8 +37,8 @@ class CgroupV2:
         self._directory = f"{self._root}/{self.path}"
 
     def create(self) -> None:
-        """Makes the directory and hands every controller of the root down to it."""
-        controllers = [f"+{name}" for name in read_text(f"{self._root}/cgroup.controllers").split()]
+        """Makes the directory and hands every controller down to it. Raises OSError where processes in a parent forbid that."""
+        controllers = read_text(f"{self._root}/cgroup.controllers").split()
         current = self._root
         for name in self.path.split("/"):
             self._enable(current, controllers)
@@ -38,19 +47,38 @@ class CgroupV2:
                 os.mkdir(current)
             except FileExistsError:
                 continue
+        self._check_type(current)
 
     @staticmethod
     def _enable(directory: str, controllers: list[str]) -> None:
         have = set(read_text(f"{directory}/cgroup.subtree_control").split())
-        for controller in controllers:
-            if controller[1:] in have:
-                continue
+        missing = [f"+{name}" for name in controllers if name not in have]
+        if not missing:
+            return
+        try:
+            write_text(f"{directory}/cgroup.subtree_control", " ".join(missing))
+            return
+        except OSError as error:
+            if error.errno not in _UNAVAILABLE:
+                raise
+        for controller in missing:
             try:
                 write_text(f"{directory}/cgroup.subtree_control", controller)
             except OSError as error:
-                # A controller may be unavailable here (ENOENT) or need an empty cgroup (EBUSY): limits that want it say so.
-                if error.errno not in (errno.ENOENT, errno.EBUSY, errno.EOPNOTSUPP, errno.EINVAL):
+                # What wants the controller will say so: its files are not there.
+                if error.errno not in _UNAVAILABLE:
                     raise
+
+    @staticmethod
+    def _check_type(directory: str) -> None:
+        """A cgroup below one with processes or threads is no domain: it takes nobody ("domain invalid") or threads only."""
+        kind = tables.text(f"{directory}/cgroup.type").strip()
+        if kind in ("domain invalid", "threaded"):
+            raise OSError(
+                errno.EOPNOTSUPP,
+                f"cannot enter cgroupv2 with domain controllers -- it is in {kind} mode",
+                directory,
+            )
 
     def enter(self) -> None:
         """Moves the calling process."""
@@ -88,13 +116,25 @@ class CgroupV2:
             return False
 
     def _freezer(self, state: str) -> None:
-        write_text(f"{self._directory}/cgroup.freeze", state)
-        deadline = time.monotonic() + 10
-        while f"frozen {state}" not in read_text(f"{self._directory}/cgroup.events").splitlines():
+        file = f"{self._directory}/cgroup.freeze"
+        try:
+            write_text(file, state)
+        except FileNotFoundError:
+            if os.path.isdir(self._directory):
+                raise OSError(errno.ENOENT, "this kernel has no freezer of cgroup version 2", file) from None
+            raise
+        if state == "0":
+            return
+        deadline = time.monotonic() + _PATIENCE
+        while "frozen 1" not in read_text(f"{self._directory}/cgroup.events").splitlines():
             if time.monotonic() > deadline:
-                write_text(f"{self._directory}/cgroup.freeze", "0")
+                write_text(file, "0")
                 raise TimeoutError(errno.ETIMEDOUT, "processes did not freeze", self._directory)
             time.sleep(0.001)
+
+    def frozen(self) -> bool:
+        """Whether it was frozen itself; not if only a parent was."""
+        return tables.text(f"{self._directory}/cgroup.freeze").strip() == "1"
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Signals every process inside; SIGKILL by cgroup.kill, which no fork can outrun."""
@@ -113,134 +153,85 @@ class CgroupV2:
 
     def oom_kills(self) -> int:
         """How many processes the kernel killed here for lack of memory."""
-        try:
-            rows = read_text(f"{self._directory}/memory.events").splitlines()
-        except FileNotFoundError:
-            return 0
-        return next((int(row.split()[1]) for row in rows if row.startswith("oom_kill ")), 0)
+        return tables.flat(f"{self._directory}/memory.events").get("oom_kill", 0)
 
     def remove(self) -> None:
         """Removes the directory, cgroups below first. A missing one is no error. Raises OSError EBUSY while populated."""
         remove_tree(self._directory)
 
     def apply(self, resources: Mapping[str, Any]) -> None:
-        """Sets OCI linux.resources; a file that this kernel lacks is an error that names it."""
-        for name, value in settings(resources):
+        """Sets OCI linux.resources; what this kernel or version 2 lacks is an OSError that names it."""
+        again = []
+        for name, value in self._wanted(resources):
+            try:
+                self._set(name, value)
+            except OSError as error:
+                # A burst may not exceed a quota that is about to change (cgroup-v2.rst, cpu.max.burst).
+                if error.errno != errno.EINVAL or name != "cpu.max.burst":
+                    raise
+                again.append((name, value))
+        for name, value in again:
+            self._set(name, value)
+        if resources.get("devices"):
+            self._set_devices(resources["devices"])
+        self._set_unified(resources)
+
+    def _wanted(self, resources: Mapping[str, Any]) -> list[Setting]:
+        memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
+        limit, quota = None, "max"
+        if memory.get("swap") and not memory.get("limit"):
+            limit = tables.number(f"{self._directory}/memory.max")
+        if cpu.get("period") and not cpu.get("quota"):
+            quota = tables.text(f"{self._directory}/cpu.max").partition(" ")[0] or quota
+        try:
+            if memory.get("checkBeforeUpdate"):
+                check_usage(memory, tables.number(f"{self._directory}/memory.current"))
+            return settings(
+                resources, memory_now=None if limit == tables.UNLIMITED else limit, quota_now=quota
+            )
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from None
+
+    def _set(self, name: str, value: str) -> None:
+        try:
+            write_text(f"{self._directory}/{name}", value)
+        except FileNotFoundError as error:
+            if name == "io.bfq.weight":
+                device, _, weight = value.rpartition(" ")
+                write_text(f"{self._directory}/io.weight", f"{device or 'default'} {io_weight(int(weight))}")
+            # A kernel without swap keeps every promise about using none or any of it.
+            elif not (name == "memory.swap.max" and value in ("0", "max")) and ".rsvd." not in name:
+                raise self._lacking(name, error) from None
+
+    def _lacking(self, name: str, error: OSError) -> OSError:
+        controller = name.partition(".")[0]
+        if controller in tables.text(f"{self._directory}/cgroup.controllers").split():
+            return error
+        words = f'controller "{controller}" is not available'
+        return FileNotFoundError(errno.ENOENT, words, f"{self._directory}/{name}")
+
+    def _set_unified(self, resources: Mapping[str, Any]) -> None:
+        if not resources.get("unified"):
+            return
+        available = frozenset(tables.text(f"{self._directory}/cgroup.controllers").split())
+        try:
+            wanted = unified(resources, available)
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from None
+        for name, value in wanted:
             try:
                 write_text(f"{self._directory}/{name}", value)
-            except FileNotFoundError:
-                if name == "io.bfq.weight":
-                    write_text(f"{self._directory}/io.weight", generic_weight(value))
-                # A kernel without swap keeps every promise about using none or any of it.
-                elif name != "memory.swap.max" or value not in ("0", "max"):
-                    raise
-        devices = resources.get("devices")
-        if devices:
-            with_directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                bpf.attach_devices(with_directory, devices)
-            finally:
-                os.close(with_directory)
+            except OSError as error:
+                reason = f'unable to set unified resource "{name}": {error.strerror}'
+                raise OSError(error.errno, reason) from None
+
+    def _set_devices(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            bpf.attach_devices(directory, rules)
+        finally:
+            os.close(directory)
 
     def stats(self) -> dict[str, Any]:
-        """The same keys as version 1's: CPU time in ns, memory in bytes."""
-        cpu = self._table("cpu.stat")
-        return {
-            "cpu": cpu.get("usage_usec", 0) * 1000,
-            "memory": self._number("memory.current"),
-            "memory_limit": self._number("memory.max"),
-            "memory_stat": self._table("memory.stat"),
-            "cpu_stat": cpu,
-            "cpuacct_stat": {},
-            "pids": self._number("pids.current"),
-            "blkio": self._text("io.stat"),
-        }
-
-    def _text(self, name: str) -> str:
-        try:
-            return read_text(f"{self._directory}/{name}")
-        except FileNotFoundError:
-            return ""
-
-    def _number(self, name: str) -> int:
-        text = self._text(name).strip()
-        return int(text) if text.isdigit() else 0
-
-    def _table(self, name: str) -> dict[str, int]:
-        rows = (line.split() for line in self._text(name).splitlines())
-        return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
-
-
-def cpu_weight(shares: int) -> int:
-    """v1's 2..262144 shares as v2's 1..10000 weight, as the OCI spec converts them."""
-    return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
-
-
-def generic_weight(bfq: str) -> str:
-    """io.bfq.weight's "100" or "8:0 100", of 10..1000, as io.weight's, of 1..10000."""
-    device, _, weight = bfq.rpartition(" ")
-    return f"{device or 'default'} {1 + (int(weight) - 10) * 9999 // 990}"
-
-
-def settings(resources: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """OCI linux.resources as (file, value), without devices. Pure. Raises OSError for what v2 does not have."""
-    out: list[tuple[str, str]] = []
-    memory = resources.get("memory") or {}
-    limit, swap = memory.get("limit"), memory.get("swap")
-    if limit:
-        out.append(("memory.max", _limit(limit)))
-    if swap:
-        # v1 counts memory plus swap together, v2 swap alone.
-        if swap > 0 and not 0 < (limit or 0) <= swap:
-            raise OSError(
-                errno.EINVAL, "a limit of memory plus swap needs a limit of memory that is not above it"
-            )
-        out.append(("memory.swap.max", "max" if swap < 0 else str(swap - limit)))
-    if memory.get("reservation"):
-        out.append(("memory.low", _limit(memory["reservation"])))
-    cpu = resources.get("cpu") or {}
-    if cpu.get("shares"):
-        out.append(("cpu.weight", str(cpu_weight(cpu["shares"]))))
-    if cpu.get("quota") or cpu.get("period"):
-        quota = cpu.get("quota") or -1
-        out.append(("cpu.max", f"{quota if quota > 0 else 'max'} {cpu.get('period') or 100000}"))
-    for key, name in (
-        ("burst", "cpu.max.burst"),
-        ("idle", "cpu.idle"),
-        ("cpus", "cpuset.cpus"),
-        ("mems", "cpuset.mems"),
-    ):
-        if cpu.get(key):
-            out.append((name, str(cpu[key])))
-    pids = (resources.get("pids") or {}).get("limit")
-    if pids:
-        out.append(("pids.max", _limit(pids)))
-    out += _io(resources.get("blockIO") or {})
-    for page in resources.get("hugepageLimits") or ():
-        out.append((f"hugetlb.{page['pageSize']}.max", str(page["limit"])))
-    for name, value in (resources.get("unified") or {}).items():
-        if "/" in name:
-            raise OSError(errno.EINVAL, f"unified resource {name!r} is not a file name")
-        out.append((name, value))
-    return out
-
-
-def _io(block: Mapping[str, Any]) -> list[tuple[str, str]]:
-    out = []
-    if block.get("weight"):
-        out.append(("io.bfq.weight", str(block["weight"])))
-    for device in block.get("weightDevice") or ():
-        out.append(("io.bfq.weight", f"{device['major']}:{device['minor']} {device['weight']}"))
-    for key, name in (
-        ("throttleReadBpsDevice", "rbps"),
-        ("throttleWriteBpsDevice", "wbps"),
-        ("throttleReadIOPSDevice", "riops"),
-        ("throttleWriteIOPSDevice", "wiops"),
-    ):
-        for device in block.get(key) or ():
-            out.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate'] or 'max'}"))
-    return out
-
-
-def _limit(number: int) -> str:
-    return "max" if number < 0 else str(number)
+        """What `runc events --stats` tells, as version 1 does."""
+        return stats(self._directory)
