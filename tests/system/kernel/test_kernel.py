@@ -10,7 +10,7 @@ import pytest
 
 from knarr.kernel import memfd, mounts, process, sockets, terminal
 from knarr.kernel.cgroups.hierarchy import Hierarchy, find
-from knarr.kernel.cgroups.open import open_cgroup
+from knarr.kernel.cgroups.open import open_cgroup, open_paths
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.fd import RootFd
@@ -322,6 +322,27 @@ def test_a_cgroup_limits_freezes_and_kills(cgroup: CgroupV1 | CgroupV2) -> None:
     assert cgroup.stats()["pids"]["current"] == 1
     cgroup.kill()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def test_a_cgroup_is_found_again_by_its_paths(cgroup: CgroupV1 | CgroupV2) -> None:
+    again = open_paths(cgroup.paths())
+    assert again.paths() == cgroup.paths()
+    again.freeze()
+    assert cgroup.frozen()
+    again.thaw()
+    assert not cgroup.frozen()
+    again.remove()
+    assert again.pids() == []
+    assert not again.frozen()
+    assert not any(Path(path).exists() for path in cgroup.paths().values())
+
+
+def test_a_cgroup_below_others(cgroup: CgroupV1 | CgroupV2) -> None:
+    inner = open_cgroup("two", find().below(dict.fromkeys(cgroup.paths(), f"/{cgroup.path}")))
+    inner.create()
+    assert inner.paths() == {name: f"{path}/two" for name, path in cgroup.paths().items()}
+    assert in_child(inner.enter) == 0
+    inner.remove()
 
 
 def test_removing_twice_is_no_error(cgroup: CgroupV1 | CgroupV2) -> None:

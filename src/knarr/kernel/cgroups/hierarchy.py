@@ -3,6 +3,8 @@
 Version 2 alone is `unified`; a host with any v1 controller mounted is version 1, even with a v2 tree beside it (hybrid).
 """
 
+from collections.abc import Mapping
+
 from knarr.kernel.files import read_text
 
 ROOT = "/sys/fs/cgroup"
@@ -21,6 +23,15 @@ class Hierarchy:
         self.version = version
         self.controllers = controllers
         self.unified = unified
+
+    def below(self, places: Mapping[str, str]) -> "Hierarchy":
+        """Rooted in other cgroups: `places` maps a v1 controller to one, "" version 2's (proc_pid_cgroup(5)); "/" is the root."""
+        controllers = {
+            name: f"{point}/{places.get(name, '').strip('/')}".rstrip("/")
+            for name, point in self.controllers.items()
+        }
+        unified = f"{self.unified}/{places.get('', '').strip('/')}".rstrip("/") if self.unified else ""
+        return Hierarchy(self.version, controllers, unified)
 
     def mount_points(self) -> list[str]:
         """Every mount point once, in a fixed order: co-mounted controllers share one."""

@@ -36,13 +36,13 @@ class CgroupV1:
     def __init__(self, path: str, hierarchy: Hierarchy):
         self.path = path.strip("/")
         self._mounts = hierarchy.controllers
-        self._directories = [f"{point}/{self.path}" for point in hierarchy.mount_points()]
+        self._directories = [f"{point}/{self.path}".rstrip("/") for point in hierarchy.mount_points()]
 
     def _in(self, controller: str) -> str:
         """The directory under `controller`. Raises OSError ENOENT naming a controller that this host lacks."""
         if controller not in self._mounts:
             raise OSError(errno.ENOENT, f"this host has no {controller} cgroup controller", self.path)
-        return f"{self._mounts[controller]}/{self.path}"
+        return f"{self._mounts[controller]}/{self.path}".rstrip("/")
 
     def create(self) -> None:
         """Makes the directories; those of the parents inherit cpuset's two files, without which nobody may enter."""
@@ -83,7 +83,7 @@ class CgroupV1:
 
     def paths(self) -> dict[str, str]:
         """controller → directory."""
-        return {name: f"{point}/{self.path}" for name, point in self._mounts.items()}
+        return {name: f"{point}/{self.path}".rstrip("/") for name, point in self._mounts.items()}
 
     def pids(self) -> list[int]:
         """Every process inside, those of cgroups below included."""

@@ -34,7 +34,7 @@ class CgroupV2:
     def __init__(self, path: str, hierarchy: Hierarchy):
         self.path = path.strip("/")
         self._root = hierarchy.unified
-        self._directory = f"{self._root}/{self.path}"
+        self._directory = f"{self._root}/{self.path}".rstrip("/")
 
     def create(self) -> None:
         """Makes the directory and hands every controller down to it. Raises OSError where processes in a parent forbid that."""
@@ -108,13 +108,6 @@ class CgroupV2:
         """Lets them go on."""
         self._freezer("0")
 
-    def frozen(self) -> bool:
-        """Whether it is stopped; no where there is no such cgroup."""
-        try:
-            return read_text(f"{self._directory}/cgroup.freeze").strip() == "1"
-        except FileNotFoundError:
-            return False
-
     def _freezer(self, state: str) -> None:
         file = f"{self._directory}/cgroup.freeze"
         try:
@@ -133,7 +126,7 @@ class CgroupV2:
             time.sleep(0.001)
 
     def frozen(self) -> bool:
-        """Whether it was frozen itself; not if only a parent was."""
+        """Whether it was frozen itself, not only a parent of it; no where there is no such cgroup."""
         return tables.text(f"{self._directory}/cgroup.freeze").strip() == "1"
 
     def kill(self, number: int = signal.SIGKILL) -> None:
