@@ -264,7 +264,7 @@ async def test_limits_are_in_force_and_can_be_changed(runtime: Runtime) -> None:
     assert pids_max() == {"20"}
     await shim.update({"pids": {"limit": 30}})
     assert pids_max() == {"30"}
-    assert (await shim.stats())["pids"] == 1
+    assert (await shim.stats())["pids"] == {"current": 1, "limit": 30}
 
 
 async def test_the_shim_is_not_in_the_container_cgroup(runtime: Runtime) -> None:
