@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from knarr.kernel.cgroups import hierarchy
-from knarr.kernel.cgroups.open import open_cgroup
+from knarr.kernel.cgroups.open import open_cgroup, open_paths
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.files import read_text
@@ -20,33 +20,28 @@ host_hierarchy = cache(hierarchy.find)
 """The host's cgroup mounts."""
 
 
-def resolve(wish: str, name: str, own: str) -> str:
-    """The path below a hierarchy's root. `own` is the text of /proc/self/cgroup. Pure."""
-    path = (
-        os.path.normpath("/" + wish) if wish.startswith("/") else os.path.normpath("/" + (wish or name))[1:]
-    )
-    if path.startswith("/"):
-        return path.strip("/")
-    base = ""
+def resolve(wish: str, name: str, own: str) -> tuple[str, dict[str, str]]:
+    """(path, by controller the cgroup that it is below). `own` is the text of /proc/self/cgroup. Pure."""
+    if wish.startswith("/"):
+        return os.path.normpath(f"/{wish}").strip("/"), {}
+    below = {}
     for line in own.splitlines():
         _, controllers, where = line.split(":", 2)
-        if not controllers:
-            base = base or os.path.dirname(where)
-        elif "pids" in controllers.split(",") or "memory" in controllers.split(","):
-            base = where
-    return f"{base}/{path}".strip("/")
+        for controller in controllers.split(","):
+            below[controller] = where if controller else os.path.dirname(where)
+    return os.path.normpath(f"/{wish or name}").strip("/"), below
 
 
 def locate(linux: Mapping[str, Any], name: str) -> CgroupV1 | CgroupV2:
     """The cgroup that a container is to have; nothing is made yet."""
-    path = resolve(str(linux.get("cgroupsPath") or ""), name, read_text("/proc/self/cgroup"))
-    return open_cgroup(path, host_hierarchy())
+    path, below = resolve(str(linux.get("cgroupsPath") or ""), name, read_text("/proc/self/cgroup"))
+    return open_cgroup(path, host_hierarchy().below(below))
 
 
 def open_saved(state: Mapping[str, Any]) -> CgroupV1 | CgroupV2 | None:
     """The cgroup of a recorded container; None where it was made without one."""
-    path = state.get("cgroup_path")
-    return open_cgroup(path, host_hierarchy()) if path else None
+    paths = state.get("cgroup_paths")
+    return open_paths(paths) if paths else None
 
 
 def with_devices(resources: Mapping[str, Any]) -> dict[str, Any]:

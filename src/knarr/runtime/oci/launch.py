@@ -9,17 +9,13 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from knarr.kernel import process
-from knarr.kernel.sockets import recv_packet, socketpair
+from knarr.kernel.sockets import recv_packet
 from knarr.model.errors import KnarrError, Unavailable
-from knarr.runtime.birth import Life, Prelude
 from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.streams import Inherited, Pipes, Streams, Terminal, connect, give
-from knarr.runtime.prelude import Prepare, remaining, walk_prelude
-from knarr.runtime.state import Walk
-from knarr.runtime.walk import walk_to_execve
 from knarr.wire.zygote import revive
 
 BIRTH, WALK, READY = (
@@ -101,23 +97,6 @@ def hear_end(line: socket.socket) -> None:
         raise revive(message["error"])
 
 
-def bear_child(
-    bear: Callable[[Life, Prelude], tuple[int, int]],
-    walk_of: Callable[[socket.socket], Walk],
-    prepare: Prepare,
-) -> Child:
-    """The new process walks what `prepare` plans; its walk has one end of the line, and is there before it."""
-    mine, theirs = socketpair()
-    walk = walk_of(theirs)
-
-    def life() -> NoReturn:
-        walk_to_execve(walk, remaining(walk, prepare), "")
-
-    pid, pidfd = bear(life, lambda: walk_prelude(walk, prepare, ""))
-    theirs.close()
-    return Child(mine, pid, pidfd)
-
-
 class Plug:
     """What a process is plugged into, decided before its birth: descriptors for the walk, streams for us."""
 
@@ -144,9 +123,9 @@ class Plug:
             raise KnarrError(f"cannot use console socket if {program} will not detach or allocate tty")
 
     def own(self, uid: int, gid: int) -> None:
-        """Gives the pipes to the root of a user namespace, who gives them to the process's user."""
+        """Pipes become the root's of another user namespace; what is the caller's own stays so."""
         if isinstance(self.streams, Pipes):
-            for fd in self.streams.theirs:
+            for fd in self.stdio:
                 os.fchown(fd, uid, gid)
 
     def born(self) -> None:
@@ -207,11 +186,3 @@ def write_pid(path: str, pid: int) -> None:
     finally:
         os.close(fd)
     os.rename(temporary, path)
-
-
-def new_walk(line: socket.socket, plug: Plug, preserved: int, process: dict[str, Any]) -> Walk:
-    """A walk with what every one needs."""
-    walk = Walk(line, plug.stdio)
-    walk.preserved = preserved
-    walk.load(process)
-    return walk

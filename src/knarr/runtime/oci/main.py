@@ -26,7 +26,14 @@ def main() -> int:
     return answer(sys.argv, os.environ, pid=os.getpid())
 
 
-def answer(argv: "list[str]", environment: "Mapping[str, str]", *, pid: int, orders: int = -1) -> int:
+def answer(
+    argv: "list[str]",
+    environment: "Mapping[str, str]",
+    *,
+    pid: int,
+    orders: int = -1,
+    forerunner: "object | None" = None,
+) -> int:
     """One command line. With `orders` a warm process does it for a caller, `pid`, whose signals come there."""
     try:
         call = parse(argv, OPTIONS, COMMANDS)
@@ -42,7 +49,9 @@ def answer(argv: "list[str]", environment: "Mapping[str, str]", *, pid: int, ord
         return client.carry_out(call, argv)
     if call.command in _MEET_CONTAINERS and orders < 0:
         _out_of_reach(argv)
-    return carry_out(Session(call, environment, pid, orders))
+    session = Session(call, environment, pid, orders)
+    session.forerunner = forerunner
+    return carry_out(session)
 
 
 def _out_of_reach(argv: "list[str]") -> None:

@@ -9,17 +9,17 @@ from knarr.kernel import process
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.model.errors import Conflict, KnarrError
-from knarr.runtime.birth import Life, Prelude, bear
+from knarr.runtime.birth import bear
 from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import cgroups, foreground, launch
 from knarr.runtime.oci.container import Container, process_facts
 from knarr.runtime.oci.errors import saying, words
-from knarr.runtime.oci.launch import Child, Plug, bear_child, hand_pidfd, new_walk, passed_on, write_pid
+from knarr.runtime.oci.forerunner import Forerunner
+from knarr.runtime.oci.initial import Birth, Recipe
+from knarr.runtime.oci.launch import Child, Plug, hand_pidfd, passed_on, write_pid
 from knarr.runtime.oci.records import FILTER, Record
 from knarr.runtime.oci.session import Session
-from knarr.runtime.plan import Step, plan_init
 from knarr.runtime.plan_namespaces import namespaces
-from knarr.runtime.state import Walk
 
 _KINDS = {
     "mount": "mnt",
@@ -89,7 +89,6 @@ class Making:
             "created": "",
             "init_process_pid": -1,
             "init_process_start": 0,
-            "cgroup_path": self.group.path,
             "cgroup_paths": self.group.paths(),
             "namespace_paths": {},
             "config": self.config,
@@ -109,26 +108,14 @@ class Making:
         record.write(FILTER, self.filter)
         fd = self.group.open_for_clone()
 
-        def walk_of(line: socket.socket) -> Walk:
-            walk = new_walk(line, self.plug, self.preserved, self.process)
-            walk.doorway = doorway
-            walk.cgroup, walk.filter, walk.run_dir = self.group, self.filter, self.root
-            walk.space = self.space
-            return walk
-
-        def prepare(_: Any) -> tuple[Step, ...]:
-            steps = plan_init(self.config, [["bind", self.root, ["rbind"]]], seccomp=bool(self.filter))
-            return tuple(step for step in steps if step.act != "die-with-shim")
-
-        def born(life: Life, prelude: Prelude) -> tuple[int, int]:
-            def admit(pid: int, uid: int, gid: int) -> None:
-                self.plug.own(uid, gid)
-
-            return bear(self.space, life, cgroup_fd=fd, prelude=prelude, admit=admit)
-
+        recipe = Recipe(
+            self.config, self.root, self.group.paths(), self.filter, self.preserved, self.plug.stdio
+        )
         self.session.log.debug(launch.BIRTH)
         try:
-            self.child = child = bear_child(born, walk_of, prepare)
+            self.child = child = self._early(recipe) or self._now(recipe, fd, doorway)
+        except OSError as error:
+            raise KnarrError(f"unable to start container process: {words(error)}") from None
         finally:
             if fd >= 0:
                 os.close(fd)
@@ -136,6 +123,25 @@ class Making:
                 doorway.close()
         self.plug.born()
         return child
+
+    def _now(self, recipe: Recipe, fd: int, doorway: socket.socket | None) -> Child:
+        def admit(pid: int, uid: int, gid: int) -> None:
+            self.plug.own(uid, gid)
+
+        birth = Birth(recipe, doorway)
+        return birth.child(
+            lambda: bear(self.space, birth.life, cgroup_fd=fd, prelude=birth.prelude, admit=admit)
+        )
+
+    def _early(self, recipe: Recipe) -> Child | None:
+        """The forerunner as the init, where there is one and it fits. On version 2 an init is born in its cgroup."""
+        forerunner = self.session.forerunner
+        if not isinstance(forerunner, Forerunner) or self.waits or self.group.version == 2:
+            return None
+        if not forerunner.fits(self.space) or not forerunner.take(recipe):
+            return None
+        self.session.forerunner = None
+        return Child(forerunner.line, forerunner.pid, forerunner.pidfd)
 
     def _reach_gate(self, child: Child) -> None:
         assert self.container is not None

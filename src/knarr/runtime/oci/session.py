@@ -29,6 +29,8 @@ class Session:
         )
         self.chosen = "root" in call.options
         self.root = ""
+        self.forerunner: object | None = None
+        """An init that waits for its recipe, in a warm process."""
 
     def prepare(self) -> None:
         """Raises Invalid, Unsupported for global options that cannot be had."""

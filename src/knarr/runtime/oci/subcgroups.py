@@ -8,7 +8,6 @@ from knarr.kernel.files import read_text, write_text
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime.oci.container import Container
 from knarr.runtime.oci.errors import words
-from knarr.runtime.oci.launch import Child
 
 
 def parse_places(words: Sequence[str]) -> dict[str, str]:
@@ -92,7 +91,7 @@ def _of_init(pid: int, own: str) -> str:
     return f"/sys/fs/cgroup{where}".rstrip("/")
 
 
-def born_in(candidates: Sequence[str], bear: Callable[[int], Child]) -> Child:
+def born_in(candidates: Sequence[str], bear: Callable[[int], tuple[int, int]]) -> tuple[int, int]:
     """Calls `bear` with a descriptor for CLONE_INTO_CGROUP, -1 for none. Raises KnarrError."""
     *earlier, last = candidates
     for directory in earlier:
@@ -112,7 +111,7 @@ def born_in(candidates: Sequence[str], bear: Callable[[int], Child]) -> Child:
         ) from None
 
 
-def _try(directory: str, bear: Callable[[int], Child]) -> Child:
+def _try(directory: str, bear: Callable[[int], tuple[int, int]]) -> tuple[int, int]:
     if not directory:
         return bear(-1)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -19,6 +19,7 @@ from typing import NoReturn
 from knarr.kernel import process
 from knarr.kernel.sockets import peer, recv_packet, send_packet
 from knarr.runtime.oci import cgroups, main, making, manual
+from knarr.runtime.oci.forerunner import Forerunner, arrange, memory, populate
 
 LOADED = (making, manual)
 _VERBS = (
@@ -56,13 +57,13 @@ def serve(path: str) -> None:
     gc.collect()
     gc.disable()
     gc.freeze()
-    me = os.getpid()
+    me, ranges = os.getpid(), memory()
     try:
         while True:
             pid = os.fork()
             if pid == 0:
                 os.close(taken)
-                _live(door, take, me)
+                _live(door, take, me, ranges)
             _until_taken(pid, taken)
     except SystemExit:
         os.unlink(path)
@@ -99,7 +100,7 @@ def _until_taken(pid: int, taken: int) -> None:
         os.close(child)
 
 
-def _live(door: socket.socket, take: int, zygote: int) -> NoReturn:
+def _live(door: socket.socket, take: int, zygote: int, ranges: list[tuple[int, int, int]]) -> NoReturn:
     """A child's whole life. While it waits it dies with the zygote."""
     code = 1
     try:
@@ -107,41 +108,35 @@ def _live(door: socket.socket, take: int, zygote: int) -> NoReturn:
         if os.getppid() == zygote:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            forerunner = Forerunner.send_ahead(ranges)
+            populate(ranges)
             line, _ = door.accept()
             process.prctl(process.PR_SET_PDEATHSIG, 0)
             os.write(take, _TAKEN)
             os.close(take)
             door.close()
-            code = _serve(line)
+            code = _serve(line, forerunner)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
 
 
-def _serve(line: socket.socket) -> int:
+def _serve(line: socket.socket, forerunner: Forerunner) -> int:
     _, uid, _ = peer(line)
     data, fds = recv_packet(line)
     if not data or uid not in (0, os.geteuid()):
         return 1
     request = json.loads(data)
-    line = _arranged(line, fds)
+    line, _ = arrange(line, fds)
     os.chdir(request["cwd"])
-    code = main.answer(request["argv"], request["env"], pid=request["pid"], orders=line.fileno())
+    code = main.answer(
+        request["argv"],
+        request["env"],
+        pid=request["pid"],
+        orders=line.fileno(),
+        forerunner=forerunner,
+    )
     sys.stdout.flush()
     send_packet(line, json.dumps({"exit": code}).encode())
     return 0
-
-
-def _arranged(line: socket.socket, fds: list[int]) -> socket.socket:
-    """The caller's descriptors get the numbers that they have with it; ours move out of their way."""
-    above = 64 + len(fds)
-    moved = os.dup2(line.fileno(), above, inheritable=False)
-    line.close()
-    spare = [os.dup2(fd, above + 1 + place, inheritable=False) for place, fd in enumerate(fds)]
-    for fd in fds:
-        os.close(fd)
-    for number, fd in enumerate(spare):
-        os.dup2(fd, number)
-        os.close(fd)
-    return socket.socket(fileno=moved)

@@ -2,23 +2,24 @@
 
 import json
 import os
-import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from knarr.kernel.sockets import socketpair
 from knarr.model.errors import Conflict, Invalid, KnarrError
 from knarr.runtime.birth import bear_beside, root_ids
 from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import foreground, launch
 from knarr.runtime.oci.container import PAUSED, STOPPED, Container
 from knarr.runtime.oci.errors import saying, words
-from knarr.runtime.oci.launch import Child, Plug, bear_child, hand_pidfd, new_walk, passed_on, write_pid
+from knarr.runtime.oci.launch import Child, Plug, hand_pidfd, passed_on, write_pid
 from knarr.runtime.oci.records import FILTER
 from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.subcgroups import Place, born_in, locate, parse_places
-from knarr.runtime.plan import Step, plan_exec
+from knarr.runtime.plan import plan_exec
 from knarr.runtime.plan_namespaces import namespaces
 from knarr.runtime.state import Walk
+from knarr.runtime.walk import walk_to_execve
 
 
 def run(session: Session) -> int:
@@ -72,31 +73,27 @@ def _run(session: Session) -> int:
 
 def _bear(container: Container, process: dict[str, Any], plug: Plug, preserved: int, place: Place) -> Child:
     init = container.open_init()
-    filter_ = container.record.read(FILTER)
+    mine, theirs = socketpair()
+    walk = Walk(theirs, plug.stdio)
+    walk.load(process)
+    walk.preserved, walk.cgroup, walk.init_pidfd = preserved, place, init
+    walk.filter = container.record.read(FILTER)
+    walk.space = namespaces(container.config.get("linux") or {})
+    if walk.space.own_user:
+        plug.own(*root_ids(container.pid))
 
-    space = namespaces(container.state["config"].get("linux") or {})
-    if space.own_user:
-        plug.own(*root_ids(container.state["init_process_pid"]))
-
-    def walk_of(line: socket.socket) -> Walk:
-        walk = new_walk(line, plug, preserved, process)
-        walk.cgroup, walk.filter, walk.init_pidfd, walk.space = place, filter_, init, space
-        return walk
-
-    def prepare(_: Any) -> tuple[Step, ...]:
-        return plan_exec(process, seccomp=bool(filter_))
+    def life() -> NoReturn:
+        walk_to_execve(walk, lambda _: plan_exec(process, seccomp=bool(walk.filter)), "")
 
     try:
-        child = born_in(
-            place.candidates(),
-            lambda fd: bear_child(lambda life, _: bear_beside(init, life, cgroup_fd=fd), walk_of, prepare),
-        )
+        pid, pidfd = born_in(place.candidates(), lambda fd: bear_beside(init, life, cgroup_fd=fd))
     except OSError as error:
         raise KnarrError(f"unable to start container process: {words(error)}") from None
     finally:
+        theirs.close()
         os.close(init)
     plug.born()
-    return child
+    return Child(mine, pid, pidfd)
 
 
 def _asked(session: Session, container: Container) -> dict[str, Any]:
