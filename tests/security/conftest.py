@@ -65,6 +65,11 @@ class Cell(Runtime):
         order["cgroup"] = f"{PARENT}/{order['id']}"
         return order
 
+    def root(self, order: dict[str, Any]) -> tuple[str, str, list[str]]:
+        """The one mount that is the order's root."""
+        ((kind, source, options),) = order["rootfs"]["mounts"]
+        return kind, source, options
+
     def weakened(self, weak: Weak | None, changes: dict[str, Any]) -> dict[str, Any]:
         """`changes` for `order`, with the host's Python beside busybox."""
         process = dict(changes.pop("process", {}))

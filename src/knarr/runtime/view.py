@@ -11,6 +11,7 @@ from knarr.kernel import mounts
 from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD
 from knarr.kernel.process import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
+from knarr.model.errors import Conflict
 from knarr.runtime.acts_mounts import make_root, place_tree
 from knarr.runtime.birth import become_root
 from knarr.runtime.seal import seal_imports
@@ -41,6 +42,8 @@ def _enter_process(pid: int) -> None:
     owner = f"/proc/{pid}/ns/user"
     apart = os.stat(owner).st_ino != os.stat("/proc/self/ns/user").st_ino
     fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (f"/proc/{pid}/ns/mnt", owner)]
+    if os.path.samestat(os.fstat(fds[0]), os.stat("/proc/self/ns/mnt")):
+        raise Conflict("the container is not running")  # and its number belongs to a process of the host by now
     setns(fds[0], CLONE_NEWNS)
     if apart:
         setns(fds[1], CLONE_NEWUSER)
