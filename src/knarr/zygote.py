@@ -121,12 +121,6 @@ def _answer(request: dict[str, Any], fds: list[int], reply: socket.socket) -> No
     send_packet(reply, json.dumps({"ok": facts}).encode(), given)
 
 
-def make_netns(request: dict[str, Any], fds: list[int]) -> Reply:
-    """A named network namespace."""
-    fd, route = netns.make(request["path"])
-    return {"inode": os.fstat(fd).st_ino}, [fd, route.detach()]
-
-
 def make_owned_netns(request: dict[str, Any], fds: list[int]) -> Reply:
     """A network namespace, and the user namespace that it belongs to."""
     uids, gids = (tuple(tuple(line) for line in request[kind]) for kind in ("uids", "gids"))
@@ -208,7 +202,6 @@ def _untar_options(request: dict[str, Any]) -> UntarOptions:
 
 
 JOBS: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
-    "netns": make_netns,
     "owned-netns": make_owned_netns,
     "unpack": unpack,
     "archive-get": archive_get,

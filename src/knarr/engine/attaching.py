@@ -13,7 +13,23 @@ import socket
 from knarr.engine.live import Live, PendingAttach
 from knarr.engine.shims import Shim
 from knarr.engine.values import AttachOptions
+from knarr.engine.zygote import Birth
 from knarr.model.errors import KnarrError
+
+
+def announce(birth: Birth, pending: PendingAttach) -> None:
+    """Brings a socket that waited to a shim that is on its way; without a terminal. The caller closes it in the end."""
+    asyncio.get_running_loop().remove_reader(pending.sock.fileno())
+    options = pending.options
+    birth.attach(
+        pending.sock.fileno(),
+        stdin=options.stdin,
+        stdout=options.stdout,
+        stderr=options.stderr,
+        framed=options.framed,
+        detach_keys=options.detach_keys,
+        tail=pending.tail,
+    )
 
 
 async def hand_over(shim: Shim, pending: PendingAttach, tty: bool) -> None:

@@ -277,5 +277,18 @@ def _volume_names(row: Row) -> list[str]:
 def discard_disk(world: World, container_id: str) -> None:
     """Removes what is on disk of a container whose row is gone or never came."""
     world.snapshots.remove(container_id)
-    shutil.rmtree(world.paths.container(container_id), ignore_errors=True)
-    shutil.rmtree(world.paths.run(container_id), ignore_errors=True)
+    _remove_files(world.paths.container(container_id))
+    _remove_files(world.paths.run(container_id))
+
+
+def _remove_files(directory: str) -> None:
+    """A directory that has files only, as a rule; a shim on its way out may take its own away meanwhile."""
+    try:
+        for name in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,7 +1,8 @@
-"""Ends of lives and of containers: the exit is recorded, those who wait are told, the kernel's objects are taken away.
+"""Ends of lives and of containers: those who wait are told, the exit is recorded, the kernel's objects are taken away.
 
-Everything here is done under the container's lock. A removed container's row goes first, with the rows of its anonymous
-volumes: what is left on disk and in the kernel belongs to nobody then, and recovery would sweep it.
+The records are written under the container's lock; the shim keeps the exit until it is on record. A removed container's row
+goes first, with the rows of its anonymous volumes: what is left on disk and in the kernel belongs to nobody then, and
+recovery would sweep it.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from knarr.engine import attaching, plan, rows
 from knarr.engine.creating import discard_disk
@@ -19,30 +20,32 @@ from knarr.engine.moves import Move, moved
 from knarr.engine.record import Row
 from knarr.engine.shims import Exit, Shim
 from knarr.engine.telling import mount_events, network_events
+from knarr.engine.trash import Trash
 from knarr.engine.values import Waited
 from knarr.engine.volumes import Volumes, event
 from knarr.engine.world import World
-from knarr.loop.blocking import blocking
+from knarr.loop.blocking import blocking, hop
 from knarr.model.container import ContainerState
+from knarr.model.errors import KnarrError
 from knarr.model.system import Event
 from knarr.network.plan import EndpointPlan
-from knarr.state.errors import Taken
+from knarr.runtime import netns
+from knarr.state.errors import StateFull, Taken
 
 log = logging.getLogger(__name__)
-_PATIENCE = (0.1, 0.5, 2, 5)  # seconds between attempts to delete what is busy
+_AGAIN = 1.0
+T = TypeVar("T")
 Endpoints = tuple[Mapping[str, Any], ...]
 
 
 class Ender:
-    """Ends lives; `collect` takes the layers of images that only a container held."""
+    """Ends lives."""
 
-    def __init__(
-        self, world: World, roster: Roster, volumes: Volumes, collect: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, world: World, roster: Roster, volumes: Volumes, trash: Trash) -> None:
         self._world = world
         self._roster = roster
         self._volumes = volumes
-        self._collect = collect
+        self._trash = trash
 
     async def ended(self, live: Live, found: Exit) -> int | None:
         """A life is over; how long to wait before the next one in nanoseconds, None if there is none."""
@@ -75,7 +78,6 @@ class Ender:
         if live.spec.auto_remove and not again and not live.restarting:
             await self._end_and_erase(live, after, endpoints, events)
             return None
-        await self._world.commit(lambda tx: rows.save_ended(tx, after), *events)
         live.row = after
         shim, live.shim = live.shim, None
         result = Waited(found.code)
@@ -83,13 +85,23 @@ class Ender:
             live.ended.set_result(result)
         if not again:
             live.finish(live.exit_waiters, result)
-        await self.clean(live, shim, endpoints)
+        await self._insist(live, lambda: self._world.commit(lambda tx: rows.save_ended(tx, after), *events))
+        live.cleaning = self._world.chores.start(self.clean(live, shim, endpoints), f"clean up {live.name}")
         return plan.restart_delay(max(failures - 1, 0)) if again else None
+
+    async def _insist(self, live: Live, work: Callable[[], Awaitable[T]]) -> T:
+        """An end is recorded whatever it takes, even on a full disk."""
+        while True:
+            try:
+                return await work()
+            except (sqlite3.OperationalError, StateFull) as error:
+                log.error("cannot record the end of %s: %s", live.name, error)
+                await asyncio.sleep(_AGAIN)
 
     async def _end_and_erase(self, live: Live, after: Row, endpoints: Endpoints, events: list[Event]) -> None:
         """--rm: the end and the removal are one transaction; then those who wait are told, then the kernel is cleaned."""
         shim = live.shim
-        gone = await self._delete(live, events, volumes=True)
+        gone = await self._insist(live, lambda: self._delete(live, events, volumes=True))
         live.row = after
         live.shim = None
         result = Waited(after.state.exit_code)
@@ -111,16 +123,19 @@ class Ender:
 
     async def clean(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
         """Takes the kernel's objects of a life away; failures are logged, recovery sweeps again."""
-        work = [self._detach(each) for each in endpoints]
         if shim is not None:
-            self._world.chores.start(shim.release(), f"release {live.name}")
-        zygote, paths = self._world.zygote, self._world.paths
-        work.append(zygote.remove_netns(paths.namespace(live.id)))
+            live.leaving = self._world.chores.start(shim.release(), f"release {live.name}")
+        paths = self._world.paths
+        unnamed = [hop(netns.remove, paths.namespace(live.id))]
         if live.extra.ids.uids:
-            work.append(zygote.remove_netns(paths.user_namespace(live.id)))
-        for result in await asyncio.gather(*work, return_exceptions=True):
-            if isinstance(result, Exception):
-                log.error("cannot clean up after %s: %s", live.name, result, exc_info=result)
+            unnamed.append(hop(netns.remove, paths.user_namespace(live.id)))
+        try:
+            for each in endpoints:
+                await self._detach(each)
+            for done in unnamed:
+                await done
+        except (OSError, KnarrError) as error:
+            log.error("cannot clean up after %s: %s", live.name, error, exc_info=error)
 
     async def _detach(self, endpoint: Mapping[str, Any]) -> None:
         if self._world.bridge is None or self._world.pool is None:
@@ -167,25 +182,7 @@ class Ender:
         await blocking(discard_disk, self._world, live.id)
         if volumes:
             await self._volumes.trash(volumes)
-        self._world.chores.start(self._empty_trash(live), "empty the trash")
-
-    async def _empty_trash(self, live: Live) -> None:
-        """The last container of an image that was removed meanwhile takes its layers along."""
-        if await self._world.db.read(lambda tx: rows.has_image(tx, live.row.image)):
-            await self._delete_trash()
-        else:
-            await self._collect()
-
-    async def _delete_trash(self) -> None:
-        """A tree may be busy for a moment: whoever held a mount of it closes late."""
-        for delay in _PATIENCE:
-            try:
-                await blocking(self._world.snapshots.empty_trash)
-            except OSError as error:
-                log.warning("cannot empty the trash yet: %s", error)
-                await asyncio.sleep(delay)
-            else:
-                return
+        self._trash.add(live.row.image, live.leaving)
 
 
 def _seconds(state: ContainerState, found: Exit) -> str:

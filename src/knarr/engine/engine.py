@@ -33,6 +33,7 @@ from knarr.engine.recovery import Recovery
 from knarr.engine.seccomp import default_profile
 from knarr.engine.settings import Settings
 from knarr.engine.system import System
+from knarr.engine.trash import Trash
 from knarr.engine.volumes import Volumes
 from knarr.engine.world import World, host_facts, now, own_capabilities
 from knarr.engine.zygote import Zygote
@@ -96,7 +97,7 @@ class Engine:
         hierarchy = await blocking(find)
         remap = await blocking(userns.read_remap, self.settings.userns_remap)
         chores = Tasks("chores")
-        namespaces = Namespaces(zygote, chores, paths.namespaces)
+        namespaces = Namespaces(chores)
         self._stack.callback(namespaces.close)
         world = World(
             settings=self.settings,
@@ -158,7 +159,7 @@ class Engine:
         if world.network is not None:
             taken = [plan["address"] for live in roster for plan in live.extra.endpoints]
             world.pool = AddressPool.of(world.network, taken)
-        ender = Ender(world, roster, self.volumes, self.images.collect)
+        ender = Ender(world, roster, self.volumes, Trash(world, self.images.collect))
         self.execs = Execs(world, roster)
         lifecycle = Lifecycle(world, roster, ender, Monitor(world, self.execs))
         creator = Creator(world, roster, self.volumes, self.images)
@@ -186,6 +187,7 @@ async def _let_go(world: World, roster: Roster) -> None:
         for task in waiting:
             task.cancel()
     world.closing = True
+    world.namespaces.close()
     world.events.close()
     await world.tasks.close()
     with contextlib.suppress(TimeoutError):

@@ -80,8 +80,12 @@ class Events:
             queue.put_nowait(None)
 
     async def subscribe(self, options: EventOptions) -> AsyncIterator[Event]:
-        """Registered when it returns: nothing that happens afterwards is missed. The caller closes the iterator."""
+        """Registered when it returns: nothing that happens afterwards is missed. The caller closes the iterator.
+
+        What was answered before the call is no news: records that are still under way are waited for.
+        """
         filters.check(options.filters, _KNOWN)
+        await self._db.write(_nothing)
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._queues.add(queue)
         try:
@@ -116,6 +120,10 @@ class Events:
                     yield found
         finally:
             self._queues.discard(queue)
+
+
+def _nothing(_tx: sqlite3.Connection) -> None:
+    return None
 
 
 async def _next(queue: "asyncio.Queue[Event | None]", until: int | None) -> Event | None:

@@ -7,7 +7,6 @@ it. `starting` and `ending` have the two halves of a life.
 import asyncio
 import contextlib
 import logging
-import sqlite3
 from dataclasses import replace
 
 from knarr.engine import attaching, rows, signals
@@ -32,12 +31,10 @@ from knarr.loop.blocking import blocking
 from knarr.model.container import Status
 from knarr.model.errors import KnarrError, NotFound, Unavailable
 from knarr.model.system import Event, Step
-from knarr.state.errors import StateFull
 
 log = logging.getLogger(__name__)
 STOP_TIMEOUT = 10
 _KILL_PATIENCE = 60.0
-_AGAIN = 1.0
 
 
 class Lifecycle:
@@ -70,6 +67,9 @@ class Lifecycle:
         """The caller holds the lock."""
         live.row = replace(live.row, state=replace(live.state, restart_count=restart_count))
         self._forget_execs(live)
+        await self._cleaned(live)
+        if live.leaving is not None:
+            await asyncio.wait([live.leaving])
         try:
             shim, steps = await self._starter.start(live, explain=explain)
         except BaseException:
@@ -79,6 +79,9 @@ class Lifecycle:
                 await asyncio.shield(self._ender.erase(live))
             raise
         self.watch(live, shim)
+        for late in live.pending:
+            await attaching.hand_over(shim, late, live.spec.tty)
+        live.pending.clear()
         return steps
 
     def _forget_execs(self, live: Live) -> None:
@@ -94,36 +97,31 @@ class Lifecycle:
         shim.on_detach = lambda exec_id: self._say(
             live.event("exec_detach", execID=exec_id) if exec_id else live.event("detach")
         )
-        self._world.tasks.start(self._watch(live, shim), f"watch {live.name}")
+        shim.exited.add_done_callback(lambda _: self._noticed(live, shim))
         if live.status is Status.RUNNING:
             self._health.begin(live)
+
+    def _noticed(self, live: Live, shim: Shim) -> None:
+        if not self._world.closing:
+            self._world.tasks.start(self._over(live, shim), f"end {live.name}")
 
     def _say(self, event: Event) -> None:
         if not self._world.closing:
             self._world.tasks.start(self._world.tell(event), "event")
 
-    async def _watch(self, live: Live, shim: Shim) -> None:
+    async def _over(self, live: Live, shim: Shim) -> None:
         try:
-            found = await asyncio.shield(shim.exited)
+            found = shim.exited.result()
         except Unavailable:
-            if self._world.closing:
-                return
             found = await self._lost(live)
         async with live.lock:
             if live.shim is shim and not self._world.closing:
                 await self.ended(live, found)
 
     async def ended(self, live: Live, found: Exit) -> None:
-        """A life is over: to be recorded, whatever it takes, even on a full disk. The caller holds the lock."""
+        """A life is over. The caller holds the lock."""
         self._health.end(live)
-        while True:
-            try:
-                delay = await self._ender.ended(live, found)
-            except (sqlite3.OperationalError, StateFull) as error:
-                log.error("cannot record the end of %s: %s", live.name, error)
-                await asyncio.sleep(_AGAIN)
-            else:
-                break
+        delay = await self._ender.ended(live, found)
         if delay is not None:
             self.retry(live, delay)
 

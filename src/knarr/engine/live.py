@@ -40,7 +40,10 @@ class Exec:
 
 @dataclass(slots=True, eq=False)
 class Live:
-    """One container. Whoever changes its state holds `lock`; waiting for its end is done without it."""
+    """One container. Whoever changes its state holds `lock`; waiting for its end is done without it.
+
+    Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
+    """
 
     row: Row
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -49,6 +52,7 @@ class Live:
     retry: "asyncio.Task[None] | None" = None
     probing: "asyncio.Task[None] | None" = None
     cleaning: "asyncio.Task[None] | None" = None
+    leaving: "asyncio.Task[None] | None" = None
     stopping: bool = False
     restarting: bool = False
     removing: bool = False

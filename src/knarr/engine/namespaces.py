@@ -1,75 +1,62 @@
-"""Network namespaces ready before anybody asks: making one takes longer than everything else before a launch.
+"""Network namespaces ready before anybody asks, each made by a thread of its own: no process is forked for one.
 
 A spare has no name: it is two descriptors of this process, so nothing is left of it when the process is gone. The one that
-is taken gets its name by a bind mount, and the next spare is made when the start that took it is over.
+is taken gets its name by a bind mount (`runtime.netns`). New spares are made when nobody has asked for a while, so that
+they are not made at the expense of the start that took the last.
 """
 
+import asyncio
 import os
 
-from knarr.engine.zygote import Netns, Zygote
-from knarr.kernel.mounts import MS_BIND, mount
+from knarr.engine.zygote import Netns
+from knarr.loop.blocking import alone
 from knarr.loop.tasks import Tasks
+from knarr.runtime import netns
 
 SPARES = 2
+_PAUSE = 0.1
 
 
 class Namespaces:
     """The spares of one engine."""
 
-    def __init__(self, zygote: Zygote, tasks: Tasks, directory: str) -> None:
-        self._zygote = zygote
+    def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
-        self._directory = directory
         self._ready: list[Netns] = []
-        self._making = 0
-        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def take(self) -> Netns:
-        """One without a name; the caller closes its descriptors."""
-        return self._ready.pop() if self._ready else await self._make()
+        """One without a name; the caller closes it."""
+        self._refill_later()
+        return self._ready.pop() if self._ready else await alone(_make)
+
+    def _refill_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_PAUSE, self.refill)
 
     def refill(self) -> None:
         """Makes what is missing, in the background."""
-        while len(self._ready) + self._making < SPARES:
-            self._making += 1
-            self._tasks.start(self._add(), "a spare network namespace")
+        if not self._closed:
+            self._tasks.start(self._fill(), "spare network namespaces")
 
-    async def _add(self) -> None:
-        try:
-            self._ready.append(await self._make())
-        finally:
-            self._making -= 1
-
-    async def _make(self) -> Netns:
-        self._number += 1
-        made = await self._zygote.netns(f"{self._directory}/spare-{os.getpid()}-{self._number}")
-        try:
-            await self._zygote.remove_netns(made.path)
-        except BaseException:
-            close(made)
-            raise
-        return made
+    async def _fill(self) -> None:
+        while len(self._ready) < SPARES and not self._closed:
+            made = await alone(_make)
+            self._ready.append(made)
+        if self._closed:
+            self.close()
 
     def close(self) -> None:
         """Lets the spares go."""
-        for spare in self._ready:
-            close(spare)
-        self._ready.clear()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._ready:
+            self._ready.pop().close()
 
 
-def name(fd: int, path: str) -> None:
-    """Binds the namespace of a descriptor to a new file. Blocking."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
-    try:
-        mount(f"/proc/self/fd/{fd}", path, None, MS_BIND)
-    except OSError:
-        os.unlink(path)
-        raise
-
-
-def close(netns: Netns) -> None:
-    """Its descriptors."""
-    os.close(netns.fd)
-    if netns.owner >= 0:
-        os.close(netns.owner)
-    netns.route.close()
+def _make() -> Netns:
+    fd, route = netns.make()
+    return Netns(os.fstat(fd).st_ino, fd, route)

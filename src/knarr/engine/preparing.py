@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from knarr.engine import bundle, devices, hostfiles, namespaces
+from knarr.engine import bundle, devices, hostfiles
 from knarr.engine.checks import size
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
@@ -16,6 +16,7 @@ from knarr.kernel.files import read_text
 from knarr.model.container import ContainerSpec, LogConfig
 from knarr.model.errors import Invalid, Unsupported
 from knarr.model.mount import Mount
+from knarr.runtime import netns
 
 MAX_SIZE = "10m"
 MAX_FILE = "3"
@@ -49,7 +50,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
     """Everything on disk in one go."""
     live, spec = wish.live, wish.spec
     for each in wish.named:
-        namespaces.name(*each)
+        netns.name(*each)
     _fresh(world.paths.run(live.id))
     for mount in live.extra.mounts:
         if mount.type == "bind" and not os.path.exists(mount.source):

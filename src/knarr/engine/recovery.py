@@ -22,6 +22,7 @@ from knarr.loop.blocking import blocking
 from knarr.model.container import Status
 from knarr.model.errors import KnarrError, Unavailable
 from knarr.network.plan import EndpointPlan
+from knarr.runtime import netns
 
 log = logging.getLogger(__name__)
 _LOST = 255
@@ -158,7 +159,7 @@ class Recovery:
         for directory in (self._world.paths.namespaces, self._world.paths.user_namespaces):
             for name in await blocking(os.listdir, directory):
                 if name not in claimed:
-                    await self._world.zygote.remove_netns(f"{directory}/{name}")
+                    await blocking(netns.remove, f"{directory}/{name}")
 
     def _sweep_disk(self, known: set[str], running: set[str]) -> None:
         """Blocking. A run directory stays while its container's end is not on record."""

@@ -1,10 +1,11 @@
 """Begins a life: address, namespace, files and shim, then one byte opens the gate. What fails half-way leaves nothing.
 
-The row says `starting` while the kernel is touched; the namespace, the files and that transaction are made side by side,
-then the wiring and the shim. The network is wired before the gate opens.
+The row says `starting` before the kernel is touched; files and that transaction are made side by side, then the wiring and
+the shim. The gate opens when the network is wired; the shim's first word is that the command runs.
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 import time
@@ -12,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import bundle, health, namespaces, preparing, rows, userns
-from knarr.engine.attaching import hand_over
+from knarr.engine import attaching, bundle, health, preparing, rows, userns
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.names import new_id
@@ -23,14 +23,18 @@ from knarr.engine.shims import Shim
 from knarr.engine.telling import mount_events, network_events
 from knarr.engine.userns import NO_IDS, Ids
 from knarr.engine.world import World
-from knarr.engine.zygote import Netns
+from knarr.engine.zygote import Birth, Netns
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, Status
-from knarr.model.errors import CannotExecute, Conflict, NoSuchCommand, NotFound, Unsupported
+from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand, NotFound, Unsupported
 from knarr.model.ports import Published
-from knarr.model.system import Step
+from knarr.model.system import Event, Step
 from knarr.model.undo import Undo
 from knarr.network.plan import EndpointPlan, plan_endpoint
+from knarr.runtime import netns as namespace
+
+log = logging.getLogger(__name__)
+_AGAIN = 1.0
 
 
 @dataclass(slots=True)
@@ -97,37 +101,61 @@ class Starter:
         life.spec = self._identity(life)
         begun = time.time_ns()
         await self._plan_network(life)
+        intent = self._write_starting(life)
         own = life.joined.get("network") == world.paths.namespace(live.id)
         netns = await self._namespace(life) if own else None
         try:
-            shim = await self._fork(life, netns, begun)
+            order = await self._prepared(life, netns)
+            await intent
+            _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
+            begun = time.time_ns()
+            shim, opened = await self._launch(life, order, netns)
         finally:
+            intent.add_done_callback(_heard)
             if netns is not None:
-                namespaces.close(netns)
-            world.namespaces.refill()
+                netns.close()
         life.steps += shim.steps
-        for pending in list(live.pending):
-            await hand_over(shim, pending, live.spec.tty)
-        live.pending.clear()
-        begun = opened = time.time_ns()
-        await shim.start()
-        _note(life, "runtime", "gate", "one byte: the init becomes the command", begun)
-        begun = time.time_ns()
-        await self._write_running(life, shim, opened)
-        _note(life, "engine", "running", "the fact is on record", begun)
+        _note(
+            life,
+            "engine",
+            "launch",
+            "the zygote forks a shim, the shim its init: it becomes the command",
+            begun,
+        )
+        self._write_running(live, shim, opened)
         return shim
 
-    async def _fork(self, life: _Life, netns: Netns | None, begun: int) -> Shim:
-        """The intent beside the files; then the shim beside the wiring."""
-        prepared, _ = await _all(
-            blocking(preparing.prepare, self._world, life.wish(netns)), self._write_starting(life)
-        )
-        _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
-        order = self._order(life, prepared)
-        begun = time.time_ns()
-        shim: Shim = (await _all(self._launch(life, order), self._attach(life, netns)))[0]
-        _note(life, "engine", "launch", "the zygote forks a shim, the shim its init", begun)
-        return shim
+    async def _prepared(self, life: _Life, netns: Netns | None) -> dict[str, Any]:
+        """What the zygote is asked for, from what is made on disk beside the intent."""
+        prepared = await blocking(preparing.prepare, self._world, life.wish(netns))
+        return self._order(life, prepared)
+
+    async def _launch(self, life: _Life, order: Mapping[str, Any], netns: Netns | None) -> tuple[Shim, int]:
+        """The shim and its init beside the wiring; cable and clients are there when the gate opens."""
+        live = life.live
+        birth = await self._world.zygote.begin(order)
+        life.undo.push(_abandon, birth)
+        await self._attach(life, netns)
+        clients, live.pending = live.pending, []
+        try:
+            if clients and live.spec.tty:
+                shim = await birth.shim()
+                for client in clients:
+                    await attaching.hand_over(shim, client, tty=True)
+                opened = time.time_ns()
+                await shim.start()
+            else:
+                for client in clients:
+                    attaching.announce(birth, client)
+                opened = time.time_ns()
+                birth.start()
+                shim = await birth.shim()
+        except BaseException:
+            live.pending[:0] = clients
+            raise
+        for client in clients:
+            client.sock.close()
+        return shim, opened
 
     def _join(self, life: _Life) -> None:
         """Which namespaces are not its own. Raises Conflict for a container that does not run."""
@@ -219,14 +247,14 @@ class Starter:
     async def _namespace(self, life: _Life) -> Netns:
         path = life.joined["network"]
         begun = time.time_ns()
-        zygote = self._world.zygote
         if life.ids.uids:
-            netns = await zygote.owned_netns(life.ids, "" if life.own_user else life.joined["user"])
+            user = "" if life.own_user else life.joined["user"]
+            netns = await self._world.zygote.owned_netns(life.ids, user)
         else:
             netns = await self._world.namespaces.take()
-        life.undo.push(zygote.remove_netns, path)
+        life.undo.push(blocking, namespace.remove, path)
         if life.own_user:
-            life.undo.push(zygote.remove_netns, life.joined["user"])
+            life.undo.push(blocking, namespace.remove, life.joined["user"])
         _note(
             life,
             "engine",
@@ -245,11 +273,6 @@ class Starter:
         life.undo.push(self._world.bridge.detach, life.endpoint)
         attached = await self._world.bridge.attach(life.endpoint, netns.fd, netns.route)
         life.steps += attached.steps
-
-    async def _launch(self, life: _Life, order: Mapping[str, Any]) -> Shim:
-        shim = await self._world.zygote.launch(order)
-        life.undo.push(_end, shim)
-        return shim
 
     def _order(self, life: _Life, prepared: preparing.Prepared) -> dict[str, Any]:
         live, world = life.live, self._world
@@ -282,24 +305,24 @@ class Starter:
             "explain": life.explain,
         }
 
-    async def _write_starting(self, life: _Life) -> None:
+    def _write_starting(self, life: _Life) -> "asyncio.Future[list[Event]]":
         live = life.live
         plans = (life.endpoint.to_dict(),) if life.endpoint else ()
-        live.row = replace(live.row, extra=replace(live.extra, endpoints=plans))
+        live.row = row = replace(live.row, extra=replace(live.extra, endpoints=plans))
         endpoint, network = life.endpoint, self._world.network
 
         def write(tx: sqlite3.Connection) -> None:
-            rows.save_state(tx, live.row)
+            rows.save_state(tx, row)
             if endpoint is not None and network is not None:
                 rows.claim_endpoint(
                     tx, live.id, network.name, endpoint.address, _distinct(endpoint.published)
                 )
 
-        await self._world.commit(write)
+        return self._world.record(write)
 
-    async def _write_running(self, life: _Life, shim: Shim, opened: int) -> None:
-        """It began when its gate was opened: it may have ended since."""
-        live = life.live
+    def _write_running(self, live: Live, shim: Shim, opened: int) -> None:
+        """It began when its gate was opened: it may have ended since. Nobody waits for the record: until it is written the
+        shim itself says that the container runs, and recovery asks it."""
         state = ContainerState(
             status=moved(live.name, live.status, Move.STARTED),
             pid=shim.pid,
@@ -308,13 +331,26 @@ class Starter:
             restart_count=live.state.restart_count,
             health=health.first(live.spec),
         )
-        live.row = replace(live.row, state=state)
-        await self._world.commit(
-            lambda tx: rows.save_state(tx, live.row),
+        live.row = row = replace(live.row, state=state)
+        record = self._world.record(
+            lambda tx: rows.save_state(tx, row),
             *mount_events(live, "mount"),
             *network_events(self._world, live, "connect"),
             live.event("start"),
         )
+        record.add_done_callback(lambda done: self._recorded(done, live, shim))
+
+    def _recorded(self, done: "asyncio.Future[list[Event]]", live: Live, shim: Shim) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None and not self._world.closing:
+            log.error("cannot record the start of %s: %s", live.name, error)
+            self._world.tasks.start(self._record_again(live, shim), f"record {live.name}")
+
+    async def _record_again(self, live: Live, shim: Shim) -> None:
+        await asyncio.sleep(_AGAIN)
+        async with live.lock:
+            if live.shim is shim:
+                record = self._world.record(lambda tx: rows.save_state(tx, live.row), live.event("start"))
+                record.add_done_callback(lambda done: self._recorded(done, live, shim))
 
     async def _failed(self, live: Live, before: Row, error: BaseException) -> None:
         """The row as it was, with the reason and Docker's exit code."""
@@ -329,21 +365,22 @@ def _distinct(published: Sequence[Published]) -> list[Published]:
     return list(dict.fromkeys(published))
 
 
-async def _end(shim: Shim) -> None:
-    """A container that was not to be."""
+async def _abandon(birth: Birth) -> None:
+    """A container that was not to be; one that could not be born has left nothing."""
+    try:
+        shim = await birth.shim()
+    except (KnarrError, OSError):
+        return
     if shim.started and not shim.exited.done():
         await shim.signal_all(9)
         await asyncio.wait([shim.exited])
     await shim.release()
 
 
-async def _all(*work: Any) -> Any:
-    """All side by side; if one fails the others are waited for, so that what they make is known to the undo stack."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
+def _heard(done: "asyncio.Future[list[Event]]") -> None:
+    """Its error matters only to who still waits for it."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _note(life: _Life, room: str, name: str, reason: str, begun: int, **objects: str) -> None:

@@ -59,12 +59,25 @@ class World:
 
     async def commit(self, change: Callable[[sqlite3.Connection], object], *events: Event) -> None:
         """One transaction: the change and what it is told as. Raises what the change raises."""
+        await self.record(change, *events)
+
+    def record(
+        self, change: Callable[[sqlite3.Connection], object], *events: Event
+    ) -> "asyncio.Future[list[Event]]":
+        """As `commit`; the transaction is under way when this returns, and transactions happen in the order of their calls."""
 
         def write(tx: sqlite3.Connection) -> list[Event]:
             change(tx)
             return [write_event(tx, event) for event in events]
 
-        self.events.publish(await self.db.write(write))
+        done = self.db.submit(write)
+        if events:
+            done.add_done_callback(self._publish)
+        return done
+
+    def _publish(self, done: "asyncio.Future[list[Event]]") -> None:
+        if not done.cancelled() and done.exception() is None:
+            self.events.publish(done.result())
 
     async def whole(self, work: Coroutine[Any, Any, T]) -> T:
         """`work` to its end, even if the caller is cancelled: a client that hangs up leaves nothing half-done."""

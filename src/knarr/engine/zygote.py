@@ -25,7 +25,6 @@ from knarr.loop.blocking import blocking
 from knarr.loop.packets import PacketChannel, encode
 from knarr.model.errors import Unavailable
 from knarr.model.mount import Mount
-from knarr.runtime import netns
 from knarr.snapshots import errors as snapshot_errors
 from knarr.snapshots.maketar import Archived, TarOptions
 from knarr.snapshots.untar import Unpacked, UntarOptions
@@ -37,14 +36,20 @@ _KNOWN = {name: kind for name, kind in vars(snapshot_errors).items() if isinstan
 
 
 class Netns(NamedTuple):
-    """A named network namespace. The holder closes `fd`, `route` (a NETLINK_ROUTE socket inside it) and, if it is not -1,
-    `owner`, the user namespace that it belongs to."""
+    """A network namespace without a name. The holder closes it: `fd`, `route` (a NETLINK_ROUTE socket inside it) and, if it
+    is not -1, `owner`, the user namespace that it belongs to."""
 
-    path: str
     inode: int
     fd: int
     route: socket.socket
     owner: int = -1
+
+    def close(self) -> None:
+        """Its descriptors."""
+        os.close(self.fd)
+        if self.owner >= 0:
+            os.close(self.owner)
+        self.route.close()
 
 
 class RootView(NamedTuple):
@@ -226,7 +231,7 @@ class Zygote:
         `again` repeats what was said behind it."""
         for last in (False, True):
             try:
-                first, given = await channel.receive()
+                first, given = await _first_word(channel)
             except BaseException:
                 channel.close()
                 raise
@@ -256,21 +261,11 @@ class Zygote:
     async def _ask(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> _Reply:
         return _Reply(await self._request(message, fds))
 
-    async def netns(self, path: str) -> Netns:
-        """Makes a network namespace, lo up, bind-mounted on `path` (its directory is made)."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        facts, (fd, route) = await self._call({"job": "netns", "path": path})
-        return Netns(path, facts["inode"], fd, socket.socket(fileno=route))
-
     async def owned_netns(self, ids: Ids, user: str = "") -> Netns:
-        """One without a name that is owned by a new user namespace with these mappings, or by the one at path `user`."""
+        """One that is owned by a new user namespace with these mappings, or by the one at path `user`."""
         message = {"job": "owned-netns", "uids": ids.uids, "gids": ids.gids, "user": user}
         facts, (owner, fd, route) = await self._call(message)
-        return Netns("", facts["inode"], fd, socket.socket(fileno=route), owner)
-
-    async def remove_netns(self, path: str) -> None:
-        """Unmounts and removes `path`; a missing one is not an error."""
-        await blocking(netns.remove, path)
+        return Netns(facts["inode"], fd, socket.socket(fileno=route), owner)
 
     async def unpack(self, root: str, options: UntarOptions) -> Unpacking:
         """Begins to unpack a tar stream into directory `root`."""
@@ -354,6 +349,7 @@ class Birth:
     ):
         self._channel, self._answered = channel, answered
         self._said: list[tuple[Mapping[str, Any], Sequence[int]]] = []
+        self._outcome: Shim | Exception | None = None
 
     def attach(self, sock_fd: int, **options: Any) -> None:
         """As Shim.attach; not with a terminal. The descriptor must stay open until `shim` has returned."""
@@ -374,8 +370,23 @@ class Birth:
         self._channel = channel
 
     async def shim(self) -> Shim:
-        """Waits for its first word. Raises as `Zygote.launch` says."""
-        return await self._answered(self._repeat)
+        """Waits for its first word; again, the same outcome. Raises as `Zygote.launch` says."""
+        if self._outcome is None:
+            try:
+                self._outcome = await self._answered(self._repeat)
+            except Exception as error:
+                self._outcome = error
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+async def _first_word(channel: PacketChannel) -> tuple[dict[str, Any] | None, list[int]]:
+    """What is no answer to something that was said before."""
+    while True:
+        first, given = await channel.receive()
+        if first is None or "id" not in first:
+            return first, given
 
 
 def _spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:

@@ -1,9 +1,10 @@
-"""The one door from the event loop to blocking calls: every one of them in the tree goes through `blocking` or `hop`.
+"""The one door from the event loop to blocking calls: all of them in the tree go through `blocking`, `hop` or `alone`.
 
 The pool is small and shared. A caller that is cancelled stops waiting; the call itself runs to its end, so what it makes
 must be known to somebody else (a row, a lease, an undo step).
 """
 
+import _thread
 import asyncio
 import queue
 import threading
@@ -30,6 +31,13 @@ def hop(function: Callable[..., T], *args: Any, **kwargs: Any) -> "asyncio.Futur
     return future
 
 
+def alone(function: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
+    """As `hop`, on a thread that nothing else runs on afterwards: for what changes its thread."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    _thread.start_new_thread(_run, (future, function, args, {}))
+    return future
+
+
 async def blocking(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """`function(*args, **kwargs)` on a thread of the pool."""
     return await hop(function, *args, **kwargs)
@@ -37,18 +45,25 @@ async def blocking(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 def _serve() -> None:
     while True:
-        future, function, args, kwargs = _jobs.get()
-        settle: Callable[..., None]
-        try:
-            found, settle = function(*args, **kwargs), _succeed
-        except BaseException as error:
-            found, settle = error, _fail
-        try:
-            future.get_loop().call_soon_threadsafe(settle, future, found)
-        except RuntimeError:
-            pass  # the loop ended meanwhile; nobody waits
-        del future, function, args, kwargs, found, settle
+        _run(*_jobs.get())
         _idle.release()
+
+
+def _run(
+    future: "asyncio.Future[Any]",
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    settle: Callable[..., None]
+    try:
+        found, settle = function(*args, **kwargs), _succeed
+    except BaseException as error:
+        found, settle = error, _fail
+    try:
+        future.get_loop().call_soon_threadsafe(settle, future, found)
+    except RuntimeError:
+        return  # the loop ended meanwhile; nobody waits
 
 
 def _succeed(future: "asyncio.Future[Any]", found: Any) -> None:

@@ -1,4 +1,7 @@
-"""A network namespace that exists before any process does: made, named by a bind mount, its lo set up."""
+"""A network namespace that exists before any process does: made, named by a bind mount, its lo set up.
+
+unshare(2) moves the calling thread alone: it is for a thread that ends afterwards (network_namespaces(7)).
+"""
 
 import fcntl
 import os
@@ -16,15 +19,9 @@ _IFF_UP = 1
 _IPV6 = "/proc/sys/net/ipv6/conf/default"
 
 
-def make(path: str) -> tuple[int, socket.socket]:
-    """The calling process moves into a new namespace, named `path`; its descriptor and a NETLINK_ROUTE socket in it."""
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
-    try:
-        unshare(CLONE_NEWNET)
-        mounts.mount("/proc/self/ns/net", path, None, mounts.MS_BIND)
-    except OSError:
-        os.unlink(path)
-        raise
+def make() -> tuple[int, socket.socket]:
+    """The calling thread moves into a new namespace: its descriptor, and a NETLINK_ROUTE socket in it."""
+    unshare(CLONE_NEWNET)
     return _furnish()
 
 
@@ -40,22 +37,32 @@ def make_owned(uids: IdMap, gids: IdMap, user: str) -> tuple[int, int, socket.so
 
 
 def _furnish() -> tuple[int, socket.socket]:
-    """The calling process stands in it."""
+    """The calling thread stands in it."""
     _forgo_ipv6()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
     route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), route
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), route
 
 
 def _forgo_ipv6() -> None:
     """The networks have IPv4 only: an interface that is put here listens to no neighbour's router advertisement
     (CVE-2020-13401) and has no address of IPv6 (CVE-2024-32473). lo is there already and keeps its own."""
-    for name, value in (("accept_ra", "0"), ("disable_ipv6", "1")):
+    for setting, value in (("accept_ra", "0"), ("disable_ipv6", "1")):
         try:
-            write_text(f"{_IPV6}/{name}", value)
+            write_text(f"{_IPV6}/{setting}", value)
         except FileNotFoundError:
             return
+
+
+def name(fd: int, path: str) -> None:
+    """Binds the namespace of a descriptor to a new file."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
+    try:
+        mounts.mount(f"/proc/self/fd/{fd}", path, None, mounts.MS_BIND)
+    except OSError:
+        os.unlink(path)
+        raise
 
 
 def remove(path: str) -> None:

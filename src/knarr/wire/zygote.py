@@ -17,7 +17,6 @@ MEMFD = b'{"memfd":true}'
 
 JOBS = {
     "shim": "{order: wire.shim's order} → the reply socket becomes the shim's first connection (wire.shim)",
-    "netns": "{path} → {inode} + [namespace, NETLINK_ROUTE socket inside it]; `path` is bind-mounted, lo is up",
     "owned-netns": "{uids, gids, user} → {inode} + [user namespace, namespace, NETLINK_ROUTE socket]: both new, or in that at path `user`",
     "unpack": "{root, options} + [tar stream] → {size, entries}",
     "archive-get": "{view, path, options} + [tar sink] → {size, entries}",

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from knarr.engine.zygote import RootView, Zygote
 from knarr.model.errors import Unavailable
 from knarr.model.mount import Mount
+from knarr.runtime import netns
 from knarr.snapshots.errors import BadArchive, NoSuchPath
 from knarr.snapshots.maketar import TarOptions
 from knarr.snapshots.untar import UntarOptions
@@ -40,34 +42,41 @@ def slurp(fd: int) -> bytes:
         return pipe.read()
 
 
-async def test_a_network_namespace_exists_before_any_process(zygote: Zygote, tmp_path: Path) -> None:
-    path = str(tmp_path / "netns" / "one")
-    made = await zygote.netns(path)
-    with made.route:
-        assert os.stat(path).st_ino == made.inode == os.fstat(made.fd).st_ino
-        assert made.inode != os.stat("/proc/self/ns/net").st_ino
-        assert made.route.family == socket.AF_NETLINK
+def on_a_thread_of_its_own() -> tuple[int, socket.socket]:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(netns.make).result()
+
+
+def test_a_network_namespace_exists_before_any_process(tmp_path: Path) -> None:
+    path = str(tmp_path / "one")
+    own = os.stat("/proc/self/ns/net").st_ino
+    fd, route = on_a_thread_of_its_own()
+    with route:
+        netns.name(fd, path)
+        assert os.stat(path).st_ino == os.fstat(fd).st_ino != own
+        assert route.family == socket.AF_NETLINK
         assert host.mounts([str(tmp_path)]) == {path}
-        os.close(made.fd)
-    with pytest.raises(FileExistsError):
-        await zygote.netns(path)
-    await zygote.remove_netns(path)
-    await zygote.remove_netns(path)
+        os.close(fd)
+    assert os.stat("/proc/self/ns/net").st_ino == own
+    netns.remove(path)
+    netns.remove(path)
     assert not os.path.exists(path)
     assert host.mounts([str(tmp_path)]) == set()
 
 
-async def test_a_container_in_a_named_namespace(runtime: Runtime, zygote: Zygote, tmp_path: Path) -> None:
+async def test_a_container_in_a_named_namespace(runtime: Runtime, tmp_path: Path) -> None:
     path = str(tmp_path / "netns-of-it")
-    made = await zygote.netns(path)
-    made.route.close()
-    os.close(made.fd)
+    fd, route = on_a_thread_of_its_own()
+    inode = os.fstat(fd).st_ino
+    netns.name(fd, path)
+    route.close()
+    os.close(fd)
     kinds = ("mount", "pid", "ipc", "uts", "cgroup")
     namespaces = [*({"type": kind} for kind in kinds), {"type": "network", "path": path}]
     script = "readlink /proc/self/ns/net; ip link show lo | grep -c LOWER_UP; ls /sys/class/net"
     _, out, _ = await runtime.run("sh", "-c", script, linux={"namespaces": namespaces})
-    assert out.split() == [f"net:[{made.inode}]".encode(), b"1", b"lo"]
-    await zygote.remove_netns(path)
+    assert out.split() == [f"net:[{inode}]".encode(), b"1", b"lo"]
+    netns.remove(path)
 
 
 async def test_unpacking_a_stream(zygote: Zygote, tmp_path: Path) -> None:
@@ -157,4 +166,4 @@ async def test_a_closed_zygote_says_so(tmp_path: Path) -> None:
     zygote = await Zygote.start(str(tmp_path))
     await zygote.close()
     with pytest.raises(Unavailable):
-        await zygote.netns(str(tmp_path / "x"))
+        await zygote.unpack(str(tmp_path), UntarOptions())
