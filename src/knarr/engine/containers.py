@@ -8,9 +8,8 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from knarr.engine import archive, attaching, bundle, checks, devices, filters, plan, rows, top, views
+from knarr.engine import archive, attaching, bundle, checks, devices, filters, limits, plan, rows, top, views
 from knarr.engine.committing import Commit, commit
 from knarr.engine.creating import Creator
 from knarr.engine.errors import IsPaused, IsRestarting, NameTaken
@@ -299,6 +298,7 @@ class Containers:
         """Fields at their defaults stay as they are; returns warnings."""
         live = self._roster.find(name)
         async with live.lock:
+            resources, warnings = limits.settle(resources, self._world.host.abilities)
             spec = _updated(live.spec, resources, restart)
             checks.check_resources(spec.resources, self._world.host.cpus)
             checks.check_restart(spec.restart, auto_remove=spec.auto_remove)
@@ -308,12 +308,12 @@ class Containers:
                     cgroup=live.extra.cgroup,
                     numbers=await blocking(devices.numbers, spec.resources),
                 )
-                limits = bundle.oci_resources(spec.resources, facts, privileged=spec.privileged)
-                limits.pop("devices")
-                await live.running_shim().update(limits)
+                wanted = bundle.oci_resources(spec.resources, facts, privileged=spec.privileged)
+                wanted.pop("devices")
+                await live.running_shim().update(wanted)
             live.row = replace(live.row, spec=spec)
             await self._world.commit(lambda tx: rows.save_spec(tx, live.row), live.event("update"))
-        return ()
+        return warnings
 
     async def prune(self, wanted: Mapping[str, Sequence[str]] | None = None) -> Pruned:
         """Removes every stopped container that the filters (label, label!, until) allow."""
@@ -345,17 +345,7 @@ class Containers:
 
 
 def _updated(spec: ContainerSpec, resources: Resources, restart: RestartPolicy | None) -> ContainerSpec:
-    default = Resources()
-    changes_: dict[str, Any] = {
-        name: value
-        for name in Resources.__slots__
-        if (value := getattr(resources, name)) != getattr(default, name)
-    }
-    merged = replace(spec.resources, **changes_)
-    if "memory" in changes_ and "memory_swap" not in changes_ and 0 < merged.memory_swap < merged.memory:
-        raise Invalid(
-            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
-        )
+    merged = limits.updated(spec.resources, resources)
     return replace(spec, resources=plan.fill_resources(merged), restart=restart or spec.restart)
 
 

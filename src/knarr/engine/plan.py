@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from knarr.engine import checks, userns
+from knarr.engine import checks, limits, userns
 from knarr.model.container import (
     ContainerSpec,
     Healthcheck,
@@ -37,6 +37,7 @@ class Host(NamedTuple):
     cgroup_version: int = 1
     ulimits: tuple[Ulimit, ...] = ()
     remapped: bool = False
+    abilities: frozenset[limits.Ability] = limits.ALL
 
 
 class Planned(NamedTuple):
@@ -53,10 +54,12 @@ def plan_container(container_id: str, asked: ContainerSpec, image: ImageConfig, 
     checks.check(asked, host.cpus)
     userns.check(asked, host.remapped)
     spec = _fill(container_id, merge(asked, image), host)
+    resources, discarded = limits.settle(spec.resources, host.abilities)
+    spec = replace(spec, resources=resources)
     command = (*(spec.entrypoint or ()), *(spec.command or ()))
     if not command:
         raise Invalid("no command specified")
-    return Planned(spec, command[0], tuple(command[1:]), _warnings(asked))
+    return Planned(spec, command[0], tuple(command[1:]), (*discarded, *_warnings(asked)))
 
 
 def merge(asked: ContainerSpec, image: ImageConfig) -> ContainerSpec:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 from knarr.engine.containers import Containers
+from knarr.engine.limits import Ability, info_warnings
 from knarr.engine.values import DiskUsage, Info, Version
 from knarr.engine.volumes import Volumes
 from knarr.engine.world import World, now
@@ -54,8 +55,7 @@ class System:
         world, settings = self._world, self._world.settings
         counts = self._containers.count()
         release = await blocking(_os_release)
-        controllers = world.hierarchy.controllers
-        unified = world.hierarchy.version == 2
+        have = world.host.abilities
         return Info(
             id=self._id,
             name=world.host.hostname,
@@ -98,13 +98,14 @@ class System:
             tasks=len(asyncio.all_tasks()),
             debug=settings.debug,
             ipv4_forwarding=await blocking(_forwards),
-            memory_limit=unified or "memory" in controllers,
-            swap_limit=unified or "memory" in controllers,
-            cpu_cfs=unified or "cpu" in controllers,
-            cpu_shares=unified or "cpu" in controllers,
-            cpuset=unified or "cpuset" in controllers,
-            pids_limit=unified or "pids" in controllers,
-            oom_kill_disable=not unified and "memory" in controllers,
+            memory_limit=Ability.MEMORY in have,
+            swap_limit=Ability.SWAP in have,
+            cpu_cfs=Ability.CPU_CFS in have,
+            cpu_shares=Ability.CPU_SHARES in have,
+            cpuset=Ability.CPUSET in have,
+            pids_limit=Ability.PIDS in have,
+            oom_kill_disable=Ability.OOM_KILL_DISABLE in have,
+            warnings=info_warnings(have, world.hierarchy.version),
             http_proxy=_variable("HTTP_PROXY"),
             https_proxy=_variable("HTTPS_PROXY"),
             no_proxy=_variable("NO_PROXY"),

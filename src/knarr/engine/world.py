@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from knarr.engine.abilities import abilities
 from knarr.engine.checks import ulimit
 from knarr.engine.events import Events, write_event
 from knarr.engine.namespaces import Namespaces
@@ -115,6 +116,7 @@ def host_facts(settings: Settings, hierarchy: Hierarchy, *, remapped: bool = Fal
         shm_size=settings.default_shm_size,
         log_driver=settings.log_driver,
         cgroup_version=hierarchy.version,
+        abilities=abilities(hierarchy),
         ulimits=tuple(ulimit(text) for text in settings.default_ulimits),
         remapped=remapped,
     )

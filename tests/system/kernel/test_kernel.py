@@ -334,6 +334,7 @@ def test_a_cgroup_is_found_again_by_its_paths(cgroup: CgroupV1 | CgroupV2) -> No
     again.remove()
     assert again.pids() == []
     assert not again.frozen()
+    again.thaw()
     assert not any(Path(path).exists() for path in cgroup.paths().values())
 
 

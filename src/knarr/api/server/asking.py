@@ -141,7 +141,6 @@ def resources(body: spec.Resources, version: Version) -> Resources:
             f'could not select device driver "{asked.get("Driver") or ""}" '
             f"with capabilities: {_go_list(asked.get('Capabilities') or [])}"
         )
-    pids = body.PidsLimit or 0
     return Resources(
         memory=body.Memory,
         memory_reservation=body.MemoryReservation,
@@ -156,7 +155,7 @@ def resources(body: spec.Resources, version: Version) -> Resources:
         cpu_realtime_runtime=body.CpuRealtimeRuntime,
         cpuset_cpus=body.CpusetCpus,
         cpuset_mems=body.CpusetMems,
-        pids_limit=pids,
+        pids_limit=max(body.PidsLimit or 0, 0),
         blkio_weight=body.BlkioWeight,
         blkio_weight_devices=tuple(
             BlockLimit(path=each.Path, rate=each.Weight) for each in body.BlkioWeightDevice or ()

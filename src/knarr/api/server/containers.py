@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 from knarr.api.server import asking, listing, streams, telling
@@ -137,9 +138,10 @@ async def update(call: Call) -> Response:
     body = await call.json(spec.Update)
     if call.version < (1, 40):
         body.PidsLimit = None
-    warnings = await call.engine.containers.update(
-        call.name, asking.resources(body, call.version), asking.restart(body.RestartPolicy)
-    )
+    resources = asking.resources(body, call.version)
+    if body.PidsLimit is not None and body.PidsLimit <= 0:
+        resources = replace(resources, pids_limit=-1)
+    warnings = await call.engine.containers.update(call.name, resources, asking.restart(body.RestartPolicy))
     return reply({"Warnings": list(warnings) or None})
 
 

@@ -237,7 +237,7 @@ def _resources(spec: ContainerSpec) -> dict[str, Any]:
         "MemorySwap": given.memory_swap,
         "MemorySwappiness": given.memory_swappiness,
         "OomKillDisable": given.oom_kill_disable,
-        "PidsLimit": given.pids_limit or None,
+        "PidsLimit": max(given.pids_limit, 0) if given.pids_limit else None,
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in given.ulimits],
         "CpuCount": 0,
         "CpuPercent": 0,

@@ -112,8 +112,12 @@ class CgroupV1:
             time.sleep(0.001)
 
     def thaw(self) -> None:
-        """Lets them go on."""
-        write_text(f"{self._in('freezer')}/freezer.state", "THAWED")
+        """Lets them go on; none are left where there is no such cgroup."""
+        try:
+            write_text(f"{self._in('freezer')}/freezer.state", "THAWED")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV) or "freezer" not in self._mounts:
+                raise
 
     def frozen(self) -> bool:
         """Whether it was frozen itself, not only a parent of it; no where there is no such cgroup, or no freezer."""
@@ -155,8 +159,6 @@ class CgroupV1:
                 check_usage(memory, tables.number(f"{self._in('memory')}/memory.usage_in_bytes"))
         except ValueError as error:
             raise OSError(errno.EINVAL, str(error)) from None
-        if memory.get("limit") == -1 and not memory.get("swap"):
-            self._lift_swap()
         devices = [setting for setting in wanted if setting[0] == "devices"]
         self._set_devices(devices)
         again = []
@@ -169,12 +171,6 @@ class CgroupV1:
                 again.append(setting)
         for setting in again:
             self._set(*setting)
-
-    def _lift_swap(self) -> None:
-        """Unlimited memory means unlimited swap, where swap is counted."""
-        file = f"{self._in('memory')}/{SWAP}"
-        if os.path.exists(file):
-            write_text(file, "-1")
 
     def _set_devices(self, wanted: Sequence[Setting]) -> None:
         """One rule a write, but not one open(2)."""
@@ -208,6 +204,8 @@ class CgroupV1:
         name, value = setting[1:]
         if name in _OLDER:
             write_text(f"{os.path.dirname(file)}/{_OLDER[name]}", value)
+        elif name == SWAP and value == "-1":
+            return
         elif name == SWAP:
             raise OSError(errno.ENOENT, "this kernel does not count swap", file)
         elif ".rsvd." not in name:  # since Linux 5.7

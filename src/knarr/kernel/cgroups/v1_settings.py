@@ -65,6 +65,8 @@ def settings(resources: Mapping[str, Any], limit: int | None = None) -> list[Set
 
 def _memory(memory: Mapping[str, Any], now: int | None) -> list[Setting]:
     limit, swap = memory.get("limit"), memory.get("swap")
+    if limit == -1 and not swap:
+        swap = -1
     # memory+swap may never be below memory (cgroup-v1/memory.rst, 2.4): the one that grows goes first.
     pair = [(LIMIT, limit), (SWAP, swap)]
     if limit and swap and (swap < 0 or (now is not None and now < swap)):

@@ -105,8 +105,12 @@ class CgroupV2:
         self._freezer("1")
 
     def thaw(self) -> None:
-        """Lets them go on."""
-        self._freezer("0")
+        """Lets them go on; none are left where there is no such cgroup."""
+        try:
+            self._freezer("0")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV) or os.path.isdir(self._directory):
+                raise
 
     def _freezer(self, state: str) -> None:
         file = f"{self._directory}/cgroup.freeze"
