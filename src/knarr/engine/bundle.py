@@ -244,7 +244,7 @@ def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
     open_paths = spec.privileged
     masked = spec.masked_paths if spec.masked_paths is not None else defaults.MASKED_PATHS
     readonly = spec.readonly_paths if spec.readonly_paths is not None else defaults.READONLY_PATHS
-    own_network = facts.joined.get("network", "own") != ""
+    own_network = spec.network_mode != "host" and not spec.network_mode.startswith("container:")
     net_sysctls = {**_NET_SYSCTLS, **_ping_groups(facts.ids)}
     return {
         "namespaces": namespaces,
@@ -288,9 +288,9 @@ def _ping_groups(ids: Ids) -> dict[str, str]:
 
 
 def _root_propagation(mounts: Sequence[Placed]) -> str:
-    """A shared or slave bind needs a root that lets its peers' mounts through."""
+    """A shared or slave bind needs a root that lets its peers' mounts through; the other mounts keep to themselves."""
     words = {mount.propagation.removeprefix("r") for mount in mounts}
-    return "rshared" if "shared" in words else "rslave" if "slave" in words else "rprivate"
+    return "shared" if "shared" in words else "rslave" if "slave" in words else "rprivate"
 
 
 def oci_resources(resources: Resources, facts: Facts, *, privileged: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import stat
 
 from knarr.kernel import numbers
-from knarr.kernel.libc import syscall
+from knarr.kernel.libc import check, libc, syscall
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -67,6 +67,18 @@ def openat2(dirfd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) 
             if error.errno != errno.EAGAIN or attempt == _ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
+
+
+PROC_SUPER_MAGIC = 0x9FA0
+DEVPTS_SUPER_MAGIC = 0x1CD1
+SELINUX_MAGIC = 0xF97CFF8C
+
+
+def filesystem(fd: int) -> int:
+    """The type of the file system that a descriptor is on (fstatfs(2), f_type)."""
+    buffer = (ctypes.c_long * 32)()
+    check(libc.fstatfs(fd, buffer))
+    return buffer[0] & 0xFFFFFFFF
 
 
 class RootFd:

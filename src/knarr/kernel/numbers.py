@@ -17,6 +17,9 @@ _OLD = {
     "seccomp": (317, 277),
     "bpf": (321, 280),
     "personality": (135, 92),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    "set_mempolicy": (238, 237),
 }
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(_MACHINE)
 
@@ -36,6 +39,9 @@ KEYCTL = _old("keyctl")
 SECCOMP = _old("seccomp")
 BPF = _old("bpf")
 PERSONALITY = _old("personality")
+SCHED_SETATTR = _old("sched_setattr")
+IOPRIO_SET = _old("ioprio_set")
+SET_MEMPOLICY = _old("set_mempolicy")
 
 OPEN_TREE = 428
 MOVE_MOUNT = 429
@@ -45,4 +51,5 @@ FSMOUNT = 432
 CLONE3 = 435
 CLOSE_RANGE = 436
 OPENAT2 = 437
+PIDFD_GETFD = 438
 MOUNT_SETATTR = 442

@@ -80,6 +80,11 @@ def pidfd_send_signal(pidfd: int, number: int) -> None:
     signal.pidfd_send_signal(pidfd, number)
 
 
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """pidfd_getfd(2): a duplicate of another process's descriptor; close-on-exec."""
+    return syscall(numbers.PIDFD_GETFD, pidfd, number, 0)
+
+
 def waitid_pidfd(pidfd: int, options: int = os.WEXITED) -> "os.waitid_result | None":
     """waitid(P_PIDFD); None with WNOHANG while it lives."""
     return os.waitid(P_PIDFD, pidfd, options)

@@ -14,12 +14,17 @@ def open_ptmx(path: str = "/dev/ptmx", dir_fd: int | None = None) -> tuple[int, 
     """A new terminal of the devpts that `path` belongs to: the master and the number of its pts."""
     master = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
-        fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+        unlock(master)
         number: int = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, struct.pack("i", 0)))[0]
     except OSError:
         os.close(master)
         raise
     return master, number
+
+
+def unlock(master: int) -> None:
+    """TIOCSPTLCK: lets the other end be opened."""
+    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
 
 
 def peer(master: int) -> int:

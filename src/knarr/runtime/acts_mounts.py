@@ -1,7 +1,7 @@
-"""Acts on mounts and files of the container's root. Each is named in `plan.py` and decides nothing that the plan knows.
+"""Acts on mounts. Each is named in `plan.py` and decides nothing that the plan knows.
 
-Before the pivot only sources and the root are touched; afterwards every path goes through the container's RootFd, so that
-no link of an image and no magic link of /proc leads out.
+The root is built through its RootFd, so that no link of an image and no magic link of /proc leads out; only sources, which
+are the configuration's, are opened by their paths on the host.
 """
 
 import errno
@@ -9,11 +9,22 @@ import os
 import stat
 from collections.abc import Sequence
 
-from knarr.kernel import mounts, terminal
-from knarr.kernel.fd import RootFd
+from knarr.kernel import mounts
+from knarr.kernel.fd import (
+    PROC_SUPER_MAGIC,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_SYMLINKS,
+    RootFd,
+    filesystem,
+    openat2,
+)
+from knarr.kernel.files import read_text
 from knarr.kernel.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
 from knarr.kernel.process import CLONE_NEWNS, setns
-from knarr.runtime.plan import Options, parse_options
+from knarr.model.errors import Invalid
+from knarr.runtime.acts_procfs import selinux_is_on
+from knarr.runtime.copying import copy_tree
+from knarr.runtime.plan_mounts import Options, check_place, parse_options
 from knarr.runtime.state import Walk
 
 _BITS = {
@@ -27,12 +38,37 @@ _BITS = {
     "relatime": mounts.MOUNT_ATTR_RELATIME,
     "nosymfollow": mounts.MOUNT_ATTR_NOSYMFOLLOW,
 }
+ROOT = -1
+"""The root's number among the trees."""
+
+_ATIMES = frozenset(("noatime", "strictatime", "relatime"))
 _PROPAGATION = {
     "private": mounts.MS_PRIVATE,
     "slave": mounts.MS_SLAVE,
     "shared": mounts.MS_SHARED,
     "unbindable": mounts.MS_UNBINDABLE,
 }
+_REMOUNT = {
+    "ro": mounts.MS_RDONLY,
+    "nosuid": mounts.MS_NOSUID,
+    "nodev": mounts.MS_NODEV,
+    "noexec": mounts.MS_NOEXEC,
+    "noatime": mounts.MS_NOATIME,
+    "nodiratime": mounts.MS_NODIRATIME,
+    "strictatime": mounts.MS_STRICTATIME,
+    "relatime": mounts.MS_RELATIME,
+    "nosymfollow": mounts.MS_NOSYMFOLLOW,
+    "sync": mounts.MS_SYNCHRONOUS,
+    "dirsync": mounts.MS_DIRSYNC,
+    "lazytime": mounts.MS_LAZYTIME,
+    "mand": mounts.MS_MANDLOCK,
+    "iversion": mounts.MS_I_VERSION,
+    "silent": mounts.MS_SILENT,
+}
+_SUPER_BLOCK = frozenset(("sync", "dirsync", "lazytime", "mand"))
+"""What fsconfig(2) takes; `silent` would quieten the log, which is not used, and `iversion` is always on (Linux 6.2)."""
+_OF_THE_KERNEL = frozenset(("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs"))
+"""For all others read-only is said to the file system itself, too: its medium may not be writable."""
 
 
 def attribute_bits(words: Sequence[str]) -> int:
@@ -52,9 +88,11 @@ def take(walk: Walk, number: int, source: str, destination: str, recursive: bool
         else:
             walk.trees[number] = mounts.bind_tree(source, recursive=recursive)
     except OSError as error:
-        raise OSError(
-            error.errno, error.strerror, f'error mounting "{source}" to rootfs at "{destination}"'
-        ) from None
+        raise _unmountable(error, source, destination) from None
+
+
+def _unmountable(error: OSError, source: str, destination: str) -> OSError:
+    return OSError(error.errno, error.strerror, f'error mounting "{source}" to rootfs at "{destination}"')
 
 
 def _take_from(pid: str, path: str, recursive: bool) -> int:
@@ -80,17 +118,35 @@ def take_cgroups(walk: Walk) -> None:
         walk.cgroup_trees.append((tuple(names), mounts.bind_tree(directory, recursive=False)))
 
 
-def isolate(walk: Walk) -> None:
-    """Ends all propagation of this namespace."""
-    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+def take_root(walk: Walk, source: str, recursive: bool) -> None:
+    """The clone of a directory that becomes the root."""
+    walk.trees[ROOT] = mounts.bind_tree(source, recursive=recursive)
 
 
-def root(walk: Walk, kind: str, source: str, words: Sequence[str]) -> None:
-    """Mounts the root on the run directory, which is nobody else's in this namespace."""
-    fd = make_root(kind, source, words)
-    mounts.attach_mount(fd, AT_FDCWD, walk.run_dir)
+def isolate(walk: Walk, word: str) -> None:
+    """What is mounted from here on is not seen outside."""
+    mounts.mount(None, "/", None, mounts.MS_REC | _PROPAGATION[word[1:]])
+
+
+def root(walk: Walk, kind: str, source: str, words: Sequence[str], slave: bool) -> None:
+    """The root, where nobody else has anything mounted in this namespace; only a slave goes on hearing of the host."""
+    fd = walk.trees.pop(ROOT, -1)
+    if fd < 0:
+        fd = make_root(kind, source, words)
+    try:
+        mounts.attach_mount(fd, AT_FDCWD, walk.place or walk.run_dir)
+    except PermissionError:
+        mounts.attach_mount(fd, AT_FDCWD, "/")  # a user namespace's root may not get to every directory
+    if kind == "bind":
+        propagate(fd, "rslave" if slave else "rprivate")
     os.fchdir(fd)
-    os.close(fd)
+    walk.root = RootFd("/", fd)
+
+
+def enter_root(walk: Walk, source: str) -> None:
+    """Without a mount namespace: the directory itself, and all mounts in it are the runtime's own, too."""
+    walk.root = RootFd("/", os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    os.fchdir(walk.root.fileno())
 
 
 def make_root(kind: str, source: str, words: Sequence[str]) -> int:
@@ -108,20 +164,70 @@ def make_root(kind: str, source: str, words: Sequence[str]) -> int:
         else:
             parameters.append((key, value if equals else None))
     try:
-        layers = [("lowerdir+", layer) for layer in lowers]
-        return mounts.new_mount(kind, source or kind, [*layers, *parameters], bits)
+        return mounts.new_mount(kind, source, [("lowerdir+", lower) for lower in lowers] + parameters, bits)
     except OSError as error:
-        if error.errno != errno.EINVAL or not lowers:
+        if not lowers or error.errno != errno.EINVAL:
             raise
         return mounts.overlay_by_descriptors(lowers, parameters, bits)
 
 
 def pivot(walk: Walk) -> None:
-    """Where the working directory is becomes /, and the old root goes (pivot_root(2), "pivot_root(".", ".")")."""
+    """pivot_root(".", ".") stacks the old root on the new one, then takes it off (pivot_root(2))."""
+    walk.close_procfs()
+    os.fchdir(walk.root.fileno())
     mounts.pivot_root(".", ".")
     mounts.umount2(".", mounts.MNT_DETACH)
     os.chdir("/")
-    walk.root = RootFd("/")
+
+
+def move_root(walk: Walk) -> None:
+    """Without pivot_root(2): the host's own procfs and sysfs go first, as a chroot could be left (runc, msMoveRoot)."""
+    walk.close_procfs()
+    home = os.readlink(f"/proc/self/fd/{walk.root.fileno()}")
+    for place in _kernel_mounts(home):
+        _uncover(place)
+    os.fchdir(walk.root.fileno())
+    mounts.move_mount(walk.root.fileno(), "", AT_FDCWD, "/", mounts.MOVE_MOUNT_F_EMPTY_PATH)
+    os.chroot(".")
+    os.chdir("/")
+
+
+def _kernel_mounts(but_below: str) -> list[str]:
+    """Where whole proc and sysfs file systems are mounted (proc_pid_mountinfo(5))."""
+    found = []
+    for line in read_text("/proc/self/mountinfo").splitlines():
+        fields = line.split(" ")
+        kind = fields[fields.index("-") + 1]
+        place = fields[4].encode().decode("unicode_escape")
+        if kind in ("proc", "sysfs") and fields[3] == "/" and not f"{place}/".startswith(f"{but_below}/"):
+            found.append(place)
+    return found
+
+
+def _uncover(place: str) -> None:
+    try:
+        mounts.mount(None, place, None, mounts.MS_SLAVE | mounts.MS_REC)
+        mounts.umount2(place, mounts.MNT_DETACH)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        mounts.mount("tmpfs", place, "tmpfs")
+
+
+def chroot(walk: Walk) -> None:
+    """Without a mount namespace there is nothing to pivot."""
+    walk.close_procfs()
+    os.fchdir(walk.root.fileno())
+    os.chroot(".")
+    os.chdir("/")
+
+
+def root_propagation(walk: Walk, word: str) -> None:
+    """Of what is the root by now."""
+    kind, deep = _propagation(word)
+    mounts.mount_setattr(AT_FDCWD, "/", deep, propagation=kind)
 
 
 def bind(walk: Walk, number: int, destination: str, options: Options) -> None:
@@ -129,18 +235,50 @@ def bind(walk: Walk, number: int, destination: str, options: Options) -> None:
     tree = walk.trees.pop(number)
     _configure(tree, options)
     try:
-        place_tree(walk.root, tree, destination)
+        place = _place(walk, destination, "bind", stat.S_ISDIR(os.fstat(tree).st_mode))
+        if destination == "/proc" and filesystem(tree) != PROC_SUPER_MAGIC:
+            raise Invalid(f'"{destination}" cannot be mounted because it is not of type proc')
+        attach(tree, place)
     except OSError as error:
         raise OSError(error.errno, error.strerror, f'error mounting to rootfs at "{destination}"') from None
+
+
+def _place(walk: Walk, path: str, kind: str, directory: bool = True) -> int:
+    """Opens where something is to be mounted; a missing one is made.
+
+    A path without links is what the plan has judged. With links it is judged again where it leads to.
+    """
+    flags = os.O_PATH | (os.O_DIRECTORY if directory else 0)
+    try:
+        return openat2(walk.root.fileno(), path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    except FileNotFoundError:
+        return walk.root.mkdirs(path) if directory else make_file(walk.root, path)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    if kind in ("proc", "sysfs"):
+        raise Invalid(f'filesystem "{kind}" must be mounted on ordinary directory')
+    place = walk.root.mkdirs(path) if directory else make_file(walk.root, path)
+    base = os.readlink(f"/proc/self/fd/{walk.root.fileno()}").rstrip("/")
+    resolved = os.readlink(f"/proc/self/fd/{place}").removeprefix(base) or "/"
+    try:
+        check_place(resolved, kind)
+        if resolved == "/proc" and kind == "bind":
+            raise Invalid(f'"{path}" cannot be mounted because it leads to /proc')
+    except Invalid:
+        os.close(place)
+        raise
+    return place
 
 
 def place_tree(inside: RootFd, tree: int, destination: str) -> None:
     """Attaches a detached mount at a path of a root, and closes its descriptor."""
     is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    _attach(tree, inside.mkdirs(destination) if is_directory else _file(inside, destination))
+    attach(tree, inside.mkdirs(destination) if is_directory else make_file(inside, destination))
 
 
-def _file(root: RootFd, path: str) -> int:
+def make_file(root: RootFd, path: str) -> int:
+    """What is at `path`, or an empty file made there."""
     try:
         return root.open(path, os.O_PATH)
     except FileNotFoundError:
@@ -150,7 +288,7 @@ def _file(root: RootFd, path: str) -> int:
         return root.open(path, os.O_PATH)
 
 
-def _attach(tree: int, place: int) -> None:
+def attach(tree: int, place: int) -> None:
     """Both descriptors are closed."""
     mounts.attach_mount(tree, place)
     os.close(tree)
@@ -158,50 +296,115 @@ def _attach(tree: int, place: int) -> None:
 
 
 def _configure(tree: int, options: Options) -> None:
-    on, off = attribute_bits(options.on), attribute_bits(options.off)
-    if on & mounts.MOUNT_ATTR__ATIME or "relatime" in options.on:
-        off |= mounts.MOUNT_ATTR__ATIME
-    if on or off:
-        mounts.mount_setattr(
-            tree, "", AT_EMPTY_PATH, attr_set=on, attr_clr=off & ~on | off & mounts.MOUNT_ATTR__ATIME
-        )
-    if options.recursive:
-        bits = attribute_bits(options.recursive)
-        mounts.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=bits)
-    propagate(tree, options.propagation or "rprivate")
+    """Settings of one mount, then of everything below, then who hears of it."""
+    _set(tree, 0, options.on, options.off)
+    _set(tree, AT_RECURSIVE, options.recursive, options.recursive_off)
+    for word in options.propagation:
+        propagate(tree, word)
+
+
+def _set(tree: int, deep: int, on: Sequence[str], off: Sequence[str]) -> None:
+    """mount_setattr(2); the access time is one field of several bits, cleared whenever it is set."""
+    if not on and not off:
+        return
+    to_set, to_clear = attribute_bits(on), attribute_bits(off)
+    if not _ATIMES.isdisjoint(on) or not _ATIMES.isdisjoint(off):
+        to_clear |= mounts.MOUNT_ATTR__ATIME
+    mounts.mount_setattr(tree, "", AT_EMPTY_PATH | deep, attr_set=to_set, attr_clr=to_clear)
+
+
+def _propagation(word: str) -> tuple[int, int]:
+    kind = _PROPAGATION.get(word)
+    return (kind, 0) if kind else (_PROPAGATION[word[1:]], AT_RECURSIVE)
 
 
 def propagate(tree: int, word: str) -> None:
     """Sets a propagation type: "rslave" on everything below, too."""
-    kind = _PROPAGATION.get(word)
-    deep = 0 if kind else AT_RECURSIVE
-    mounts.mount_setattr(tree, "", AT_EMPTY_PATH | deep, propagation=kind or _PROPAGATION[word[1:]])
+    kind, deep = _propagation(word)
+    mounts.mount_setattr(tree, "", AT_EMPTY_PATH | deep, propagation=kind)
 
 
-def mount(walk: Walk, destination: str, kind: str, source: str, options: Options) -> None:
+def mount(walk: Walk, destination: str, kind: str, source: str, options: Options, label: str) -> None:
     """A new file system. A tmpfs without a mode takes the one of the directory that it covers, as runc does."""
-    place = walk.root.mkdirs(destination)
+    known = kind != "tmpfs" or walk.root.exists(destination)
+    place = _place(walk, destination, kind)
+    try:
+        tree = _new(walk, place if known else -1, kind, source, options, label)
+    except OSError as error:
+        raise _unmountable(error, source, destination) from None
+    attach(tree, place)
+
+
+def _new(walk: Walk, covered: int, kind: str, source: str, options: Options, label: str) -> int:
+    """A detached mount of a new file system."""
     parameters: list[tuple[str, str | None]] = []
+    lowers: list[str] = []
     for word in options.data:
         key, equals, value = word.partition("=")
-        parameters.append((key, value if equals else None))
-    if kind == "tmpfs" and not any(key == "mode" for key, _ in parameters):
-        parameters.append(("mode", f"{stat.S_IMODE(os.fstat(place).st_mode):o}"))
-    tree = mounts.new_mount(kind, source, parameters, attribute_bits(options.on + options.recursive))
-    if options.propagation:
-        propagate(tree, options.propagation)
-    _attach(tree, place)
+        if kind == "overlay" and key == "lowerdir":
+            lowers += value.split(":")
+        else:
+            parameters.append((key, value if equals else None))
+    parameters = [("lowerdir+", lower) for lower in lowers] + parameters
+    parameters += [(word, None) for word in options.flags if word in _SUPER_BLOCK]
+    if "ro" in options.on and kind not in _OF_THE_KERNEL:
+        parameters.append(("ro", None))
+    if kind == "tmpfs" and covered >= 0 and not any(key == "mode" for key, _ in parameters):
+        parameters.append(("mode", f"{stat.S_IMODE(os.fstat(covered).st_mode):o}"))
+    if label and selinux_is_on():
+        parameters.append(("context", label))
+    bits = attribute_bits(options.on + options.recursive)
+    tree = mounts.new_mount(kind, source, parameters, bits)
+    for word in options.propagation:
+        propagate(tree, word)
+    return tree
+
+
+def copy_up(walk: Walk, destination: str, kind: str, source: str, options: Options, label: str) -> None:
+    """A tmpfs that begins with what the directory below it holds."""
+    place = _place(walk, destination, kind)
+    read_only = "ro" in options.on
+    tree = _new(walk, place, kind, source, options._replace(on=tuple(set(options.on) - {"ro"})), label)
+    beneath = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
+    copy_tree(beneath, tree)
+    os.close(beneath)
+    if read_only:
+        _set(tree, 0, ("ro",), ())
+    attach(tree, place)
+
+
+def remount(walk: Walk, destination: str, kind: str, source: str, options: Options) -> None:
+    """mount -o remount of what is mounted there already; for a bind its flags, otherwise the file system's own."""
+    place = _place(walk, destination, kind)
+    flags = mounts.MS_REMOUNT | (mounts.MS_BIND if kind == "bind" else 0)
+    for word in options.on + options.flags:
+        flags |= _REMOUNT[word]
+    try:
+        mounts.mount(source, f"/proc/self/fd/{place}", kind, flags, ",".join(options.data) or None)
+    except OSError as error:
+        raise _unmountable(error, source, destination) from None
+    for word in options.propagation:
+        propagate(place, word)
+    os.close(place)
+
+
+def close_mount(walk: Walk, destination: str) -> None:
+    """Read-only from here on."""
+    place = walk.root.open(destination, os.O_PATH)
+    _set(place, 0, ("ro",), ())
+    os.close(place)
 
 
 def cgroup_mount(walk: Walk, destination: str, options: Options) -> None:
     """/sys/fs/cgroup: the unified hierarchy, or on version 1 a tmpfs with the taken directories in it."""
     bits = attribute_bits(options.on)
+    place = _place(walk, destination, "cgroup")
     if walk.cgroup is None or walk.cgroup.version == 2:
-        _attach(mounts.new_mount("cgroup2", "cgroup", [], bits), walk.root.mkdirs(destination))
+        attach(mounts.new_mount("cgroup2", "cgroup", [], bits), place)
         return
     tree = mounts.new_mount("tmpfs", "tmpfs", [("mode", "755")], bits & ~mounts.MOUNT_ATTR_RDONLY)
-    _attach(tree, walk.root.mkdirs(destination))
-    base = walk.root.open(destination, os.O_PATH | os.O_DIRECTORY)
+    base = os.dup(tree)
+    attach(tree, place)
     for names, hierarchy in walk.cgroup_trees:
         joined = ",".join(names)
         os.mkdir(joined, 0o755, dir_fd=base)
@@ -210,80 +413,8 @@ def cgroup_mount(walk: Walk, destination: str, options: Options) -> None:
         mounts.mount_setattr(hierarchy, "", AT_EMPTY_PATH, attr_set=bits)
         mounts.attach_mount(hierarchy, base, joined)
         os.close(hierarchy)
+    for word in options.propagation:
+        propagate(base, word)
     mounts.mount_setattr(base, "", AT_EMPTY_PATH, attr_set=bits)
     os.close(base)
     walk.cgroup_trees.clear()
-
-
-def device(walk: Walk, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
-    """mknod(2); what is already there stays."""
-    parent, name = walk.root.open_parent(path, 0o755)
-    form = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(kind, stat.S_IFCHR)
-    try:
-        os.mknod(name, mode | form, os.makedev(major, minor), dir_fd=parent)
-        if uid or gid:
-            os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
-    except FileExistsError:
-        pass
-    finally:
-        os.close(parent)
-
-
-def link(walk: Walk, target: str, path: str) -> None:
-    """symlink(2); what is already there stays."""
-    parent, name = walk.root.open_parent(path, 0o755)
-    try:
-        os.symlink(target, name, dir_fd=parent)
-    except FileExistsError:
-        pass
-    finally:
-        os.close(parent)
-
-
-def console(walk: Walk) -> None:
-    """/dev/console is the terminal."""
-    _attach(mounts.bind_tree("", dirfd=walk.slave, recursive=False), _file(walk.root, "/dev/console"))
-
-
-def open_terminal(walk: Walk) -> None:
-    """A terminal of the container's devpts; the master goes to the shim, which answers for it from now on."""
-    master, _ = terminal.open_ptmx("/dev/pts/ptmx")
-    walk.slave = terminal.peer(master)
-    width, height = walk.console_size
-    if width and height:
-        terminal.set_size(master, width, height)
-    walk.tell({"master": True}, [master])
-    os.close(master)
-
-
-def readonly(walk: Walk, path: str) -> None:
-    """A path that must not be written; a missing one is no error."""
-    try:
-        place = walk.root.open(path, os.O_PATH)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    tree = mounts.bind_tree("", dirfd=place)
-    mounts.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=mounts.MOUNT_ATTR_RDONLY)
-    _attach(tree, place)
-
-
-def mask(walk: Walk, path: str) -> None:
-    """A directory is covered by an empty read-only tmpfs, a file by /dev/null; a missing one is no error."""
-    try:
-        place = walk.root.open(path, os.O_PATH)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if stat.S_ISDIR(os.fstat(place).st_mode):
-        tree = mounts.new_mount(
-            "tmpfs", "tmpfs", [("nr_blocks", "1"), ("nr_inodes", "1")], mounts.MOUNT_ATTR_RDONLY
-        )
-    else:
-        null = walk.root.open("/dev/null", os.O_PATH)
-        tree = mounts.bind_tree("", dirfd=null, recursive=False)
-        os.close(null)
-    _attach(tree, place)
-
-
-def readonly_root(walk: Walk) -> None:
-    """The root alone: what is mounted on it keeps its own mode."""
-    mounts.mount_setattr(AT_FDCWD, "/", 0, attr_set=mounts.MOUNT_ATTR_RDONLY)

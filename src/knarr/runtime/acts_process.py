@@ -8,13 +8,14 @@ import stat
 from collections.abc import Sequence
 
 from knarr.kernel import process, seccomp, terminal
-from knarr.kernel.capabilities import last
+from knarr.kernel.capabilities import NUMBERS, last
 from knarr.kernel.fd import RESOLVE_NO_MAGICLINKS, openat2
-from knarr.kernel.files import write_text
 from knarr.kernel.libc import AT_FDCWD
-from knarr.model.errors import Invalid
+from knarr.kernel.process import CLOSE_RANGE_CLOEXEC, close_range
+from knarr.model.errors import Invalid, Unavailable
+from knarr.runtime.acts_files import NULL, open_null
 from knarr.runtime.birth import CLONES, become_root, join_flags
-from knarr.runtime.caps import bits
+from knarr.runtime.caps import bits, names
 from knarr.runtime.state import Walk
 from knarr.runtime.users import User, find_user, home_of
 
@@ -51,11 +52,21 @@ def keyring(walk: Walk) -> None:
         return
 
 
-def join(walk: Walk, kind: str, path: str) -> None:
-    """setns(2) into a namespace that somebody else made, its kind checked."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    process.setns(fd, CLONES[kind])
-    os.close(fd)
+def join(walk: Walk, kind: str, path: str, foreign: bool) -> None:
+    """setns(2) into a namespace that somebody else made, its kind checked; `foreign`: it must not be the runtime's own."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{kind} namespace path {path}") from None
+    if foreign and os.path.samestat(os.fstat(fd), os.stat("/proc/self/ns/net")):
+        raise Invalid(f"sysctl net.* not allowed in host network namespace: {path} is the host's")
+    try:
+        process.setns(fd, CLONES[kind])
+    except OSError as error:
+        words = "it is not one" if error.errno == errno.EINVAL else error.strerror
+        raise OSError(error.errno, words, f"{kind} namespace path {path}") from None
+    finally:
+        os.close(fd)
 
 
 def unshare_cgroup(walk: Walk) -> None:
@@ -73,24 +84,8 @@ def domainname(walk: Walk, name: str) -> None:
     process.setdomainname(name)
 
 
-def sysctl(walk: Walk, name: str, value: str) -> None:
-    """Writes below /proc/sys; dots are slashes."""
-    write_text(f"/proc/sys/{name.replace('.', '/')}", value)
-
-
-def oom_score(walk: Walk, score: int) -> None:
-    """Lowering needs CAP_SYS_RESOURCE; without it the score stays and the user is told."""
-    try:
-        write_text("/proc/self/oom_score_adj", str(score))
-    except OSError as error:
-        walk.warnings.append(f"cannot set oom_score_adj to {score}: {error.strerror}")
-
-
-def rlimit(walk: Walk, name: str, soft: int, hard: int) -> None:
+def rlimit(walk: Walk, name: str, number: int, soft: int, hard: int) -> None:
     """A hard limit that this machine does not let us raise is kept as it is, and the user is told."""
-    number = getattr(resource, name, None)
-    if number is None:
-        raise Invalid(f"invalid rlimit type: {name}")
     soft, hard = (-1 if limit >= 1 << 63 else limit for limit in (soft, hard))
     try:
         process.prlimit(0, number, soft, hard)
@@ -113,7 +108,8 @@ def user(walk: Walk, wish: str, groups: Sequence[str]) -> None:
 
 def _become(walk: Walk, who: User) -> None:
     walk.user = who
-    walk.environment.setdefault("HOME", who.home)
+    if not walk.environment.get("HOME"):
+        walk.environment["HOME"] = who.home
 
 
 def _text(walk: Walk, path: str) -> str:
@@ -142,7 +138,7 @@ def stdio(walk: Walk) -> None:
         return
     for number, fd in enumerate(walk.stdio):
         if fd < 0:
-            fd = walk.root.open("/dev/null", os.O_RDWR)
+            fd = open_null(walk)
         else:
             _give(fd, walk.user)
         os.dup2(fd, number)
@@ -151,7 +147,7 @@ def stdio(walk: Walk) -> None:
 def _give(fd: int, who: User) -> None:
     """A stream may be a file of somebody else: the host's /dev/null stays its own, and so does what cannot be given."""
     found = os.fstat(fd)
-    if found.st_uid == who.uid or found.st_rdev == os.makedev(1, 3):
+    if found.st_uid == who.uid or found.st_rdev == NULL:
         return
     try:
         os.fchown(fd, who.uid, who.gid)
@@ -161,14 +157,24 @@ def _give(fd: int, who: User) -> None:
 
 
 def cwd(walk: Walk, path: str) -> None:
-    """fchdir(2), as root: the directory may be closed to its user. Magic links lead nowhere (CVE-2024-21626)."""
+    """fchdir(2), as root: the directory may be closed to its user, or as its user: it may be closed to us.
+
+    Magic links lead nowhere (CVE-2024-21626).
+    """
     where = f'chdir to cwd ("{path}") set in config.json failed'
     try:
         directory = walk.root.open(path, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.fchdir(directory)
+        finally:
+            os.close(directory)
+    except PermissionError:
+        if walk.cwd_later:
+            raise
+        walk.cwd_later = path
+        return
     except OSError as error:
         raise OSError(error.errno, error.strerror, where) from None
-    os.fchdir(directory)
-    os.close(directory)
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -180,9 +186,21 @@ def no_new_privileges(walk: Walk) -> None:
     process.set_no_new_privs()
 
 
-def load_filter(walk: Walk) -> None:
-    """seccomp(2)"""
-    seccomp.load(walk.filter)
+def load_filter(walk: Walk, flags: int, listener: bool) -> None:
+    """seccomp(2). What could be forbidden afterwards is done before; the agent's descriptor is told by write(2) alone."""
+    close_range(3 + walk.preserved, flags=CLOSE_RANGE_CLOEXEC)
+    number = seccomp.load(walk.filter, flags | (seccomp.FILTER_FLAG_NEW_LISTENER if listener else 0))
+    walk.debug.append(f"seccomp filter flags: {flags}")
+    if listener:
+        os.write(walk.control.fileno(), b'{"listener": %d}' % number)
+        if not walk.control.recv(1):
+            raise Unavailable("nobody took the seccomp listener")
+        os.close(number)
+
+
+def umask(walk: Walk, mask: int) -> None:
+    """What execve(2) finds; the walk itself has none."""
+    walk.umask = mask
 
 
 def bounding(walk: Walk, keep: Sequence[str]) -> None:
@@ -200,6 +218,8 @@ def identity(walk: Walk) -> None:
     os.setresgid(walk.user.gid, walk.user.gid, walk.user.gid)
     os.setresuid(walk.user.uid, walk.user.uid, walk.user.uid)
     process.prctl(process.PR_SET_DUMPABLE, 0)
+    if walk.cwd_later:
+        cwd(walk, walk.cwd_later)
 
 
 def capabilities(
@@ -213,9 +233,15 @@ def capabilities(
     _, held, _ = process.capget()
     may = bits(permitted) & held
     process.capset(bits(effective) & may, may, bits(inheritable) & held)
-    for number in range(64):
-        if (bits(ambient) & may) >> number & 1:
-            process.raise_ambient(number)
+    for name in ambient:
+        try:
+            process.raise_ambient(NUMBERS[name])
+        except (OSError, KeyError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not known"
+            walk.warnings.append(f"can't raise ambient capability {name}: {reason}")
+    lost = sorted({*effective, *permitted, *inheritable} - set(names(held)))
+    if lost:
+        walk.warnings.append(f"ignoring unknown or unavailable capabilities: [{' '.join(lost)}]")
 
 
 def die_with_shim(walk: Walk) -> None:

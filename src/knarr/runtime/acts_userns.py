@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from knarr.kernel.process import prlimit
 from knarr.model.errors import Invalid
 from knarr.runtime import mapped_root
+from knarr.runtime.acts_mounts import ROOT
 from knarr.runtime.acts_mounts import make_root as make_plain_root
 from knarr.runtime.idmap import map_tree, user_namespace
 from knarr.runtime.plan_namespaces import IdMap, outside
 from knarr.runtime.state import Walk
-
-ROOT = -1
-"""The root's number among the trees."""
 
 
 def idmap(walk: Walk, number: int, source: str, uids: IdMap, gids: IdMap, recursive: bool) -> None:

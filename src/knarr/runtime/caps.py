@@ -30,3 +30,8 @@ def bits(names: Iterable[str]) -> int:
         if name in NUMBERS:
             mask |= 1 << NUMBERS[name]
     return mask
+
+
+def names(mask: int) -> tuple[str, ...]:
+    """The names of a bit mask."""
+    return tuple(name for name, number in NUMBERS.items() if mask >> number & 1)

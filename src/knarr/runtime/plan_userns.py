@@ -10,8 +10,9 @@ from typing import NamedTuple
 from knarr.runtime.plan import Step
 from knarr.runtime.plan_namespaces import Namespaces
 
-_AHEAD = frozenset(("procfs", "oom-score", "take", "take-cgroups", "take-root", "idmap"))
+_AHEAD = frozenset(("procfs", "oom-score", "take", "take-cgroups", "idmap"))
 _JOINED = frozenset(("join",))
+_OTHERWISE = frozenset(("take-root",))
 
 
 class Parts(NamedTuple):
@@ -31,8 +32,8 @@ def part(steps: Sequence[Step], space: Namespaces) -> Parts:
         if step.act in _AHEAD:
             ahead.append(step)
         elif step.act == "root":
-            ahead.append(Step("make-root", "the layers take the container's ids", step.arguments))
+            ahead.append(Step("make-root", "the layers take the container's ids", step.arguments[:3]))
         elif step.act == "rlimit":
-            name, _, hard = step.arguments
+            name, _, _, hard = step.arguments
             ahead.append(Step("raise-limit", "only the host may raise it", (name, hard)))
-    return Parts(tuple(ahead), tuple(step for step in rest if step.act not in _AHEAD))
+    return Parts(tuple(ahead), tuple(step for step in rest if step.act not in _AHEAD | _OTHERWISE))

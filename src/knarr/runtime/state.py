@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from knarr.kernel.fd import RootFd
@@ -39,6 +39,9 @@ class Walk:
     With a `doorway`, a listening socket, nobody stays at the other end: the gate is opened by whoever connects there, and
     what the walk still has to say is theirs. `preserved` descriptors above 2 are for the program. In a `space` that is
     entered apart (`prelude`), `rest` are the steps that are left to the init, `entries` let it into its cgroup.
+
+    `place` is where the root is put before the pivot, without a word the run directory; `state` the fixed part of what hooks
+    are told (`hooks.state_of`); `host_route` a NETLINK_ROUTE socket of the host, for devices that move.
     """
 
     def __init__(self, control: socket.socket, stdio: tuple[int, int, int]):
@@ -50,6 +53,13 @@ class Walk:
         self.environment: dict[str, str] = {}
         self.console_size = (0, 0)
         self.run_dir = ""
+        self.place = ""
+        self.state: Mapping[str, Any] = {}
+        self.host_route: socket.socket | None = None
+        self.after_gate: Callable[[], None] | None = None
+        self.cwd_later = ""
+        self.umask = 0o022
+        self.procfs = self.null = -1
         self.init_pidfd = -1
         self.space = Namespaces()
         self.told: list[dict[str, Any]] = []
@@ -64,6 +74,7 @@ class Walk:
         self.user = User(0, 0, ())
         self.executable = ""
         self.warnings: list[str] = []
+        self.debug: list[str] = []
         self._root: RootFd | None = None
 
     def load(self, process: Mapping[str, Any]) -> None:
@@ -87,6 +98,7 @@ class Walk:
     def descriptors(self) -> set[int]:
         """All that this process still needs; the rest of what it inherited is closed before it meets the container."""
         kept = {self.control.fileno(), *self.stdio, self.init_pidfd, self.slave, *self.trees.values()}
+        kept.update((self.procfs, self.null))
         kept.update(fd for _, fd in self.cgroup_trees)
         kept.update(self.entries)
         kept.update(range(3, 3 + self.preserved))
@@ -95,6 +107,12 @@ class Walk:
         if self._root is not None:
             kept.add(self._root.fileno())
         return kept
+
+    def close_procfs(self) -> None:
+        """Nothing is written there any more."""
+        if self.procfs >= 0:
+            os.close(self.procfs)
+            self.procfs = -1
 
     def tell(self, message: dict[str, Any], fds: list[int] | tuple[int, ...] = ()) -> None:
         """One packet to the shim."""

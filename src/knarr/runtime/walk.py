@@ -1,8 +1,9 @@
 """Walking a plan: one function an act, in the plan's order, then the gate, then execve(2). Never returns to its caller.
 
-The walk tells the shim, on its control socket: {"master"} with a terminal's descriptor, {"ready", warnings, steps}, or
-{"error"}. The shim answers ready with one byte, the gate. End of file there means that execve happened, or that the
-process died. What execve itself refuses (a bad format, a missing interpreter) is said on standard error, exit code 255.
+The walk tells its parent, on its control socket: {"hooks": names} and {"listener": number}, which the parent answers with one
+byte when it has done its part; {"master"} with a terminal's descriptor; {"ready", warnings, steps}, answered by one byte, the
+gate; or {"error"}. End of file there means that execve happened, or that the process died. What execve itself refuses (a bad
+format, a missing interpreter) is said on standard error, exit code 255.
 """
 
 import errno
@@ -13,7 +14,16 @@ from typing import Any, NoReturn
 
 from knarr.kernel.process import CLOSE_RANGE_CLOEXEC, close_range, reset_signals
 from knarr.model.errors import KnarrError
-from knarr.runtime import acts_mounts, acts_process, failures
+from knarr.runtime import (
+    acts_files,
+    acts_hooks,
+    acts_mounts,
+    acts_network,
+    acts_process,
+    acts_procfs,
+    acts_scheduling,
+    failures,
+)
 from knarr.runtime.plan import Step
 from knarr.runtime.seal import keep_only, seal_imports
 from knarr.runtime.state import Walk
@@ -24,33 +34,56 @@ ACTS: dict[str, Callable[..., None]] = {
     "enter-cgroup": acts_process.enter_cgroup,
     "join-container": acts_process.join_container,
     "keyring": acts_process.keyring,
-    "join": acts_process.join,
-    "unshare-cgroup": acts_process.unshare_cgroup,
+    "procfs": acts_procfs.procfs,
+    "oom-score": acts_procfs.oom_score,
     "take": acts_mounts.take,
     "take-cgroups": acts_mounts.take_cgroups,
+    "take-root": acts_mounts.take_root,
+    "join": acts_process.join,
+    "unshare-cgroup": acts_process.unshare_cgroup,
+    "sysctl": acts_procfs.sysctl,
+    "net-device": acts_network.net_device,
     "isolate": acts_mounts.isolate,
     "root": acts_mounts.root,
-    "pivot": acts_mounts.pivot,
+    "enter-root": acts_mounts.enter_root,
     "mount": acts_mounts.mount,
+    "copy-up": acts_mounts.copy_up,
+    "remount": acts_mounts.remount,
     "cgroup-mount": acts_mounts.cgroup_mount,
     "bind": acts_mounts.bind,
-    "device": acts_mounts.device,
-    "link": acts_mounts.link,
-    "terminal": acts_mounts.open_terminal,
-    "console": acts_mounts.console,
+    "warn": acts_hooks.warn,
+    "device": acts_files.device,
+    "device-bind": acts_files.device_bind,
+    "link": acts_files.link,
+    "parent-hooks": acts_hooks.parent_hooks,
+    "create-hooks": acts_hooks.create_hooks,
+    "start-hooks": acts_hooks.start_hooks,
+    "apparmor": acts_procfs.apparmor,
+    "selinux": acts_procfs.selinux,
+    "pivot": acts_mounts.pivot,
+    "move-root": acts_mounts.move_root,
+    "chroot": acts_mounts.chroot,
+    "root-propagation": acts_mounts.root_propagation,
+    "terminal": acts_files.open_terminal,
+    "console": acts_files.console,
     "hostname": acts_process.hostname,
     "domainname": acts_process.domainname,
-    "sysctl": acts_process.sysctl,
-    "oom-score": acts_process.oom_score,
-    "rlimit": acts_process.rlimit,
     "user": acts_process.user,
     "user-ids": acts_process.user_ids,
     "directory": acts_process.directory,
-    "readonly": acts_mounts.readonly,
-    "mask": acts_mounts.mask,
-    "readonly-root": acts_mounts.readonly_root,
+    "close-mount": acts_mounts.close_mount,
+    "readonly": acts_files.readonly,
+    "mask": acts_files.mask,
+    "readonly-root": acts_files.readonly_root,
+    "affinity": acts_scheduling.affinity,
+    "scheduler": acts_scheduling.scheduler,
+    "io-priority": acts_scheduling.io_priority,
+    "personality": acts_scheduling.personality,
+    "memory-policy": acts_scheduling.memory_policy,
     "stdio": acts_process.stdio,
     "cwd": acts_process.cwd,
+    "rlimit": acts_process.rlimit,
+    "umask": acts_process.umask,
     "no-new-privileges": acts_process.no_new_privileges,
     "seccomp": acts_process.load_filter,
     "bounding": acts_process.bounding,
@@ -72,9 +105,11 @@ def walk_to_execve(
         keep_only(walk.descriptors())
         os.umask(0)
         told = [_act(walk, step) for step in steps]
-        os.umask(0o022)
-        walk.tell({"ready": True, "warnings": walk.warnings, "steps": told if explain else []})
+        os.umask(walk.umask)
+        walk.tell(_ready(walk, told if explain else []))
         if walk.wait():
+            if walk.after_gate is not None:
+                walk.after_gate()
             _execute(walk)
     except OSError as error:
         _complain(walk, failures.failure(prefix, failures.spoken(error)))
@@ -84,6 +119,11 @@ def walk_to_execve(
         _complain(walk, failures.failure(prefix, f"{type(error).__name__}: {error}"))
     finally:
         os._exit(_CANNOT_EXECUTE)
+
+
+def _ready(walk: Walk, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    ready = {"ready": True, "warnings": walk.warnings, "steps": steps}
+    return {**ready, "debug": walk.debug} if walk.debug else ready
 
 
 def _act(walk: Walk, step: Step) -> dict[str, Any]:
@@ -111,7 +151,11 @@ def _complain(walk: Walk, error: KnarrError) -> None:
 
 def _execute(walk: Walk) -> None:
     """Above 2 only what was asked for survives, so nothing of the host, the interpreter least of all, is within reach."""
-    close_range(3 + walk.preserved, flags=CLOSE_RANGE_CLOEXEC)
+    try:
+        close_range(3 + walk.preserved, flags=CLOSE_RANGE_CLOEXEC)
+    except OSError:
+        if not walk.filter:
+            raise  # a filter may forbid it; it was done before that was loaded
     reset_signals()
     try:
         os.execve(walk.executable, walk.arguments, walk.environment)

@@ -74,4 +74,15 @@ def folded(order: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in order.items() if name not in ("bundle", "rootfs")}
     plan = json.dumps({"bundle": order["bundle"], "rootfs": order["rootfs"]})
     terminal = bool((order["bundle"].get("process") or {}).get("terminal"))
-    return {**kept, "plan": plan, "terminal": terminal}
+    chores = _chores(order["bundle"])
+    return {**kept, "plan": plan, "terminal": terminal, **({"chores": chores} if chores else {})}
+
+
+def _chores(bundle: Mapping[str, Any]) -> dict[str, Any]:
+    """What the shim itself has to do for a container, if anything: hooks, and who decides on system calls."""
+    seccomp = (bundle.get("linux") or {}).get("seccomp") or {}
+    agent = {name: seccomp[name] for name in ("listenerPath", "listenerMetadata") if seccomp.get(name)}
+    hooks = {name: found for name, found in (bundle.get("hooks") or {}).items() if found}
+    if not agent and not hooks:
+        return {}
+    return {"hooks": hooks, "agent": agent, "annotations": bundle.get("annotations") or {}}

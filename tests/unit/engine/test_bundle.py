@@ -106,10 +106,17 @@ def test_users_mounts_stand_in_for_the_engines() -> None:
 
 def test_host_namespaces_are_not_made() -> None:
     config = made(
-        spec(ipc_mode="host", uts_mode="host"), joined={"network": "", "pid": "", "ipc": "", "uts": ""}
+        spec(ipc_mode="host", uts_mode="host", network_mode="host"),
+        joined={"network": "", "pid": "", "ipc": "", "uts": ""},
     )
     assert {each["type"] for each in config["linux"]["namespaces"]} == {"mount", "cgroup"}
     assert "hostname" not in config
+    assert config["linux"]["sysctl"] == {}
+
+
+def test_anothers_network_keeps_its_settings() -> None:
+    """It may be the host's."""
+    config = made(spec(network_mode="container:x"), joined={"network": "/proc/7/ns/net"})
     assert config["linux"]["sysctl"] == {}
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, Unsupported
 from knarr.runtime import caps, defaults
-from knarr.runtime.plan import Step, parse_options, plan_exec, plan_init, split_namespaces
+from knarr.runtime.plan import Options, Step, parse_options, plan_exec, plan_init, split_namespaces
 from knarr.runtime.walk import ACTS
 from knarr.wire.shim import folded
 
@@ -24,7 +24,7 @@ def bundle(**changes: Any) -> dict[str, Any]:
         **changes.pop("process", {}),
     }
     linux = {
-        "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}],
+        "namespaces": [{"type": kind} for kind in ("mount", "pid", "cgroup", "uts")],
         "maskedPaths": ["/proc/kcore"],
         "readonlyPaths": ["/proc/sys"],
         **changes.pop("linux", {}),
@@ -37,34 +37,64 @@ def acts(steps: tuple[Step, ...]) -> list[str]:
 
 
 def everything() -> dict[str, Any]:
-    bind = {"destination": "/x", "type": "bind", "source": "/host", "options": ["rbind", "ro"]}
+    """Asks for everything that a plan can hold beside what excludes it."""
     joined = [
         {"type": "mount"},
         {"type": "network", "path": "/run/netns/a"},
         {"type": "cgroup"},
+        {"type": "uts"},
         {"type": "pid", "path": "/p"},
     ]
+    mounts = [
+        {"destination": "/x", "type": "bind", "source": "/host", "options": ["rbind", "ro"]},
+        {"destination": "t", "type": "tmpfs", "options": ["tmpcopyup"]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro"]},
+        {"destination": "/ro", "type": "tmpfs", "options": ["ro"]},
+        {"destination": "/x", "type": "bind", "options": ["remount", "ro"]},
+    ]
+    process = {
+        "terminal": True,
+        "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
+        "oomScoreAdj": 5,
+        "apparmorProfile": "guarded",
+        "selinuxLabel": "a:b:c:d",
+        "scheduler": {"policy": "SCHED_BATCH", "nice": 3},
+        "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4},
+        "execCPUAffinity": {"initial": "0", "final": "0-1"},
+        "user": {"name": "web", "umask": 0o77},
+    }
+    linux = {
+        "namespaces": joined,
+        "sysctl": {"net.core.somaxconn": 1},
+        "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}],
+        "netDevices": {"eth7": {}},
+        "rootfsPropagation": "shared",
+        "personality": {"domain": "LINUX32"},
+        "memoryPolicy": {"mode": "MPOL_DEFAULT"},
+    }
+    hook = [{"path": "/bin/hook"}]
     return bundle(
-        process={
-            "terminal": True,
-            "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
-            "oomScoreAdj": 5,
-        },
-        linux={
-            "namespaces": joined,
-            "sysctl": {"net.core.somaxconn": 1},
-            "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}],
-        },
-        mounts=[*defaults.mounts(), bind],
+        process=process,
+        linux=linux,
+        mounts=[*defaults.mounts(), *mounts],
         root={"readonly": True},
         domainname="example",
+        hooks={"prestart": hook, "createContainer": hook, "startContainer": hook},
     )
+
+
+def bare() -> dict[str, Any]:
+    """Of a container that shares the runtime's mount namespace."""
+    return bundle(linux={"namespaces": [{"type": "uts"}], "maskedPaths": [], "readonlyPaths": []})
 
 
 def test_every_step_has_an_act_and_a_reason() -> None:
     guarded = bundle(process={"noNewPrivileges": True, "user": {"uid": 1, "gid": 2}})
     steps = plan_init(everything(), ROOT, seccomp=True) + plan_init(guarded, ROOT, seccomp=True)
+    steps += plan_init(everything(), [["bind", "/image", ["rbind"]]], seccomp=True, no_pivot=True)
+    steps += plan_init(bare(), [["bind", "/image", ["rbind"]]], seccomp=False)
     steps += plan_exec({**everything()["process"], "noNewPrivileges": True}, seccomp=True)
+    steps += tuple(Step(act, "userns") for act in ("device-bind",))
     assert {step.act for step in steps} == set(ACTS)
     assert all(step.reason for step in steps)
 
@@ -72,20 +102,34 @@ def test_every_step_has_an_act_and_a_reason() -> None:
 @pytest.mark.parametrize(
     ("earlier", "later"),
     [
+        ("procfs", "oom-score"),
+        ("procfs", "take"),
         ("enter-cgroup", "unshare-cgroup"),
+        ("take", "join"),
+        ("join", "sysctl"),
         ("join", "isolate"),
+        ("join", "net-device"),
         ("take", "isolate"),
         ("isolate", "root"),
-        ("root", "pivot"),
-        ("pivot", "mount"),
-        ("mount", "bind"),
-        ("mount", "terminal"),
+        ("root", "mount"),
+        ("mount", "device"),
+        ("device", "parent-hooks"),
+        ("parent-hooks", "create-hooks"),
+        ("create-hooks", "apparmor"),
+        ("create-hooks", "pivot"),
+        ("remount", "pivot"),
+        ("pivot", "root-propagation"),
+        ("pivot", "terminal"),
         ("terminal", "console"),
+        ("console", "close-mount"),
         ("sysctl", "readonly"),
         ("directory", "readonly-root"),
+        ("directory", "close-mount"),
         ("device", "mask"),
         ("user", "stdio"),
         ("readonly-root", "stdio"),
+        ("scheduler", "identity"),
+        ("rlimit", "identity"),
         ("seccomp", "bounding"),
         ("bounding", "identity"),
         ("identity", "capabilities"),
@@ -116,13 +160,19 @@ def test_a_bound_dev_gets_no_devices() -> None:
 
 def test_options_are_sorted() -> None:
     options = parse_options(["rw", "nosuid", "rbind", "size=1m", "rslave", "rro", "noswap", "defaults"])
-    assert options == (("nosuid",), ("ro",), ("ro",), "rslave", ("size=1m", "noswap"))
-    assert parse_options(["private"]).propagation == "private"
+    assert options == Options(
+        on=("nosuid",),
+        off=("ro",),
+        recursive=("ro",),
+        propagation=("rslave",),
+        data=("size=1m", "noswap"),
+        extras=("rbind",),
+    )
 
 
 def test_namespaces() -> None:
     assert split_namespaces(everything()["linux"]["namespaces"]) == (
-        ("mount", "cgroup"),
+        ("mount", "cgroup", "uts"),
         (("network", "/run/netns/a"), ("pid", "/p")),
     )
 
@@ -132,13 +182,19 @@ def test_namespaces() -> None:
     [
         ({"process": {"args": []}}, "no command specified"),
         ({"process": {"cwd": "srv"}}, "cwd must be an absolute path"),
-        ({"linux": {"namespaces": [{"type": "pid"}]}}, "mount namespace of its own"),
+        (
+            {"linux": {"namespaces": [{"type": "uts"}]}},
+            "restrict sys entries without a private MNT namespace",
+        ),
+        ({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}}, "duplicated ns 'pid'"),
         ({"linux": {"namespaces": [{"type": "moon"}]}}, "unknown namespace type 'moon'"),
-        ({"mounts": [{"destination": "x", "type": "tmpfs"}]}, "mount path must be absolute"),
+        ({"linux": {"namespaces": [{"type": "mount"}]}}, "hostname without a private UTS namespace"),
+        ({"linux": {"intelRdt": {"closID": "a"}}}, "Intel RDT is not enabled"),
+        ({"ociVersion": "2.0.0"}, "ociVersion 2.0.0 is not supported"),
     ],
 )
 def test_bad_bundles(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(Invalid, match=words):
+    with pytest.raises((Invalid, Unsupported), match=words):
         plan_init(bundle(**changes), ROOT, seccomp=False)
 
 
@@ -149,9 +205,11 @@ def test_a_root_is_one_mount() -> None:
 
 def test_an_order_travels_with_what_the_shim_needs_beside_the_bundle() -> None:
     rootfs = {"mounts": [["bind", "/", []]]}
-    order = folded({"id": "x", "bundle": everything(), "rootfs": rootfs})
-    assert order == {"id": "x", "terminal": True, "plan": order["plan"]}
-    assert json.loads(order["plan"]) == {"bundle": everything(), "rootfs": rootfs}
+    order = folded({"id": "x", "bundle": bundle(), "rootfs": rootfs})
+    assert order == {"id": "x", "terminal": False, "plan": order["plan"]}
+    assert json.loads(order["plan"]) == {"bundle": bundle(), "rootfs": rootfs}
+    chores = folded({"id": "x", "bundle": everything(), "rootfs": rootfs})["chores"]
+    assert set(chores["hooks"]) == {"prestart", "createContainer", "startContainer"}
 
 
 def test_capability_bits() -> None:

@@ -12,10 +12,12 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from knarr.model.errors import Invalid
+from knarr.runtime.plan_seccomp import NOTIFY
 
-_ALLOW, _LOG, _TRACE, _ERRNO, _TRAP = 0x7FFF0000, 0x7FFC0000, 0x7FF00000, 0x00050000, 0x00030000
+_ALLOW, _LOG, _TRACE, _NOTIFY = 0x7FFF0000, 0x7FFC0000, 0x7FF00000, 0x7FC00000
+_ERRNO, _TRAP = 0x00050000, 0x00030000
 KILL_THREAD, KILL_PROCESS = 0x00000000, 0x80000000
-_ACTIONS = {
+ACTIONS = {
     "SCMP_ACT_ALLOW": _ALLOW,
     "SCMP_ACT_LOG": _LOG,
     "SCMP_ACT_TRACE": _TRACE,
@@ -24,6 +26,7 @@ _ACTIONS = {
     "SCMP_ACT_KILL": KILL_THREAD,
     "SCMP_ACT_KILL_THREAD": KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": KILL_PROCESS,
+    NOTIFY: _NOTIFY,
 }
 OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 _EPERM = 1
@@ -36,6 +39,28 @@ _SCMP = {
     "SCMP_ARCH_AARCH64": "aarch64",
     "SCMP_ARCH_ARM": "arm",
 }
+_FOREIGN = [
+    "MIPS",
+    "MIPS64",
+    "MIPS64N32",
+    "MIPSEL",
+    "MIPSEL64",
+    "MIPSEL64N32",
+    "PPC",
+    "PPC64",
+    "PPC64LE",
+    "S390",
+    "S390X",
+    "PARISC",
+    "PARISC64",
+    "RISCV64",
+    "LOONGARCH64",
+    "M68K",
+    "SH",
+    "SHEB",
+]
+ARCHITECTURES = (*_SCMP, *(f"SCMP_ARCH_{name}" for name in _FOREIGN))
+"""Those without a table of ours never run here: no call of theirs can come."""
 
 
 class Condition(NamedTuple):
@@ -79,27 +104,49 @@ def read_profile(
         raise Invalid(f"seccomp: no system call table for {machine}")
     native, docker_name = _MACHINES[machine]
     try:
-        default = _action(document.get("defaultAction", ""), document.get("defaultErrnoRet"))
+        _refuse_deaf(document)
+        otherwise = document.get("defaultAction", "")
+        default = _action(otherwise, _own_errno(document, "defaultErrnoRet", otherwise))
         rules = [
             rule
             for entry in document.get("syscalls") or ()
             if _applies(entry, capabilities, docker_name, kernel)
-            for rule in _rules(entry, document.get("defaultErrnoRet"))
+            for rule in _rules(entry)
         ]
         return Profile(default, _architectures(document, native), tuple(rules))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Invalid(f"seccomp: malformed profile: {error!r}") from None
 
 
+def _refuse_deaf(document: Mapping[str, Any]) -> None:
+    """The descriptor that the agent needs is told by write(2)."""
+    if document.get("defaultAction") == NOTIFY:
+        raise Invalid("seccomp: SCMP_ACT_NOTIFY cannot be used as default action")
+    for entry in document.get("syscalls") or ():
+        if entry.get("action") == NOTIFY and "write" in (entry.get("names") or (entry.get("name"),)):
+            raise Invalid("seccomp: SCMP_ACT_NOTIFY cannot be used for the write syscall")
+
+
 def _action(name: str, errno: int | None) -> int:
-    if name not in _ACTIONS:
+    if name not in ACTIONS:
         raise Invalid(f"seccomp: action {name!r} is not supported")
-    action = _ACTIONS[name]
+    action = ACTIONS[name]
     return action | ((_EPERM if errno is None else errno) & 0xFFFF) if action in (_ERRNO, _TRACE) else action
+
+
+def _own_errno(entry: Mapping[str, Any], key: str, action: str) -> int | None:
+    """An errno that is asked for belongs to an action that returns one."""
+    errno: int | None = entry.get(key)
+    if errno is not None and ACTIONS.get(action) not in (_ERRNO, _TRACE):
+        raise Invalid(f"seccomp: {key} is set, but {action} returns no errno")
+    return errno
 
 
 def _architectures(document: Mapping[str, Any], native: str) -> tuple[str, ...]:
     named = list(document.get("architectures") or ())
+    for name in named:
+        if name not in ARCHITECTURES:
+            raise Invalid(f"seccomp: architecture {name!r} is not known")
     for entry in document.get("archMap") or ():
         if _SCMP.get(entry["architecture"]) == native:
             named += entry.get("subArchitectures") or ()
@@ -126,10 +173,10 @@ def _version(text: str) -> tuple[int, int]:
     return int(major), int(minor.partition(".")[0] or 0)
 
 
-def _rules(entry: Mapping[str, Any], default_errno: int | None) -> list[Rule]:
+def _rules(entry: Mapping[str, Any]) -> list[Rule]:
     """Usually one; several where one argument is compared twice, which runc and Docker read as alternatives."""
-    errno = entry.get("errnoRet")
-    action = _action(entry["action"], default_errno if errno is None else errno)
+    errno = _own_errno(entry, "errnoRet", entry["action"])
+    action = _action(entry["action"], errno)
     names = tuple(entry.get("names") or (entry["name"],))
     conditions = tuple(_condition(argument) for argument in entry.get("args") or ())
     if len({condition.argument for condition in conditions}) < len(conditions):

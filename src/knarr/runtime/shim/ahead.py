@@ -25,6 +25,7 @@ from knarr.model.errors import KnarrError
 from knarr.runtime import defaults, failures
 from knarr.runtime.birth import clone_flags
 from knarr.runtime.caps import DEFAULT
+from knarr.runtime.hooks import base_state
 from knarr.runtime.plan import Step, plan_init
 from knarr.runtime.plan_namespaces import Namespaces, namespaces
 from knarr.runtime.shim.packets import unpack
@@ -184,6 +185,7 @@ def fill(
     walk.filter = read_filter(order)
     walk.run_dir = order["run_dir"]
     walk.space = namespaces(bundle.get("linux") or {})
+    walk.state = base_state(order, bundle.get("annotations") or {})
     return plan_init(bundle, rootfs, seccomp=bool(walk.filter))
 
 

@@ -1,12 +1,14 @@
 """A process of the container as the shim sees it: born, walked to its gate, executed, reaped."""
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from knarr.kernel import process
 from knarr.kernel.sockets import recv_packet, socketpair
+from knarr.model.errors import KnarrError
 from knarr.runtime.birth import Life, Prelude
 from knarr.runtime.plan import Step
 from knarr.runtime.prelude import remaining, walk_prelude
@@ -16,6 +18,7 @@ from knarr.runtime.shim.packets import unpack
 from knarr.runtime.shim.streams import Streams
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
+from knarr.wire.zygote import describe
 
 Own = Callable[[int, int], None]
 """Gives the streams to a user of the host."""
@@ -49,6 +52,9 @@ class Owner:
 
     def exited(self, code: int) -> None:
         """It is reaped."""
+
+    def asked(self, message: dict[str, Any]) -> None:
+        """It needs something of its parent. What is raised ends it."""
 
     def unborn(self, message: dict[str, Any]) -> None:
         """Born ahead, it could not become what was ordered, or has made something on the way."""
@@ -162,11 +168,26 @@ class Child:
             self._settle()
             self._owner.walked(message)
         elif "error" in message:
-            self.executed = True
-            self._owner.failed(message["error"])
+            self._refused(message["error"])
+        elif "hooks" in message or "listener" in message:
+            self._asked(message)
         else:
             self._owner.unborn(message)
         return True
+
+    def _asked(self, message: dict[str, Any]) -> None:
+        """Done, and then the walk goes on; or it ends here."""
+        try:
+            self._owner.asked(message)
+        except (KnarrError, OSError) as error:
+            self._refused(describe(error))
+            process.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        else:
+            self.open_gate()
+
+    def _refused(self, error: dict[str, Any]) -> None:
+        self.executed = True
+        self._owner.failed(error)
 
     def _hang_up(self) -> None:
         if self._control is not None:
@@ -188,7 +209,7 @@ class Child:
     def _ended(self, events: int) -> None:
         """What the walk still had to say comes before its exit."""
         pidfd = self.pidfd
-        while self._told():
+        while self.pidfd == pidfd and self._told():
             continue
         if self.pidfd != pidfd:
             return

@@ -15,7 +15,7 @@ from typing import Any
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.files import write_atomic
-from knarr.model.errors import Conflict, Invalid, NotFound, Unavailable
+from knarr.model.errors import Conflict, Invalid, KnarrError, NotFound, Unavailable
 from knarr.runtime import failures
 from knarr.runtime.birth import Life, Prelude, bear
 from knarr.runtime.plan import Step
@@ -66,6 +66,10 @@ class Container(Held):
         self._steps += message["made"]
         if "bear" in message:
             self._bear(message["bear"])
+
+    def asked(self, message: dict[str, Any]) -> None:
+        """Hooks in the runtime's namespaces, and the seccomp agent."""
+        self.chores.do(message, "creating", self.init.pid, self.init.pidfd)
 
     def _bear(self, linux: Mapping[str, Any]) -> None:
         order = self._order
@@ -133,6 +137,10 @@ class Container(Held):
 
     def failed(self, error: dict[str, Any]) -> None:
         """It says why it will not get there; its exit follows."""
+        request, self._starting = self._starting, None
+        if request is not None and self.ready:
+            request.refuse(revive(error))
+            return
         self._fail(revive(error))
 
     def _fail(self, error: BaseException) -> None:
@@ -146,6 +154,12 @@ class Container(Held):
             return
         if request.early:
             self.on_hello()
+        try:
+            self.chores.started(self.init.pid)
+        except KnarrError as error:
+            request.refuse(error)
+            _signal(self.init, signal.SIGKILL)
+            return
         request.answer({})
         self._steps, self._warnings = [], []
 
@@ -323,6 +337,7 @@ class Container(Held):
             os.close(self._mounts)
             self._mounts = -1
         remove_cgroup(self.cgroup)
+        self.chores.stopped()
 
     def _clear_cgroup(self) -> None:
         """Processes that outlived the init: a pid namespace of its own has killed them all (pid_namespaces(7))."""

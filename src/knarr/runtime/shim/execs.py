@@ -71,6 +71,10 @@ class Exec(Owner):
         """Nobody need be asked."""
         self.child.open_gate()
 
+    def asked(self, message: dict[str, Any]) -> None:
+        """The seccomp agent is told of every process."""
+        self._container.chores.do(message, "running", self.child.pid, self.child.pidfd)
+
     def failed(self, error: dict[str, Any]) -> None:
         """The answer is why."""
         self._failed = True

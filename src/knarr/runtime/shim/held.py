@@ -11,6 +11,7 @@ from knarr.runtime.plan import Step, plan_exec
 from knarr.runtime.plan_namespaces import Namespaces
 from knarr.runtime.shim import ahead
 from knarr.runtime.shim.child import Child, Owner
+from knarr.runtime.shim.chores import Chores
 from knarr.runtime.shim.client import Client
 from knarr.runtime.shim.control import Request
 from knarr.runtime.shim.log import JsonLog
@@ -36,6 +37,7 @@ class Held(Owner):
         self.cgroup = open_cgroup(order["cgroup"], ahead.host_hierarchy())
         self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
         self.init = Child(loop, self.streams, self)
+        self.chores = Chores(order)
         self.unseen: dict[str, Callable[[], None]] = {}
         self.space = Namespaces()
         self.root_ids = (0, 0)
