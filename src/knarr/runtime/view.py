@@ -43,7 +43,9 @@ def _enter_process(pid: int) -> None:
     apart = os.stat(owner).st_ino != os.stat("/proc/self/ns/user").st_ino
     fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (f"/proc/{pid}/ns/mnt", owner)]
     if os.path.samestat(os.fstat(fds[0]), os.stat("/proc/self/ns/mnt")):
-        raise Conflict("the container is not running")  # and its number belongs to a process of the host by now
+        raise Conflict(
+            "the container is not running"
+        )  # and its number belongs to a process of the host by now
     setns(fds[0], CLONE_NEWNS)
     if apart:
         setns(fds[1], CLONE_NEWUSER)

@@ -1,5 +1,6 @@
 """cgroup files: what is written for OCI resources, on either version, into a directory that stands in for the hierarchy."""
 
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,21 @@ RESOURCES = {
     "pids": {"limit": 77},
     "blockIO": {"weight": 100, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1000}]},
 }
+
+
+def test_beside_version_1_a_hybrid_host_has_the_same_path_in_the_tree_of_version_2(tmp_path: Path) -> None:
+    host = Hierarchy(1, {"pids": str(tmp_path / "pids")}, str(tmp_path / "unified"))
+    alone, both = v1.CgroupV1("a/one", host), v1.CgroupV1("a/one", host, beside=True)
+    alone.create()
+    assert alone.open_for_clone() == -1
+    assert not (tmp_path / "unified").exists()
+    both.create()
+    fd = both.open_for_clone()
+    assert os.readlink(f"/proc/self/fd/{fd}") == str(tmp_path / "unified/a/one")
+    os.close(fd)
+    both.remove()
+    assert not (tmp_path / "unified/a/one").exists()
+    assert not (tmp_path / "pids/a/one").exists()
 
 
 def test_a_hybrid_host_is_version_1() -> None:

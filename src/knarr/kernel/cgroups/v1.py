@@ -29,13 +29,18 @@ _OLDER = {"blkio.bfq.weight": "blkio.weight", "blkio.bfq.weight_device": "blkio.
 
 
 class CgroupV1:
-    """`path` is relative to each hierarchy's root, such as "knarr/ID"."""
+    """`path` is relative to each hierarchy's root, such as "knarr/ID".
+
+    With `beside`, the same path of version 2's tree as well, where the host has one too: who is cloned into
+    `open_for_clone` is in it without that wait.
+    """
 
     version = 1
 
-    def __init__(self, path: str, hierarchy: Hierarchy):
+    def __init__(self, path: str, hierarchy: Hierarchy, *, beside: bool = False):
         self.path = path.strip("/")
         self._mounts = hierarchy.controllers
+        self.beside = f"{hierarchy.unified}/{self.path}".rstrip("/") if beside and hierarchy.unified else ""
         self._directories = [f"{point}/{self.path}".rstrip("/") for point in hierarchy.mount_points()]
 
     def _in(self, controller: str) -> str:
@@ -46,7 +51,7 @@ class CgroupV1:
 
     def create(self) -> None:
         """Makes the directories; those of the parents inherit cpuset's two files, without which nobody may enter."""
-        for directory in self._directories:
+        for directory in self._all():
             try:
                 os.mkdir(directory)
             except FileExistsError:
@@ -55,6 +60,9 @@ class CgroupV1:
                 os.makedirs(directory, exist_ok=True)
         if "cpuset" in self._mounts:
             self._fill_cpuset(self.path)
+
+    def _all(self) -> list[str]:
+        return [*self._directories, self.beside] if self.beside else self._directories
 
     def _fill_cpuset(self, path: str) -> None:
         root = self._mounts["cpuset"]
@@ -74,12 +82,12 @@ class CgroupV1:
 
     def add(self, pid: int) -> None:
         """Moves another process, with all its threads."""
-        for directory in self._directories:
+        for directory in self._all():
             write_text(f"{directory}/cgroup.procs", str(pid))
 
     def open_for_clone(self) -> int:
-        """-1: being born in a cgroup is version 2's."""
-        return -1
+        """-1 where nothing is beside: being born in a cgroup is version 2's."""
+        return os.open(self.beside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if self.beside else -1
 
     def paths(self) -> dict[str, str]:
         """controller → directory."""
@@ -144,7 +152,7 @@ class CgroupV1:
 
     def remove(self) -> None:
         """Removes the directories, cgroups below first. Missing ones are no error. Raises OSError EBUSY while entered."""
-        for directory in self._directories:
+        for directory in self._all():
             remove_tree(directory)
 
     def apply(self, resources: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ class CgroupV2:
     """`path` is relative to the hierarchy's root, such as "knarr/ID"."""
 
     version = 2
+    beside = ""
 
     def __init__(self, path: str, hierarchy: Hierarchy):
         self.path = path.strip("/")

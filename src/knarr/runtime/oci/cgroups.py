@@ -32,16 +32,16 @@ def resolve(wish: str, name: str, own: str) -> tuple[str, dict[str, str]]:
     return os.path.normpath(f"/{wish or name}").strip("/"), below
 
 
-def locate(linux: Mapping[str, Any], name: str) -> CgroupV1 | CgroupV2:
-    """The cgroup that a container is to have; nothing is made yet."""
+def locate(linux: Mapping[str, Any], name: str, *, beside: bool) -> CgroupV1 | CgroupV2:
+    """The cgroup that a container is to have: with `beside` in version 2's tree too, where a host has both. Nothing is made yet."""
     path, below = resolve(str(linux.get("cgroupsPath") or ""), name, read_text("/proc/self/cgroup"))
-    return open_cgroup(path, host_hierarchy().below(below))
+    return open_cgroup(path, host_hierarchy().below(below), beside=beside)
 
 
 def open_saved(state: Mapping[str, Any]) -> CgroupV1 | CgroupV2 | None:
     """The cgroup of a recorded container; None where it was made without one."""
     paths = state.get("cgroup_paths")
-    return open_paths(paths) if paths else None
+    return open_paths(paths, state.get("cgroup_beside") or "") if paths else None
 
 
 def with_devices(resources: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,11 +18,8 @@ from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.streams import Inherited, Pipes, Streams, Terminal, connect, give
 from knarr.wire.zygote import revive
 
-BIRTH, WALK, READY = (
-    "nsexec container setup",
-    "child process in init()",
-    "init: closing the pipe to signal completion",
-)
+BIRTH, WALK = "nsexec container setup", "child process in init()"
+READY, EXEC_READY = "init: closing the pipe to signal completion", "setns_init: about to exec"
 """What --debug says on the way, in the words that people look for in runc's."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from knarr.kernel import process
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
+from knarr.kernel.files import write_text
 from knarr.model.errors import Conflict, KnarrError
 from knarr.runtime.birth import bear
 from knarr.runtime.oci import bundle as bundles
@@ -52,7 +53,7 @@ class Making:
         self.process["env"] = environment
         self.filter = _compiled(self.config)
         self.plug = Plug(session, terminal=bool(self.process.get("terminal")), detach=detach)
-        self.group = cgroups.locate(self.linux, self.id)
+        self.group = cgroups.locate(self.linux, self.id, beside=session.forerunner is None)
         self.container: Container | None = None
         self.child: Child | None = None
 
@@ -90,6 +91,7 @@ class Making:
             "init_process_pid": -1,
             "init_process_start": 0,
             "cgroup_paths": self.group.paths(),
+            "cgroup_beside": self.group.beside,
             "namespace_paths": {},
             "config": self.config,
         }
@@ -127,6 +129,8 @@ class Making:
     def _now(self, recipe: Recipe, fd: int, doorway: socket.socket | None) -> Child:
         def admit(pid: int, uid: int, gid: int) -> None:
             self.plug.own(uid, gid)
+            if self.group.beside:
+                write_text(f"{self.group.beside}/cgroup.procs", str(pid))
 
         birth = Birth(recipe, doorway)
         return birth.child(

@@ -33,10 +33,10 @@ def parse_places(words: Sequence[str]) -> dict[str, str]:
 class Place:
     """Where a process is born: of version 2 by the clone, otherwise entered by itself. None of them is made here."""
 
-    def __init__(self, version: int, directories: Sequence[str], spare: str = ""):
+    def __init__(self, version: int, directories: Sequence[str], born: Sequence[str]):
         self.version = version
         self._directories = list(directories)
-        self._spare = spare
+        self._born = list(born)
 
     def enter(self) -> None:
         """Moves the calling thread (see kernel.cgroups.v1)."""
@@ -48,10 +48,8 @@ class Place:
                 raise OSError(error.errno, error.strerror, file) from None
 
     def candidates(self) -> list[str]:
-        """Directories to be born in, the first that takes it; [""] on version 1."""
-        if self.version == 1:
-            return [""]
-        return [self._directories[0], *([self._spare] if self._spare else [])]
+        """Directories of version 2 to be born in, the first that takes it; "" is anywhere."""
+        return self._born
 
     def paths(self) -> dict[str, str]:
         """The cgroup that a process would see as its own is the container's."""
@@ -67,10 +65,11 @@ def locate(container: Container, places: Mapping[str, str]) -> Place:
                 f"unable to start container process: unknown controller {controller} in SubCgroupPaths"
             )
     if "" in paths:
-        spare = "" if places else _of_init(container.pid, paths[""])
-        return Place(2, [_below(paths[""], places.get("", ""))], spare)
+        own = _below(paths[""], places.get("", ""))
+        return Place(2, [own], [own] if places else [own, _of_init(container.pid, paths[""])])
     found = [_below(path, places.get(name, places.get("", ""))) for name, path in paths.items()]
-    return Place(1, list(dict.fromkeys(found)))
+    beside: str = container.state.get("cgroup_beside") or ""
+    return Place(1, list(dict.fromkeys(found)), [_below(beside, places.get("", "")), ""] if beside else [""])
 
 
 def _below(directory: str, wish: str) -> str:

@@ -56,7 +56,7 @@ def _run(session: Session) -> int:
                 session.log.warning(warning)
         except KnarrError as error:
             raise saying("unable to start container process: ", error) from None
-        session.log.debug(launch.READY)
+        session.log.debug(launch.EXEC_READY)
         hand_pidfd(session, child.pidfd)
         if pid_file:
             write_pid(pid_file, child.pid)
