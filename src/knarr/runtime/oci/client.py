@@ -71,7 +71,7 @@ def carry_out(call: "Call", argv: "list[str]") -> int:
     try:
         return ask(
             call.option("zygote"),
-            without_zygote(argv[1:]),
+            argv[1:],
             descriptors=range(3 + preserved),
             program=argv[0],
             signals=True,
@@ -81,21 +81,3 @@ def carry_out(call: "Call", argv: "list[str]") -> int:
 
         Log().error(f"zygote {call.option('zygote')}: {(error.strerror or str(error)).lower()}")
         return _GONE
-
-
-def without_zygote(words: "list[str]") -> "list[str]":
-    """The command line that the zygote is to carry out. Pure."""
-    left: list[str] = []
-    skip = False
-    for place, word in enumerate(words):
-        if skip:
-            skip = False
-        elif word in ("--zygote", "-zygote"):
-            skip = True
-        elif word.startswith(("--zygote=", "-zygote=")):
-            continue
-        elif not word.startswith("-"):
-            return left + words[place:]
-        else:
-            left.append(word)
-    return left

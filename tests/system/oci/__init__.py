@@ -1,0 +1,1 @@
+"""knarr-oci on the real kernel."""
