@@ -113,6 +113,16 @@ def test_commit(knarrd: Knarrd) -> None:
     assert f"Deleted: {identity}" in knarrd.knarr("rmi", "committed").stdout
 
 
+def test_stats(knarrd: Knarrd) -> None:
+    knarrd.knarr("run", "-d", "--name", "box", "-m", "64m", "busybox", "sh", "-c", "while :; do :; done")
+    header, line = knarrd.knarr("stats", "--no-stream", "box").stdout.splitlines()
+    assert header.split()[:3] == ["CONTAINER", "ID", "NAME"]
+    assert " / 64MiB" in line
+    row = json.loads(knarrd.knarr("stats", "--no-stream", "--format", "json").stdout)
+    assert float(row["CPUPerc"].rstrip("%")) > 1
+    assert "No such container" in knarrd.knarr("stats", "--no-stream", "nobody", check=False).stderr
+
+
 def test_an_explained_run(knarrd: Knarrd) -> None:
     text = knarrd.knarr("run", "--rm", "--explain", "-p", "127.0.0.1::80", "busybox", "true").stderr
     for wanted in (

@@ -235,7 +235,7 @@ def commit(http: Http, options: Options) -> int:
         "author": options.author or None,
         "changes": options.change,
         "comment": options.message or None,
-        "pause": options.pause,
+        "pause": "1" if options.pause else "0",
     }
     if len(options.args) > 1:
         query |= named(options.args[1])

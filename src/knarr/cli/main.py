@@ -45,6 +45,7 @@ VERBS = {
     "run": ("run", "RUN", "run"),
     "save": ("images", "SAVE", "save"),
     "start": ("containers", "START", "start"),
+    "stats": ("stats", "STATS", "stats"),
     "stop": ("containers", "STOP", "stop"),
     "system df": ("system", "DF", "disk_usage"),
     "tag": ("images", "TAG", "tag"),
@@ -58,7 +59,7 @@ VERBS = {
     "volume rm": ("system", "VOLUME_RM", "volume_rm"),
     "wait": ("containers", "WAIT", "wait"),
 }
-_CONTAINER = "attach commit cp create diff exec export inspect kill logs pause port rename restart rm run start stop top unpause wait"
+_CONTAINER = "attach commit cp create diff exec export inspect kill logs pause port rename restart rm run start stats stop top unpause wait"
 _IMAGE = {
     "ls": "images",
     "rm": "rmi",

@@ -12,6 +12,15 @@ def human_size(size: float) -> str:
     raise AssertionError
 
 
+def binary_size(size: float) -> str:
+    """Units of 1024, four digits: 1.5MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if size < 1024 or unit == "PiB":
+            return f"{float(f'{size:.4g}'):g}{unit}" if unit != "B" else f"{int(size)}B"
+        size /= 1024
+    raise AssertionError
+
+
 def human_span(seconds: float) -> str:
     """ "About a minute", "3 hours" (go-units, HumanDuration)."""
     if seconds < 1:

@@ -17,6 +17,7 @@ from knarr.engine.images.images import Images
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.logs import read_log
+from knarr.engine.stats import Sample, follow, look
 from knarr.engine.values import (
     AttachOptions,
     Change,
@@ -291,6 +292,14 @@ class Containers:
     async def commit(self, name: str, wish: Commit) -> Image:
         """An image of what it has changed. Raises Invalid, NoSuchImage."""
         return await commit(self._world, self._images, self._lifecycle, self._roster.find(name), wish)
+
+    async def sample(self, name: str) -> Sample:
+        """What it uses now."""
+        return await look(self._roster.find(name))
+
+    async def samples(self, name: str) -> AsyncIterator[Sample]:
+        """Awaited, it gives a sample each second, until the container is removed. The caller closes the iterator."""
+        return follow(self._roster.find(name), self._roster)
 
     async def update(
         self, name: str, resources: Resources, restart: RestartPolicy | None = None

@@ -14,6 +14,7 @@ from knarr.api.server import (
     execs,
     images,
     networks,
+    stats,
     system,
     transfers,
     volumes,
@@ -31,7 +32,7 @@ from knarr.model.errors import Invalid, Unsupported
 
 log = logging.getLogger(__name__)
 
-NOUNS = (containers, archive, execs, images, transfers, volumes, networks, system, events, elsewhere)
+NOUNS = (containers, stats, archive, execs, images, transfers, volumes, networks, system, events, elsewhere)
 
 
 async def _no_login(_: str, __: Credentials) -> None:

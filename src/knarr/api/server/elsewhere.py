@@ -73,6 +73,5 @@ ROUTES = (
     Route("POST", "/build/cancel", _refusal("building images")),
     Route("POST", "/session", _refusal("a build session")),
     Route("POST", "/grpc", _refusal("building images")),
-    Route("GET", "/containers/{name}/stats", _refusal("container statistics")),
     Route("GET", "/distribution/{name:path}/json", _refusal("inspecting a registry's manifest")),
 )
