@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from knarr.model.errors import Invalid, NotFound
+from knarr.runtime.hooks import check_hooks
 from knarr.runtime.oci.errors import words
+from knarr.runtime.plan_checks import check_bundle
 
 CONFIG = "config.json"
 
@@ -22,10 +24,16 @@ def load_config(bundle: str) -> dict[str, Any]:
         raise Invalid(f"{CONFIG}: {error}") from None
     if config is None:
         raise Invalid("config cannot be null")
-    if not isinstance(config, dict):
-        raise Invalid(f"{CONFIG} is not an object")
+    check_bundle(config)
+    check_hooks(config.get("hooks") or {})
     check_process(config.get("process"))
-    return config
+    for mount in config.get("mounts") or ():
+        words_ = mount.get("options") or ()
+        bind = mount.get("type") == "bind" or "bind" in words_ or "rbind" in words_
+        if bind and not str(mount.get("source") or "").startswith("/"):
+            mount["source"] = os.path.normpath(os.path.join(bundle, str(mount.get("source") or "")))
+    made: dict[str, Any] = config
+    return made
 
 
 def check_process(process: Any) -> Mapping[str, Any]:

@@ -185,19 +185,18 @@ class Container:
         """The hooks of a moment, in the runtime's namespaces."""
         hooks = (self.config.get("hooks") or {}).get(moment)
         if hooks:
-            __import__("knarr.runtime.hooks", fromlist=["run_hooks"]).run_hooks(
-                moment, hooks, self.oci_state(status)
-            )
+            from knarr.runtime.hooks import run_hooks, state_of
 
-    def oci_state(self, status: str) -> "dict[str, Any]":
-        """What hooks read, and what `state` prints the beginning of."""
+            pid = 0 if status == STOPPED else self.pid
+            run_hooks(moment, hooks, state_of(self.base_state(), status, pid))
+
+    def base_state(self) -> "dict[str, Any]":
+        """What hooks are told of it, whatever its status."""
         return {
             "ociVersion": self.config.get("ociVersion") or OCI_VERSION,
             "id": self.id,
-            "status": status,
-            **({} if status == STOPPED else {"pid": self.pid}),
             "bundle": self.state["bundle"],
-            **({"annotations": self.config["annotations"]} if self.config.get("annotations") else {}),
+            "annotations": self.config.get("annotations") or {},
         }
 
 

@@ -23,6 +23,9 @@ class Recipe(NamedTuple):
     filter: bytes
     preserved: int
     stdio: tuple[int, int, int]
+    state: dict[str, Any]
+    no_pivot: bool = False
+    no_keyring: bool = False
 
 
 class Birth:
@@ -40,12 +43,19 @@ class Birth:
         walk.load(recipe.config["process"])
         walk.cgroup = open_paths(recipe.group)
         walk.filter, walk.run_dir = recipe.filter, recipe.root
+        walk.state = recipe.state
         walk.space = namespaces(recipe.config.get("linux") or {})
 
     def _prepare(self, walk: Walk) -> Sequence[Step]:
         recipe = self._recipe
-        steps = plan_init(recipe.config, [["bind", recipe.root, ["rbind"]]], seccomp=bool(recipe.filter))
-        return tuple(step for step in steps if step.act != "die-with-shim")
+        return plan_init(
+            recipe.config,
+            [["bind", recipe.root, ["rbind"]]],
+            seccomp=bool(recipe.filter),
+            die_with_shim=False,
+            no_pivot=recipe.no_pivot,
+            no_keyring=recipe.no_keyring,
+        )
 
     def prelude(self) -> None:
         """What is acted ahead, with the host's privileges."""

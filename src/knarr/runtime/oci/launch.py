@@ -14,6 +14,10 @@ from typing import Any
 from knarr.kernel import process
 from knarr.kernel.sockets import recv_packet
 from knarr.model.errors import KnarrError, Unavailable
+from knarr.runtime.hooks import state_of
+from knarr.runtime.listener import hand_over
+from knarr.runtime.oci.container import Container
+from knarr.runtime.oci.log import Log
 from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.streams import Inherited, Pipes, Streams, Terminal, connect, give
 from knarr.wire.zygote import revive
@@ -32,13 +36,16 @@ class Child:
         self.on_hooks: Callable[[list[str]], None] = lambda moments: None
         self.on_listener: Callable[[int], None] = lambda number: None
 
-    def reach_gate(self) -> list[str]:
-        """Answers the walk until it is ready; its warnings. Raises what went wrong in it."""
+    def reach_gate(self, log: Log) -> None:
+        """Answers the walk until it is ready. Raises what went wrong in it."""
         while True:
             message, fds = self._hear()
             if "ready" in message:
-                warnings: list[str] = message["warnings"]
-                return warnings
+                for line in message.get("debug") or ():
+                    log.debug(line)
+                for line in message["warnings"]:
+                    log.warning(line)
+                return
             if "master" in message:
                 self.on_master(fds[0])
             elif "hooks" in message:
@@ -85,6 +92,14 @@ class Child:
             process.waitid_pidfd(self.pidfd)
         except ChildProcessError:
             return
+
+
+def hand_listener(container: Container | None, child: Child, number: int) -> None:
+    """A walk's seccomp listener goes to the agent that the configuration names."""
+    assert container is not None
+    profile = (container.config.get("linux") or {}).get("seccomp") or {}
+    state = state_of(container.base_state(), container.status(), child.pid)
+    hand_over(child.pidfd, number, child.pid, profile, state)
 
 
 def hear_end(line: socket.socket) -> None:

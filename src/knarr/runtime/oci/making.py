@@ -10,6 +10,7 @@ from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.files import write_text
 from knarr.model.errors import Conflict, KnarrError
+from knarr.runtime.acts_network import host_route
 from knarr.runtime.birth import bear
 from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import cgroups, foreground, launch
@@ -17,7 +18,7 @@ from knarr.runtime.oci.container import Container, process_facts
 from knarr.runtime.oci.errors import saying, words
 from knarr.runtime.oci.forerunner import Forerunner
 from knarr.runtime.oci.initial import Birth, Recipe
-from knarr.runtime.oci.launch import Child, Plug, hand_pidfd, passed_on, write_pid
+from knarr.runtime.oci.launch import Child, Plug, hand_listener, hand_pidfd, passed_on, write_pid
 from knarr.runtime.oci.records import FILTER, Record
 from knarr.runtime.oci.session import Session
 from knarr.runtime.plan_namespaces import namespaces
@@ -64,7 +65,7 @@ class Making:
         self.container = Container(record, self._state())
         try:
             self._limit()
-            child = self._bear(record)
+            child = self._bear(self.container)
             self._reach_gate(child)
         except BaseException:
             self.undo()
@@ -93,6 +94,7 @@ class Making:
             "cgroup_paths": self.group.paths(),
             "cgroup_beside": self.group.beside,
             "namespace_paths": {},
+            "no_new_keyring": self.session.call.on("no-new-keyring"),
             "config": self.config,
         }
 
@@ -105,13 +107,23 @@ class Making:
                 f"unable to start container process: unable to apply cgroup configuration: {words(error)}"
             ) from None
 
-    def _bear(self, record: Record) -> Child:
+    def _bear(self, container: Container) -> Child:
+        record = container.record
         doorway = _doorway(record) if self.waits else None
         record.write(FILTER, self.filter)
         fd = self.group.open_for_clone()
 
+        call = self.session.call
         recipe = Recipe(
-            self.config, self.root, self.group.paths(), self.filter, self.preserved, self.plug.stdio
+            self.config,
+            self.root,
+            self.group.paths(),
+            self.filter,
+            self.preserved,
+            self.plug.stdio,
+            container.base_state(),
+            call.on("no-pivot"),
+            call.on("no-new-keyring"),
         )
         self.session.log.debug(launch.BIRTH)
         try:
@@ -133,6 +145,7 @@ class Making:
                 write_text(f"{self.group.beside}/cgroup.procs", str(pid))
 
         birth = Birth(recipe, doorway)
+        birth.walk.host_route = host_route(self.linux)
         return birth.child(
             lambda: bear(self.space, birth.life, cgroup_fd=fd, prelude=birth.prelude, admit=admit)
         )
@@ -142,7 +155,7 @@ class Making:
         forerunner = self.session.forerunner
         if not isinstance(forerunner, Forerunner) or self.waits or self.group.version == 2:
             return None
-        if not forerunner.fits(self.space) or not forerunner.take(recipe):
+        if self.linux.get("netDevices") or not forerunner.fits(self.space) or not forerunner.take(recipe):
             return None
         self.session.forerunner = None
         return Child(forerunner.line, forerunner.pid, forerunner.pidfd)
@@ -158,10 +171,10 @@ class Making:
         self.container.record.unlock()
         child.on_master = self.plug.master
         child.on_hooks = self._run_hooks
+        child.on_listener = lambda number: hand_listener(self.container, child, number)
         self.session.log.debug(launch.WALK)
         try:
-            for warning in child.reach_gate():
-                self.session.log.warning(warning)
+            child.reach_gate(self.session.log)
         except KnarrError as error:
             raise saying("unable to start container process: error during container init: ", error) from None
         self.session.log.debug(launch.READY)

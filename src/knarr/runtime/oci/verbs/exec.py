@@ -12,11 +12,11 @@ from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import foreground, launch
 from knarr.runtime.oci.container import PAUSED, STOPPED, Container
 from knarr.runtime.oci.errors import saying, words
-from knarr.runtime.oci.launch import Child, Plug, hand_pidfd, passed_on, write_pid
+from knarr.runtime.oci.launch import Child, Plug, hand_listener, hand_pidfd, passed_on, write_pid
 from knarr.runtime.oci.records import FILTER
 from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.subcgroups import Place, born_in, locate, parse_places
-from knarr.runtime.plan import plan_exec
+from knarr.runtime.plan import Step, plan_exec
 from knarr.runtime.plan_namespaces import namespaces
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
@@ -50,10 +50,10 @@ def _run(session: Session) -> int:
     child = _bear(container, process, plug, preserved, place)
     try:
         child.on_master = plug.master
+        child.on_listener = lambda number: hand_listener(container, child, number)
         session.log.debug(launch.WALK)
         try:
-            for warning in child.reach_gate():
-                session.log.warning(warning)
+            child.reach_gate(session.log)
         except KnarrError as error:
             raise saying("unable to start container process: ", error) from None
         session.log.debug(launch.EXEC_READY)
@@ -82,8 +82,16 @@ def _bear(container: Container, process: dict[str, Any], plug: Plug, preserved: 
     if walk.space.own_user:
         plug.own(*root_ids(container.pid))
 
+    def prepare(_: Walk) -> Sequence[Step]:
+        return plan_exec(
+            process,
+            seccomp=bool(walk.filter),
+            linux=container.config.get("linux"),
+            no_keyring=bool(container.state.get("no_new_keyring")),
+        )
+
     def life() -> NoReturn:
-        walk_to_execve(walk, lambda _: plan_exec(process, seccomp=bool(walk.filter)), "")
+        walk_to_execve(walk, prepare, "")
 
     try:
         pid, pidfd = born_in(place.candidates(), lambda fd: bear_beside(init, life, cgroup_fd=fd))
