@@ -18,7 +18,7 @@ from knarr.runtime import caps, defaults
 from knarr.runtime.seccomp.compiler import compile_default
 from tests.support import host
 
-PARENT = "knarr-test-runtime"
+PARENT = f"knarr-test-runtime-{os.getpid()}"
 PATIENCE = 60
 
 

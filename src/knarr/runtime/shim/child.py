@@ -135,6 +135,7 @@ class Child:
         self._its = (-1, -1, -1)
 
     def _begin(self, pid: int, pidfd: int, control: socket.socket) -> None:
+        control.setblocking(False)
         self.pid, self.pidfd, self._control = pid, pidfd, control
         self._loop.watch(control.fileno(), READ, self._speak)
         self._loop.watch(pidfd, READ, self._ended)
@@ -148,11 +149,13 @@ class Child:
                 return
 
     def _told(self) -> bool:
-        """One packet of the walk; False at its end."""
+        """One packet of the walk; False without one, or at its end. An event may be that of a number's former owner."""
         if self._control is None:
             return False
         try:
             data, fds = recv_packet(self._control)
+        except BlockingIOError:
+            return False
         except OSError:
             data, fds = b"", []
         if not data:
@@ -208,10 +211,10 @@ class Child:
 
     def _ended(self, events: int) -> None:
         """What the walk still had to say comes before its exit."""
-        pidfd = self.pidfd
-        while self.pidfd == pidfd and self._told():
+        pid, pidfd = self.pid, self.pidfd
+        while self.pid == pid and self._told():
             continue
-        if self.pidfd != pidfd:
+        if self.pid != pid:
             return
         result = process.waitid_pidfd(pidfd, os.WEXITED | os.WNOHANG)
         if result is None:
