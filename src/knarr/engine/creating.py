@@ -28,7 +28,8 @@ from knarr.model.container import ContainerSpec, ContainerState, MountSpec, Stat
 from knarr.model.descriptor import chain_ids
 from knarr.model.digest import Digest
 from knarr.model.errors import Conflict, Invalid, NotFound, Unsupported
-from knarr.model.image import ImageView
+from knarr.model.image import Image, ImageView
+from knarr.model.mount import Mount
 from knarr.model.undo import Undo
 from knarr.state.errors import Taken
 
@@ -37,6 +38,9 @@ class ImageSource(Protocol):
     """What creating needs of `engine.images`."""
 
     async def get(self, name: str) -> ImageView:
+        """Raises NoSuchImage."""
+
+    async def find(self, name: str) -> Image:
         """Raises NoSuchImage."""
 
 
@@ -63,20 +67,20 @@ class Creator:
         """Raises NoSuchImage, NameTaken, Invalid."""
         bare = check_name(name) if name else ""
         container_id = new_id()
-        view = await self._images.get(asked.image)
+        image = await self._images.find(asked.image)
         asked = self._resolve(asked)
-        planned = plan_container(container_id, asked, view.image.config, self._world.host)
+        planned = plan_container(container_id, asked, image.config, self._world.host)
         wishes = self._decide(planned.spec)
-        chain = chain_ids(view.image.layers)
+        chain = chain_ids(image.layers)
         async with Undo() as undo:
             name = self._reserve(bare, container_id)
             undo.push(self._release, name)
-            await self._prepare(undo, container_id, chain, wishes)
-            row = self._row(container_id, name, planned, view, chain, wishes)
+            rootfs = await self._prepare(undo, container_id, chain, wishes)
+            row = self._row(container_id, name, planned, image, chain, wishes)
             row = await self._write(row, wishes)
             undo.keep()
         self._volumes.use(container_id, _volume_names(row))
-        self._roster.add(Live(row))
+        self._roster.add(Live(row, rootfs=rootfs))
         return Created(container_id, planned.warnings)
 
     def _resolve(self, asked: ContainerSpec) -> ContainerSpec:
@@ -171,7 +175,9 @@ class Creator:
             anonymous=not mount.source or self._volumes.is_anonymous(name),
         )
 
-    async def _prepare(self, undo: Undo, container_id: str, chain: Sequence[Digest], wishes: _Wishes) -> None:
+    async def _prepare(
+        self, undo: Undo, container_id: str, chain: Sequence[Digest], wishes: _Wishes
+    ) -> tuple[Mount, ...]:
         made = [name for name, _ in wishes.volumes]
         if made:
             options = {key: value for _, each in wishes.volumes for key, value in each.options.items()}
@@ -189,10 +195,11 @@ class Creator:
         for mount in wishes.filled:
             if mount.source in empty:
                 await self._world.zygote.copy_up(RootView(mounts=mounts), mount.target, mount.source)
+        return mounts
 
     def _prepare_disk(
         self, container_id: str, chain: Sequence[Digest], binds: Sequence[str], volumes: Sequence[str]
-    ) -> tuple[tuple, set[str]]:  # type: ignore[type-arg]
+    ) -> tuple[tuple[Mount, ...], set[str]]:
         for source in binds:
             if not os.path.exists(source):
                 raise BindSourceMissing(source)
@@ -209,7 +216,7 @@ class Creator:
         container_id: str,
         name: str,
         planned: Planned,
-        view: ImageView,
+        image: Image,
         chain: Sequence[Digest],
         wishes: _Wishes,
     ) -> Row:
@@ -218,7 +225,7 @@ class Creator:
             id=container_id,
             name=name,
             created=now(),
-            image=str(view.image.id),
+            image=str(image.id),
             spec=planned.spec,
             state=ContainerState(status=Status.CREATED),
             extra=Extra(

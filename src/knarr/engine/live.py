@@ -12,6 +12,7 @@ from knarr.engine.shims import ExecHandle, Shim
 from knarr.engine.values import AttachOptions, Waited
 from knarr.engine.world import now
 from knarr.model.container import ContainerSpec, ContainerState, ExecSpec, Status
+from knarr.model.mount import Mount
 from knarr.model.system import Event
 
 
@@ -42,11 +43,12 @@ class Exec:
 class Live:
     """One container. Whoever changes its state holds `lock`; waiting for its end is done without it.
 
-    Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
+    `rootfs` is its snapshot's mounts, once known. Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
     """
 
     row: Row
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    rootfs: tuple[Mount, ...] = ()
     shim: Shim | None = None
     ended: "asyncio.Future[Waited] | None" = None
     retry: "asyncio.Task[None] | None" = None

@@ -57,6 +57,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
             if mount.asked_by == "mounts":
                 raise BindSourceMissing(mount.source)
             os.makedirs(mount.source, 0o755, exist_ok=True)
+    live.rootfs = live.rootfs or world.snapshots.mounts(live.id)
     profile = bundle.seccomp_profile(spec)
     if profile == "":
         profile = world.seccomp
@@ -65,7 +66,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
         names = bundle.capabilities(spec, world.capabilities)
         seccomp = filter_path(world.paths.filters, profile, names)
     return Prepared(
-        rootfs=world.snapshots.mounts(live.id),
+        rootfs=live.rootfs,
         nodes=devices.nodes(spec.resources.devices, privileged=spec.privileged),
         numbers=devices.numbers(spec.resources),
         files=_write_files(world, wish),

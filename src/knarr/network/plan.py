@@ -6,7 +6,8 @@ away again. Its `actions()` are what is done, in order, each with its reason.
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal
 
@@ -106,7 +107,7 @@ class EndpointPlan:
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values."""
         return {
-            "network": asdict(self.network),
+            "network": {each.name: getattr(self.network, each.name) for each in fields(NetworkConfig)},
             "endpoint_id": self.endpoint_id,
             "address": self.address,
             "mac": self.mac,
@@ -119,7 +120,7 @@ class EndpointPlan:
     def from_dict(cls, value: Mapping[str, Any]) -> "EndpointPlan":
         """Reads what `to_dict` wrote."""
         return cls(
-            network=NetworkConfig(**value["network"]),
+            network=_network(tuple(value["network"].items())),
             endpoint_id=value["endpoint_id"],
             address=value["address"],
             mac=value["mac"],
@@ -133,6 +134,11 @@ class EndpointPlan:
     def actions(self) -> tuple[Action, ...]:
         """What attaching does, in order."""
         return tuple(_actions(self))
+
+
+@cache
+def _network(items: tuple[tuple[str, Any], ...]) -> NetworkConfig:
+    return NetworkConfig(**dict(items))
 
 
 def plan_endpoint(
@@ -160,6 +166,7 @@ def plan_endpoint(
     )
 
 
+@cache
 def broadcast_of(config: NetworkConfig) -> str:
     """The subnet's broadcast address."""
     return str(IPv4Network(config.subnet).broadcast_address)

@@ -119,9 +119,9 @@ class Wiring:
         self._firewall.ensure(config, plans)
 
     def _attach(self, plan: EndpointPlan, netns_fd: int, sock: socket.socket) -> tuple[Step, ...]:
+        actions = plan.actions()
         host, inside, firewall = (
-            tuple(each for each in plan.actions() if each.where == where)
-            for where in ("host", "inside", "firewall")
+            tuple(each for each in actions if each.where == where) for where in ("host", "inside", "firewall")
         )
         return (
             _timed(host, {"veth": plan.veth}, lambda: self._links.plug(plan, netns_fd)),

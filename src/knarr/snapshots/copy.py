@@ -51,9 +51,9 @@ class Copy:
         lowers = self._disk.lowers(chain)
         made = self._disk.scratch()
         try:
-            (made / "tree").mkdir(mode=0o755)
+            os.mkdir(f"{made}/tree", 0o755)
             for lower in reversed(lowers):
-                apply(lower, str(made / "tree"))
+                apply(lower, f"{made}/tree")
             self._disk.publish(made, key, chain)
         except BaseException:
             self._disk.discard(made)
@@ -62,7 +62,7 @@ class Copy:
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         """A bind mount of the copy."""
-        return (Mount("bind", str(self._disk.snapshot_path(key) / "tree"), ("rbind", "rw")),)
+        return (Mount("bind", f"{self._disk.snapshot_path(key)}/tree", ("rbind", "rw")),)
 
     def remove(self, key: str) -> None:
         """Into the trash."""
@@ -72,12 +72,12 @@ class Copy:
         """The whole copy's, or the layer's."""
         if isinstance(of, Digest):
             return self._disk.layer_usage(of)
-        return Usage(*tree.measure(str(self._disk.snapshot_path(of) / "tree")))
+        return Usage(*tree.measure(f"{self._disk.snapshot_path(of)}/tree"))
 
     def delta(self, key: str) -> Delta:
         """The whole tree, to be compared."""
         lowers = self._disk.lowers(self._disk.chain(key))
-        return Delta("tree", str(self._disk.snapshot_path(key) / "tree"), lowers)
+        return Delta("tree", f"{self._disk.snapshot_path(key)}/tree", lowers)
 
     def sweep(self, known: Collection[str]) -> None:
         """Removes what a killed daemon left half-made, and the snapshots that are not known."""

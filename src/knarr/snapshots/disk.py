@@ -27,116 +27,119 @@ _ALGORITHMS = {64: "sha256", 128: "sha512"}
 
 
 class Disk:
-    """The directories under `root`, which are made if they are missing."""
+    """The directories under `root`, which are made if they are missing. Paths are strings: every start comes by here."""
 
     def __init__(self, root: str | Path) -> None:
         self._layers, self._snapshots, self._staging, self._trash = (
-            Path(root) / name for name in ("layers", "snapshots", "staging", "trash")
+            f"{root}/{name}" for name in ("layers", "snapshots", "staging", "trash")
         )
         for directory in (self._layers, self._snapshots, self._staging, self._trash):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+            os.makedirs(directory, mode=0o711, exist_ok=True)
         self._emptying = threading.Lock()
 
-    def layer_path(self, chain_id: Digest) -> Path:
+    def layer_path(self, chain_id: Digest) -> str:
         """The layer's tree, whether it exists or not."""
-        return self._layers / chain_id.hex / "diff"
+        return f"{self._layers}/{chain_id.hex}/diff"
 
     def layer_exists(self, chain_id: Digest) -> bool:
-        return self.layer_path(chain_id).is_dir()
+        return os.path.isdir(self.layer_path(chain_id))
 
     def layers(self) -> Iterator[Digest]:
-        for path in sorted(self._layers.iterdir()):
-            yield Digest(_ALGORITHMS[len(path.name)], path.name)
+        for name in sorted(os.listdir(self._layers)):
+            yield Digest(_ALGORITHMS[len(name)], name)
 
     def stage(self, chain_id: Digest) -> StagedLayer:
-        diff = self.scratch() / "diff"
-        diff.mkdir(mode=0o755)
-        return StagedLayer(chain_id, str(diff), self._discard_layer)
+        diff = f"{self.scratch()}/diff"
+        os.mkdir(diff, 0o755)
+        return StagedLayer(chain_id, diff, self._discard_layer)
 
     def commit(self, staged: StagedLayer) -> None:
         """Renaming onto a layer fails because it is not empty: the loser of a race keeps what is there."""
-        made = Path(staged.path).parent
+        made = os.path.dirname(staged.path)
         try:
-            made.rename(self._layers / staged.chain_id.hex)
+            os.rename(made, f"{self._layers}/{staged.chain_id.hex}")
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             self.discard(made)
 
     def _discard_layer(self, staged: StagedLayer) -> None:
-        self.discard(Path(staged.path).parent)
+        self.discard(os.path.dirname(staged.path))
 
     def remove_layer(self, chain_id: Digest) -> None:
-        self.discard(self._layers / chain_id.hex)
+        self.discard(f"{self._layers}/{chain_id.hex}")
 
     def lowers(self, chain: Sequence[Digest]) -> tuple[str, ...]:
         """The layers' trees, topmost first. Raises NoSuchLayer."""
         for chain_id in chain:
             if not self.layer_exists(chain_id):
                 raise NoSuchLayer(f"layer {chain_id} does not exist")
-        return tuple(str(self.layer_path(chain_id)) for chain_id in reversed(chain))
+        return tuple(self.layer_path(chain_id) for chain_id in reversed(chain))
 
-    def scratch(self) -> Path:
+    def scratch(self) -> str:
         """A new, empty directory in `staging`."""
-        path = self._staging / secrets.token_hex(12)
-        path.mkdir(mode=0o711)
+        path = f"{self._staging}/{secrets.token_hex(12)}"
+        os.mkdir(path, 0o711)
         return path
 
-    def snapshot_path(self, key: str) -> Path:
+    def snapshot_path(self, key: str) -> str:
         """Raises NoSuchSnapshot."""
-        path = self._snapshots / checked(key)
-        if not path.is_dir():
+        path = f"{self._snapshots}/{checked(key)}"
+        if not os.path.isdir(path):
             raise NoSuchSnapshot(f"snapshot {key} does not exist")
         return path
 
-    def publish(self, made: Path, key: str, chain: Sequence[Digest]) -> None:
-        """`made`, from `scratch`, becomes the snapshot. Raises SnapshotExists."""
-        (made / "chain").write_text("".join(f"{chain_id}\n" for chain_id in chain), encoding="ascii")
+    def publish(self, made: str, key: str, chain: Sequence[Digest]) -> str:
+        """`made`, from `scratch`, becomes the snapshot: its path. Raises SnapshotExists."""
+        with open(f"{made}/chain", "w", encoding="ascii") as file:
+            file.write("".join(f"{chain_id}\n" for chain_id in chain))
+        path = f"{self._snapshots}/{checked(key)}"
         try:
-            made.rename(self._snapshots / checked(key))
+            os.rename(made, path)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             raise SnapshotExists(f"snapshot {key} already exists") from None
+        return path
 
     def chain(self, key: str) -> tuple[Digest, ...]:
         """The layers below the snapshot, base first."""
-        text = (self.snapshot_path(key) / "chain").read_text(encoding="ascii")
-        return tuple(Digest.parse(line) for line in text.splitlines())
+        with open(f"{self.snapshot_path(key)}/chain", encoding="ascii") as file:
+            return tuple(Digest.parse(line) for line in file.read().splitlines())
 
     def remove(self, key: str) -> None:
-        self.discard(self._snapshots / checked(key))
+        self.discard(f"{self._snapshots}/{checked(key)}")
 
-    def discard(self, path: Path) -> None:
+    def discard(self, path: str) -> None:
         """Into the trash; no error if it is not there."""
         try:
-            path.rename(self._trash / secrets.token_hex(12))
+            os.rename(path, f"{self._trash}/{secrets.token_hex(12)}")
         except FileNotFoundError:
             pass
 
     def layer_usage(self, chain_id: Digest) -> Usage:
         """Raises NoSuchLayer."""
         try:
-            return Usage(*tree.measure(str(self.layer_path(chain_id))))
+            return Usage(*tree.measure(self.layer_path(chain_id)))
         except FileNotFoundError:
             raise NoSuchLayer(f"layer {chain_id} does not exist") from None
 
     def sweep(self, known: Collection[str]) -> None:
-        for path in list(self._staging.iterdir()):
-            self.discard(path)
-        for path in list(self._snapshots.iterdir()):
-            if path.name not in known:
-                self.discard(path)
-        for path in list(self._layers.iterdir()):
-            if len(path.name) not in _ALGORITHMS or not (path / "diff").is_dir():
-                self.discard(path)
+        for name in os.listdir(self._staging):
+            self.discard(f"{self._staging}/{name}")
+        for name in os.listdir(self._snapshots):
+            if name not in known:
+                self.discard(f"{self._snapshots}/{name}")
+        for name in os.listdir(self._layers):
+            if len(name) not in _ALGORITHMS or not os.path.isdir(f"{self._layers}/{name}/diff"):
+                self.discard(f"{self._layers}/{name}")
 
     def empty_trash(self) -> int:
         with self._emptying:
-            trees = list(self._trash.iterdir())
-            for path in trees:
-                tree.remove_tree(os.fspath(path))
-        return len(trees)
+            names = os.listdir(self._trash)
+            for name in names:
+                tree.remove_tree(f"{self._trash}/{name}")
+        return len(names)
 
 
 def checked(key: str) -> str:

@@ -31,8 +31,8 @@ class Overlay:
         if any(character in absolute for character in ":,\\\n"):
             raise Invalid(f"cannot keep layers in {absolute}: overlayfs takes no ':', ',' or '\\' in paths")
         self._disk = Disk(absolute)
-        self._empty = Path(absolute) / "empty"
-        self._empty.mkdir(mode=0o755, exist_ok=True)
+        self._empty = f"{absolute}/empty"
+        os.makedirs(self._empty, mode=0o755, exist_ok=True)
 
     def layer_exists(self, chain_id: Digest) -> bool:
         """True if the layer is here, whole."""
@@ -58,23 +58,23 @@ class Overlay:
         """An upper and a work directory. The merged root has the upper's mode and owner: it takes the topmost layer's."""
         if len(chain) > MAX_LAYERS:
             raise Invalid(f"max depth exceeded: overlayfs takes {MAX_LAYERS} layers, not {len(chain)}")
-        lowers = self._disk.lowers(chain) or (str(self._empty),)
+        lowers = self._disk.lowers(chain) or (self._empty,)
         made = self._disk.scratch()
         try:
             _make_upper(made, os.stat(lowers[0]))
             if volatile:
-                (made / "volatile").touch()
-            self._disk.publish(made, key, chain)
+                os.close(os.open(f"{made}/volatile", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+            path = self._disk.publish(made, key, chain)
         except BaseException:
             self._disk.discard(made)
             raise
-        return (_mount(self._disk.snapshot_path(key), lowers, volatile=volatile),)
+        return (_mount(path, lowers, volatile=volatile),)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         """One overlay mount."""
         path = self._disk.snapshot_path(key)
-        lowers = self._disk.lowers(self._disk.chain(key)) or (str(self._empty),)
-        volatile = (path / "volatile").exists()
+        lowers = self._disk.lowers(self._disk.chain(key)) or (self._empty,)
+        volatile = os.path.exists(f"{path}/volatile")
         if volatile:
             # A volatile mount leaves this mark so that nobody mounts an upper that a crash may have torn; ours is
             # thrown away after a crash, and is whole after anything less (overlayfs.rst, "Volatile mount").
@@ -89,12 +89,12 @@ class Overlay:
         """The upper's, or the layer's."""
         if isinstance(of, Digest):
             return self._disk.layer_usage(of)
-        return Usage(*tree.measure(str(self._disk.snapshot_path(of) / "upper")))
+        return Usage(*tree.measure(f"{self._disk.snapshot_path(of)}/upper"))
 
     def delta(self, key: str) -> Delta:
         """The upper directory holds exactly the changes."""
         lowers = self._disk.lowers(self._disk.chain(key))
-        return Delta("overlay", str(self._disk.snapshot_path(key) / "upper"), lowers)
+        return Delta("overlay", f"{self._disk.snapshot_path(key)}/upper", lowers)
 
     def sweep(self, known: Collection[str]) -> None:
         """Removes what a killed daemon left half-made, and the snapshots that are not known."""
@@ -105,16 +105,16 @@ class Overlay:
         return self._disk.empty_trash()
 
 
-def _mount(path: Path, lowers: Sequence[str], *, volatile: bool) -> Mount:
+def _mount(path: str, lowers: Sequence[str], *, volatile: bool) -> Mount:
     """umount(2) of an overlay syncs the whole filesystem of its upper, 10 ms and more, unless it is volatile."""
     options = (f"lowerdir={':'.join(lowers)}", f"upperdir={path}/upper", f"workdir={path}/work", *_OPTIONS)
     return Mount("overlay", "overlay", (*options, "volatile") if volatile else options)
 
 
-def _make_upper(made: Path, root: os.stat_result) -> None:
-    upper = made / "upper"
-    upper.mkdir(mode=0o755)
-    (made / "work").mkdir(mode=0o700)
+def _make_upper(made: str, root: os.stat_result) -> None:
+    upper = f"{made}/upper"
+    os.mkdir(upper, 0o755)
+    os.mkdir(f"{made}/work", 0o700)
     if (root.st_uid, root.st_gid) != (os.geteuid(), os.getegid()):
         os.chown(upper, root.st_uid, root.st_gid)
     os.chmod(upper, root.st_mode & 0o7777)

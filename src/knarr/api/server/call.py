@@ -100,7 +100,7 @@ Handler = Callable[[Call], Awaitable[Response | None]]
 
 
 class Route(NamedTuple):
-    """`lasting`: once begun it goes on to its end, even if the client goes away."""
+    """`lasting`: once begun it goes on to its end, even if the client goes away, and the engine does not see to that itself."""
 
     method: str
     path: str

@@ -309,10 +309,10 @@ async def prune(call: Call) -> Response:
 
 ROUTES = (
     Route("GET", "/containers/json", list_),
-    Route("POST", "/containers/create", create, lasting=True),
+    Route("POST", "/containers/create", create),
     Route("POST", "/containers/prune", prune, lasting=True),
     Route("GET", "/containers/{name}/json", inspect),
-    Route("POST", "/containers/{name}/start", start, lasting=True),
+    Route("POST", "/containers/{name}/start", start),
     Route("POST", "/containers/{name}/stop", stop, lasting=True),
     Route("POST", "/containers/{name}/restart", restart, lasting=True),
     Route("POST", "/containers/{name}/kill", kill, lasting=True),
@@ -328,5 +328,5 @@ ROUTES = (
     Route("GET", "/containers/{name}/changes", changes),
     Route("GET", "/containers/{name}/export", export),
     Route("POST", "/commit", commit),
-    Route("DELETE", "/containers/{name}", remove, lasting=True),
+    Route("DELETE", "/containers/{name}", remove),
 )

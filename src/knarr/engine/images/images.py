@@ -50,6 +50,10 @@ class Images:
         """Raises NoSuchImage, AmbiguousImage."""
         return await listing.get(self._rooms, name)
 
+    async def find(self, name: str) -> Image:
+        """As `get`, the image alone."""
+        return await listing.find(self._rooms, name)
+
     def chain(self, image: Image) -> tuple[Digest, ...]:
         """The chain ids of its layers, lowest first: what a snapshot is prepared on."""
         return listing.chain(image)

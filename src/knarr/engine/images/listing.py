@@ -34,6 +34,11 @@ async def get(rooms: Rooms, name: str) -> ImageView:
     return await rooms.db.read(read)
 
 
+async def find(rooms: Rooms, name: str) -> Image:
+    """One image by any of its names, without what must be counted."""
+    return await rooms.look_up(name, lambda tx: rows.find(tx, name))
+
+
 async def raw_config(rooms: Rooms, image: Image) -> bytes:
     """The configuration's bytes."""
     return await blocking(rooms.blobs.read, image.id)

@@ -289,7 +289,9 @@ class _Exchange:
 
     async def drain(self, limit: int = 1 << 20) -> bool:
         """Reads what the handler left of the body; False if that is too much, so that the connection must end."""
-        if self._continue and not self._done:
+        if self._done:
+            return True
+        if self._continue:
             return False
         seen = 0
         async for piece in self.body():
