@@ -18,7 +18,7 @@ from knarr import zygote
 from knarr.kernel import mounts, process
 from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD
-from knarr.runtime import view
+from knarr.runtime import acts_process, view
 from knarr.runtime import walk as walking
 from knarr.runtime.state import Walk
 from knarr.snapshots.maketar import TarOptions, maketar
@@ -98,7 +98,8 @@ def leak(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, giv
 
 def leak_through(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
     """Nothing is closed at execve."""
-    vars(walking)["close_range"] = lambda *arguments, **named: None
+    for module in (walking, acts_process):
+        vars(module)["close_range"] = lambda *arguments, **named: None
     proceed()
 
 

@@ -246,29 +246,37 @@ def bind(walk: Walk, number: int, destination: str, options: Options) -> None:
 def _place(walk: Walk, path: str, kind: str, directory: bool = True) -> int:
     """Opens where something is to be mounted; a missing one is made.
 
-    A path without links is what the plan has judged. With links it is judged again where it leads to.
+    A path without links is what the plan has judged. Any other is judged where it led to: a link may have come into the way
+    at any moment (CVE-2019-19921, CVE-2021-30465), and what counts is the descriptor that the mount will be put on.
     """
     flags = os.O_PATH | (os.O_DIRECTORY if directory else 0)
     try:
         return openat2(walk.root.fileno(), path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
     except FileNotFoundError:
-        return walk.root.mkdirs(path) if directory else make_file(walk.root, path)
+        ordinary = True
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-    if kind in ("proc", "sysfs"):
+        ordinary = False
+    if kind in ("proc", "sysfs") and not ordinary:
         raise Invalid(f'filesystem "{kind}" must be mounted on ordinary directory')
     place = walk.root.mkdirs(path) if directory else make_file(walk.root, path)
-    base = os.readlink(f"/proc/self/fd/{walk.root.fileno()}").rstrip("/")
-    resolved = os.readlink(f"/proc/self/fd/{place}").removeprefix(base) or "/"
     try:
-        check_place(resolved, kind)
-        if resolved == "/proc" and kind == "bind":
-            raise Invalid(f'"{path}" cannot be mounted because it leads to /proc')
+        _check_resolved(walk, place, path, kind)
     except Invalid:
         os.close(place)
         raise
     return place
+
+
+def _check_resolved(walk: Walk, place: int, path: str, kind: str) -> None:
+    base = os.readlink(f"/proc/self/fd/{walk.root.fileno()}").rstrip("/")
+    resolved = os.readlink(f"/proc/self/fd/{place}").removeprefix(base) or "/"
+    if resolved != path and kind in ("proc", "sysfs"):
+        raise Invalid(f'filesystem "{kind}" must be mounted on ordinary directory')
+    check_place(resolved, kind)
+    if resolved == "/proc" and path != "/proc" and kind == "bind":
+        raise Invalid(f'"{path}" cannot be mounted because it leads to /proc')
 
 
 def place_tree(inside: RootFd, tree: int, destination: str) -> None:

@@ -38,7 +38,8 @@ def enter_cgroup(walk: Walk) -> None:
 
 
 def join_container(walk: Walk) -> None:
-    """All namespaces of the init at once (setns(2) with a pidfd)."""
+    """All namespaces of the init at once (setns(2) with a pidfd), with nothing of the host in hand."""
+    walk.close_procfs()
     process.setns(walk.init_pidfd, join_flags(walk.space))
     if walk.space.own_user:
         become_root()
