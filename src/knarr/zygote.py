@@ -17,6 +17,7 @@ from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
 
+from knarr.kernel.capabilities import last
 from knarr.kernel.fd import RootFd
 from knarr.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, reset_signals, set_name
 from knarr.kernel.sockets import recv_packet, send_packet
@@ -45,6 +46,7 @@ def main(fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
     host_hierarchy()
+    last()
     send_packet(sock, b'{"ready":true}')
     taken, take = os.pipe()
     gc.collect()

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from knarr import zygote
-from knarr.kernel import mounts, process
+from knarr.kernel import fd, mounts, process
 from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD
-from knarr.runtime import acts_process, view
+from knarr.runtime import acts_mounts, acts_process, view
 from knarr.runtime import walk as walking
 from knarr.runtime.state import Walk
 from knarr.snapshots.maketar import TarOptions, maketar
@@ -120,8 +120,9 @@ def naive_command(act: str, count: int, walk: Walk, arguments: Any, proceed: Pro
 
 
 def without(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
-    """These acts are left out."""
-    if act not in given:
+    """These acts are left out, or one with its first argument: "device /dev/x"."""
+    first = arguments[0] if arguments else ""
+    if act not in given and f"{act} {first}" not in given:
         proceed()
 
 
@@ -149,17 +150,51 @@ def cover(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, gi
     proceed()
 
 
+def swap_after_look(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
+    """The attacker's moment: right after the walk saw that nothing is at `path`, a link to `target` is there."""
+    path, target = given
+
+    def openat2(directory: int, name: str, *rest: Any) -> int:
+        try:
+            return fd.openat2(directory, name, *rest)
+        except FileNotFoundError:
+            if name == path:
+                parent, last = walk.root.open_parent(path)
+                os.symlink(target, last, dir_fd=parent)
+                os.close(parent)
+            raise
+
+    vars(acts_mounts)["openat2"] = openat2
+    proceed()
+
+
 def naive_bind(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
-    """The place of a bind mount is a string below the root's directory on the host: every link on the way is followed."""
+    """The place of a bind mount is a string below the root's directory on the host: every link on the way is followed.
+
+    `given`: what is to be put somewhere else than the plan would allow, {destination: place}.
+    """
     if act != "bind":
         proceed()
         return
     number, destination, *_ = arguments
     tree = walk.trees.pop(number)
-    place = f"/proc/self/fd/{walk.root.fileno()}{destination}"
-    os.makedirs(place, exist_ok=True)
-    mounts.attach_mount(tree, AT_FDCWD, place)
+    elsewhere = dict(*given).get(destination, destination)
+    place = f"/proc/self/fd/{walk.root.fileno()}{elsewhere}"
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        os.makedirs(place, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
+    mounts.attach_mount(tree, AT_FDCWD, os.path.realpath(place))
     os.close(tree)
+
+
+def naive_mount(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
+    """procfs is mounted wherever a link leads."""
+    if act == "mount" and arguments[1] == "proc":
+        mounts.attach_mount(mounts.new_mount("proc", "proc", [], 0), walk.root.mkdirs(arguments[0]))
+    else:
+        proceed()
 
 
 def naive_mask(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
@@ -178,19 +213,21 @@ def naive_mask(act: str, count: int, walk: Walk, arguments: Any, proceed: Procee
 
 
 def naive_console(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
-    """The terminal is bound by the path that it should have."""
+    """The terminal is bound by the path that it should have, onto whatever /dev/console leads to."""
     if act != "console":
         proceed()
         return
-    walk.root.write("/dev/console", b"")
-    mounts.attach_mount(mounts.bind_tree(os.ttyname(walk.slave)), walk.root.open("/dev/console", os.O_PATH))
+    with RootFd("/") as root:
+        place = acts_mounts.make_file(root, "/dev/console")
+        mounts.attach_mount(mounts.bind_tree("/dev/pts/0"), place)
 
 
 def naive_proc(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
-    """Settings are written to a path below /proc, whatever that is by now. `given`: the act, the file, the text."""
-    if act == given[0]:
-        walk.root.write(given[1], given[2].encode())
-    else:
+    """A setting is written late, to a path below the container's /proc, whatever that is by then."""
+    wanted, path, text = given
+    if act == "stdio":
+        walk.root.write(path, text.encode())
+    if act != wanted:
         proceed()
 
 
@@ -226,8 +263,8 @@ def descriptors(act: str, count: int, walk: Walk, arguments: Any, proceed: Proce
 WEAKNESSES: dict[str, Callable[[str, int, Walk, Any, Proceed, Any], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        unsealed, late_import, dumpable, pause, leak, leak_through, naive_cwd, naive_command, without, swap, cover,
-        naive_bind, naive_mask, naive_console, naive_proc, groups, naive_user, descriptors,
+        unsealed, late_import, dumpable, pause, leak, leak_through, naive_cwd, naive_command, without, swap, swap_after_look,
+        cover, naive_bind, naive_mount, naive_mask, naive_console, naive_proc, groups, naive_user, descriptors,
     )
 }  # fmt: skip
 

@@ -1,5 +1,9 @@
 """Capabilities by name (capabilities(7), linux/capability.h)."""
 
+from functools import cache
+
+from knarr.kernel.process import PR_CAPBSET_READ, prctl
+
 NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
     "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
@@ -11,7 +15,20 @@ NAMES = (
 NUMBERS = {f"CAP_{name}": number for number, name in enumerate(NAMES)}
 
 
+@cache
 def last() -> int:
-    """The highest capability that this kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap") as file:
-        return int(file.read())
+    """The highest capability that this kernel knows: asked of the bounding set, because /proc may be the container's."""
+    number = len(NAMES)
+    while number and not _known(number - 1):
+        number -= 1
+    while _known(number):
+        number += 1
+    return number - 1
+
+
+def _known(number: int) -> bool:
+    try:
+        prctl(PR_CAPBSET_READ, number)
+    except OSError:
+        return False
+    return True

@@ -99,7 +99,7 @@ def console(walk: Walk) -> None:
     parent, name = walk.root.open_parent("/dev/console", 0o755)
     resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
     try:
-        place = openat2(parent, name, os.O_PATH | os.O_NOFOLLOW, 0, resolve)
+        place = openat2(parent, name, os.O_PATH, 0, resolve)
     except FileNotFoundError:
         place = openat2(parent, name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666, resolve)
     except OSError as error:

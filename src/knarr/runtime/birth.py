@@ -249,8 +249,10 @@ def root_ids(pid: int) -> tuple[int, int]:
 
 def become_root() -> None:
     """Root of the user namespace that was just entered, without the groups of before; not dumpable, as a change resets that."""
-    if _read("/proc/self/setgroups").strip() != "deny":
+    try:
         process.setgroups([])
+    except PermissionError:
+        pass  # "deny" in /proc/self/setgroups; that is not read here, for /proc may be the container's
     _try("become root in user namespace", os.setresgid, 0, 0, 0)
     _try("become root in user namespace", os.setresuid, 0, 0, 0)
     process.prctl(process.PR_SET_DUMPABLE, 0)
