@@ -11,7 +11,7 @@ help: ## list the targets
 demo: dev ## pull nginx, run it on port 8080, fetch its page, clean up (KEEP=1 leaves it running)
 	@scripts/demo
 
-test: dev .cache/clients/.stamp ## every test (root, real kernel, real clients)
+test: dev .cache/clients/.stamp .cache/peers/.stamp ## every test (root, real kernel, real clients)
 	$(PYTEST) tests
 
 test-peer: dev .cache/clients/.stamp .cache/peers/.stamp ## the client tests against dockerd: what judges us must pass there first

@@ -24,16 +24,21 @@ PARENTS = ("default", "docker", "libpod_parent")
 @pytest.fixture(scope="module", autouse=True)
 def no_cgroup_stays() -> Iterator[None]:
     """The engines leave their own parents behind, empty ones; they go if they were not there before."""
-    before = {parent for name in PARENTS for parent in _parents(name)}
+    before = _parents()
     yield
-    for name in PARENTS:
-        host.settle(lambda name=name: host.cgroups(name))
-        for parent in sorted(_parents(name) - before, reverse=True):
-            os.rmdir(parent)
+    host.settle(_of_containers)
+    for parent in sorted(_parents() - before):
+        for where, _, _ in os.walk(parent, topdown=False):
+            os.rmdir(where)
 
 
-def _parents(name: str) -> set[str]:
-    return {str(path) for path in (host.CGROUP / name, *host.CGROUP.glob(f"*/{name}")) if path.is_dir()}
+def _of_containers() -> set[str]:
+    return {path for name in PARENTS for path in host.cgroups(name) if not path.endswith("/conmon")}
+
+
+def _parents() -> set[str]:
+    found = (path for name in PARENTS for path in (host.CGROUP / name, *host.CGROUP.glob(f"*/{name}")))
+    return {str(path) for path in found if path.is_dir()}
 
 
 @pytest.fixture(scope="module")
