@@ -1,4 +1,4 @@
-"""A device of the host moves into the container's network namespace, with its lasting addresses, and is up there.
+"""The loopback device comes up, and devices of the host move into the container's network namespace, with their addresses.
 
 The walk is in the container's namespace already; the host's is asked through a socket that the parent opened there.
 """
@@ -17,6 +17,12 @@ from knarr.runtime.state import Walk
 def host_route(linux: Mapping[str, Any]) -> socket.socket | None:
     """For `Walk.host_route`: opened by the parent, in the host's network namespace, if any device is to move."""
     return open_route() if linux.get("netDevices") else None
+
+
+def loopback(walk: Walk) -> None:
+    """The first device of every network namespace (drivers/net/loopback.c)."""
+    with open_route() as ours:
+        exchange(ours, [moving.set_state(1, up=True)])
 
 
 def net_device(walk: Walk, name: str, wish: str) -> None:

@@ -52,6 +52,8 @@ def plan_init(
     if "cgroup" in space.new:
         steps.append(Step("unshare-cgroup", "its own control group is the root that it sees"))
     steps += _through_procfs(_sysctls(linux, space), steps)
+    if "network" in space.new:
+        steps.append(Step("loopback", "a new network namespace has it, but down"))
     steps += _net_devices(linux)
     steps += mounts.root()
     steps += mounts.mounts()

@@ -102,7 +102,7 @@ def scheduling(process: Mapping[str, Any], linux: Mapping[str, Any]) -> Iterator
         yield Step("io-priority", "asked for", _io_priority(process["ioPriority"]))
     if linux.get("personality"):
         yield from _personality(linux["personality"])
-    if linux.get("memoryPolicy"):
+    if linux.get("memoryPolicy") is not None:
         yield Step("memory-policy", "asked for", _memory_policy(linux["memoryPolicy"]))
 
 

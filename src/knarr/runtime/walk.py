@@ -42,6 +42,7 @@ ACTS: dict[str, Callable[..., None]] = {
     "join": acts_process.join,
     "unshare-cgroup": acts_process.unshare_cgroup,
     "sysctl": acts_procfs.sysctl,
+    "loopback": acts_network.loopback,
     "net-device": acts_network.net_device,
     "isolate": acts_mounts.isolate,
     "root": acts_mounts.root,

@@ -84,8 +84,10 @@ def everything() -> dict[str, Any]:
 
 
 def bare() -> dict[str, Any]:
-    """Of a container that shares the runtime's mount namespace."""
-    return bundle(linux={"namespaces": [{"type": "uts"}], "maskedPaths": [], "readonlyPaths": []})
+    """Of a container that shares the runtime's mount namespace, and has a network of its own."""
+    return bundle(
+        linux={"namespaces": [{"type": "uts"}, {"type": "network"}], "maskedPaths": [], "readonlyPaths": []}
+    )
 
 
 def test_every_step_has_an_act_and_a_reason() -> None:

@@ -36,6 +36,18 @@ def load_config(bundle: str) -> dict[str, Any]:
     return made
 
 
+def relax(config: dict[str, Any]) -> list[str]:
+    """What runc ignores is ignored here too, but said. `config` is changed."""
+    kinds = [entry.get("type") for entry in (config.get("linux") or {}).get("namespaces") or ()]
+    root = config.get("root")
+    if not isinstance(root, dict) or not root.get("readonly") or "mount" in kinds:
+        return []
+    config["root"] = {**root, "readonly": False}
+    return [
+        "the root stays writable: without a mount namespace it cannot be read-only for the container alone"
+    ]
+
+
 def check_process(process: Any) -> Mapping[str, Any]:
     """An OCI process that can be started. Raises Invalid."""
     if not isinstance(process, dict):

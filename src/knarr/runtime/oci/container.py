@@ -182,13 +182,13 @@ class Container:
         self.run_hooks("poststop", STOPPED)
 
     def run_hooks(self, moment: str, status: str) -> None:
-        """The hooks of a moment, in the runtime's namespaces."""
+        """The hooks of a moment, in the runtime's namespaces, and its environment for those that bring none."""
         hooks = (self.config.get("hooks") or {}).get(moment)
         if hooks:
             from knarr.runtime.hooks import run_hooks, state_of
 
             pid = 0 if status == STOPPED else self.pid
-            run_hooks(moment, hooks, state_of(self.base_state(), status, pid))
+            run_hooks(moment, hooks, state_of(self.base_state(), status, pid), os.environ)
 
     def base_state(self) -> "dict[str, Any]":
         """What hooks are told of it, whatever its status."""

@@ -44,6 +44,8 @@ class Making:
         self.bundle = os.path.abspath(call.text("bundle") or ".")
         self.pid_file = os.path.abspath(call.text("pid-file")) if call.text("pid-file") else ""
         self.config = bundles.load_config(self.bundle)
+        for warning in bundles.relax(self.config):
+            session.log.warning(warning)
         self.process: dict[str, Any] = self.config["process"]
         self.linux: dict[str, Any] = self.config.get("linux") or {}
         self.id = call.id
