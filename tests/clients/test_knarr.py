@@ -113,6 +113,22 @@ def test_commit(knarrd: Knarrd) -> None:
     assert f"Deleted: {identity}" in knarrd.knarr("rmi", "committed").stdout
 
 
+def test_networks(knarrd: Knarrd) -> None:
+    key = knarrd.knarr("network", "create", "--subnet", "10.231.60.0/24", "--label", "l=v", "front").stdout
+    assert json.loads(knarrd.knarr("network", "inspect", "front").stdout)[0]["Id"] == key.strip()
+    flags = ("--network", "front", "--network-alias", "uno", "--ip", "10.231.60.9")
+    knarrd.knarr("run", "-d", "--name", "one", *flags, "busybox", "sleep", "1000")
+    knarrd.knarr("run", "-d", "--name", "two", "busybox", "sleep", "1000")
+    knarrd.knarr("network", "connect", "--alias", "due", "front", "two")
+    assert "10.231.60.9" in knarrd.knarr("exec", "two", "nslookup", "-type=a", "uno").stdout
+    assert knarrd.knarr("exec", "one", "ping", "-c1", "due").returncode == 0
+    assert "front" in knarrd.knarr("network", "ls", "--filter", "label=l").stdout
+    knarrd.knarr("network", "disconnect", "front", "two")
+    knarrd.knarr("rm", "-f", "one", "two")
+    assert knarrd.knarr("network", "prune", "-f").stdout == "Deleted Networks:\nfront\n"
+    assert "network front not found" in knarrd.knarr("network", "rm", "front", check=False).stderr
+
+
 def test_stats(knarrd: Knarrd) -> None:
     knarrd.knarr("run", "-d", "--name", "box", "-m", "64m", "busybox", "sh", "-c", "while :; do :; done")
     header, line = knarrd.knarr("stats", "--no-stream", "box").stdout.splitlines()

@@ -24,24 +24,6 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         return port
 
 
-def fetch(address: str, port: int, seconds: float = 60) -> str:
-    """The body that an HTTP server answers with; tries again until it listens."""
-    answer = ""
-
-    def answered() -> bool:
-        nonlocal answer
-        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=3) as sock:
-            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            data = b""
-            while chunk := sock.recv(65536):
-                data += chunk
-            answer = data.partition(b"\r\n\r\n")[2].decode()
-        return bool(answer)
-
-    host.wait_for(answered, f"an answer from {address}:{port}", seconds)
-    return answer
-
-
 def own_address() -> str:
     """An address of this host that is not loopback and no container bridge: the one that outgoing packets have, or any."""
     out = subprocess.run(
@@ -79,9 +61,9 @@ def neighbour(daemon: Daemon) -> Iterator[str]:
 def test_a_published_port_answers_everywhere(daemon: Daemon, neighbour: str) -> None:
     port = free_port()
     daemon.docker("run", "-d", "--name", "web", "-p", f"{port}:80", "busybox", "sh", "-c", SERVER)
-    assert fetch("127.0.0.1", port) == "served\n"
-    assert fetch(own_address(), port) == "served\n"
-    assert fetch(daemon.gateway, port) == "served\n"
+    assert host.fetch("127.0.0.1", port) == "served\n"
+    assert host.fetch(own_address(), port) == "served\n"
+    assert host.fetch(daemon.gateway, port) == "served\n"
     url = f"http://10.232.0.1:{port}/"
     seen = subprocess.run(
         ["ip", "netns", "exec", neighbour, "curl", "-sS", "--max-time", "20", url],
@@ -101,7 +83,7 @@ def test_a_published_port_answers_everywhere(daemon: Daemon, neighbour: str) -> 
 def test_a_port_on_loopback_stays_there(daemon: Daemon, neighbour: str) -> None:
     port = free_port()
     daemon.docker("run", "-d", "-p", f"127.0.0.1:{port}:80", "busybox", "sh", "-c", SERVER)
-    assert fetch("127.0.0.1", port) == "served\n"
+    assert host.fetch("127.0.0.1", port) == "served\n"
     url = f"http://10.232.0.1:{port}/"
     seen = subprocess.run(
         ["ip", "netns", "exec", neighbour, "curl", "-sS", "--max-time", "2", url],
@@ -139,7 +121,7 @@ def test_a_free_port_is_found(daemon: Daemon) -> None:
     daemon.docker("run", "-d", "--name", "web", "-p", "80", "busybox", "sh", "-c", SERVER)
     port = int(daemon.docker("port", "web", "80/tcp").stdout.splitlines()[0].rpartition(":")[2])
     assert port >= 1024
-    assert fetch("127.0.0.1", port) == "served\n"
+    assert host.fetch("127.0.0.1", port) == "served\n"
 
 
 def test_a_taken_port_is_refused_and_nothing_is_left(daemon: Daemon) -> None:
@@ -170,7 +152,7 @@ def test_containers_reach_each_other_and_out(daemon: Daemon, neighbour: str) -> 
     network = json.loads(daemon.docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", "web").stdout)[
         "bridge"
     ]
-    host.wait_for(lambda: fetch(network["IPAddress"], 80) == "served\n", "the server")
+    host.wait_for(lambda: host.fetch(network["IPAddress"], 80) == "served\n", "the server")
     seen = daemon.docker("run", "--rm", "busybox", "wget", "-qO-", f"http://{network['IPAddress']}/").stdout
     assert seen == "served\n"
     listener = subprocess.Popen(
@@ -220,9 +202,9 @@ def test_anothers_network(daemon: Daemon) -> None:
 def test_ports_after_a_restart_of_the_container(daemon: Daemon) -> None:
     port = free_port()
     daemon.docker("run", "-d", "--name", "web", "-p", f"{port}:80", "busybox", "sh", "-c", SERVER)
-    assert fetch("127.0.0.1", port) == "served\n"
+    assert host.fetch("127.0.0.1", port) == "served\n"
     daemon.docker("restart", "-t", "0", "web")
-    assert fetch("127.0.0.1", port) == "served\n"
+    assert host.fetch("127.0.0.1", port) == "served\n"
 
 
 def test_network_ls_and_inspect(daemon: Daemon) -> None:

@@ -1,6 +1,8 @@
 """What knarr could leave on a host, read from the host itself: the ground truth of "nothing is left"."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -106,3 +108,21 @@ def settle(left: Callable[[], object], seconds: float = 30) -> None:
     while remains := left():
         assert time.monotonic() < deadline, f"left on the host: {remains}"
         time.sleep(0.05)
+
+
+def fetch(address: str, port: int, seconds: float = 60) -> str:
+    """The body that an HTTP server answers with; tries again until it listens."""
+    answer = ""
+
+    def answered() -> bool:
+        nonlocal answer
+        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=3) as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            data = b""
+            while chunk := sock.recv(65536):
+                data += chunk
+            answer = data.partition(b"\r\n\r\n")[2].decode()
+        return bool(answer)
+
+    wait_for(answered, f"an answer from {address}:{port}", seconds)
+    return answer

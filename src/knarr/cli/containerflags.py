@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from knarr.cli.flags import Flag, Options, UsageError, size
+from knarr.cli.networkflags import networks
 from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid
 
@@ -52,11 +53,13 @@ FLAGS = (
     Flag("health-start-period", "", "string", "Start period for the container to initialize (ms|s|m|h)"),
     Flag("health-timeout", "", "string", "Maximum time to allow one check to run (ms|s|m|h)"),
     Flag("hostname", "h", "string", "Container host name"),
+    Flag("ip", "", "string", "IPv4 address (e.g., 172.30.100.104)"),
     Flag("init", "", "bool", "Run an init inside the container that forwards signals and reaps processes"),
     Flag("interactive", "i", "bool", "Keep STDIN open even if not attached"),
     Flag("ipc", "", "string", "IPC mode to use"),
     Flag("label", "l", "list", "Set meta data on a container"),
     Flag("label-file", "", "list", "Read in a line delimited file of labels"),
+    Flag("link", "", "list", "Add link to another container"),
     Flag("log-driver", "", "string", "Logging driver for the container"),
     Flag("log-opt", "", "list", "Log driver options"),
     Flag("mac-address", "", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
@@ -66,8 +69,10 @@ FLAGS = (
     Flag("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100)", -1),
     Flag("mount", "", "list", "Attach a filesystem mount to the container"),
     Flag("name", "", "string", "Assign a name to the container"),
-    Flag("network", "", "string", "Connect a container to a network"),
-    Flag("net", "", "string", "Connect a container to a network", hidden=True),
+    Flag("network", "", "list", "Connect a container to a network"),
+    Flag("net", "", "list", "Connect a container to a network", hidden=True),
+    Flag("network-alias", "", "list", "Add network-scoped alias for the container"),
+    Flag("net-alias", "", "list", "Add network-scoped alias for the container", hidden=True),
     Flag("no-healthcheck", "", "bool", "Disable any container-specified HEALTHCHECK"),
     Flag("oom-kill-disable", "", "bool", "Disable OOM Killer"),
     Flag("oom-score-adj", "", "int", "Tune host's OOM preferences (-1000 to 1000)"),
@@ -141,6 +146,7 @@ def body(options: Options, *, attach: bool) -> dict[str, Any]:
         exposed.update(dict.fromkeys(_exposed(word)))
     config["ExposedPorts"] = {port: {} for port in exposed}
     config["HostConfig"]["PortBindings"] = bindings
+    config["NetworkingConfig"] = {"EndpointsConfig": networks(options)}
     if options.mac_address:
         config["MacAddress"] = options.mac_address
     return config
@@ -182,7 +188,8 @@ def host_config(options: Options) -> dict[str, Any]:
         "Tmpfs": dict(_tmpfs(word) for word in options.tmpfs),
         "VolumesFrom": options.volumes_from,
         "VolumeDriver": options.volume_driver,
-        "NetworkMode": options.network or options.net or "default",
+        "NetworkMode": next(iter(networks(options)), "default"),
+        "Links": options.link,
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
         "AutoRemove": options.rm,
         "CapAdd": options.cap_add,

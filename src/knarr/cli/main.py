@@ -31,8 +31,13 @@ VERBS = {
     "kill": ("containers", "KILL", "kill"),
     "load": ("images", "LOAD", "load"),
     "logs": ("logs", "LOGS", "logs"),
-    "network inspect": ("system", "NETWORK_INSPECT", "network"),
-    "network ls": ("system", "NETWORK_LS", "network_ls"),
+    "network connect": ("networks", "CONNECT", "connect"),
+    "network create": ("networks", "CREATE", "create"),
+    "network disconnect": ("networks", "DISCONNECT", "disconnect"),
+    "network inspect": ("networks", "INSPECT", "inspect"),
+    "network ls": ("networks", "LS", "ls"),
+    "network prune": ("networks", "PRUNE", "prune"),
+    "network rm": ("networks", "RM", "remove"),
     "pause": ("containers", "PAUSE", "pause"),
     "port": ("containers", "PORT", "port"),
     "ps": ("ps", "PS", "ps"),
@@ -76,6 +81,7 @@ ALIASES = {
     "volume list": "volume ls",
     "volume remove": "volume rm",
     "network list": "network ls",
+    "network remove": "network rm",
 }
 GLOBAL = Verb(
     "",

@@ -1,4 +1,4 @@
-"""`knarr version`, `info`, `inspect`, `system df`, `volume …`, `network …`."""
+"""`knarr version`, `info`, `inspect`, `system df`, `volume …`."""
 
 import json
 import sys
@@ -70,20 +70,6 @@ VOLUME_PRUNE = Verb(
         Flag("filter", "", "list", "Provide filter values"),
     ),
     most=0,
-)
-NETWORK_LS = Verb(
-    "network ls",
-    "List networks",
-    "[OPTIONS]",
-    (_FILTER, _LONG_FORMAT, _QUIET, Flag("no-trunc", "", "bool", "Do not truncate the output")),
-    most=0,
-)
-NETWORK_INSPECT = Verb(
-    "network inspect",
-    "Display detailed information on one or more networks",
-    "NETWORK [NETWORK...]",
-    (_FORMAT,),
-    least=1,
 )
 
 
@@ -157,7 +143,7 @@ def _formatted(values: list[Any], form: str) -> int:
     return 0
 
 
-_INSPECTED = (
+INSPECTED = (
     ("container", "/containers/{}/json"),
     ("image", "/images/{}/json"),
     ("network", "/networks/{}"),
@@ -167,10 +153,11 @@ _INSPECTED = (
 
 def inspect(http: Http, options: Options) -> int:
     """Whatever has the name: container, image, network or volume, in this order."""
-    return _inspect(http, options, [kind for kind in _INSPECTED if options.type in ("", kind[0])])
+    return inspect_kinds(http, options, [kind for kind in INSPECTED if options.type in ("", kind[0])])
 
 
-def _inspect(http: Http, options: Options, kinds: list[tuple[str, str]]) -> int:
+def inspect_kinds(http: Http, options: Options, kinds: list[tuple[str, str]]) -> int:
+    """Each name as the first of the kinds that has it."""
     if not kinds:
         raise Failed(f'"{options.type}" is not a valid value for --type', 1)
     values, failures = [], []
@@ -200,14 +187,9 @@ def _inspect(http: Http, options: Options, kinds: list[tuple[str, str]]) -> int:
     return 1 if failures else 0
 
 
-def network(http: Http, options: Options) -> int:
-    """`knarr network inspect`."""
-    return _inspect(http, options, [_INSPECTED[2]])
-
-
 def volume(http: Http, options: Options) -> int:
     """`knarr volume inspect`."""
-    return _inspect(http, options, [_INSPECTED[3]])
+    return inspect_kinds(http, options, [INSPECTED[3]])
 
 
 def disk_usage(http: Http, options: Options) -> int:
@@ -321,22 +303,4 @@ def volume_prune(http: Http, options: Options) -> int:
     if value.get("VolumesDeleted"):
         print("Deleted Volumes:\n" + "\n".join(value["VolumesDeleted"]) + "\n")
     print(f"Total reclaimed space: {human_size(value.get('SpaceReclaimed') or 0)}")
-    return 0
-
-
-def network_ls(http: Http, options: Options) -> int:
-    """The table."""
-    with http.request("GET", "/networks", {"filters": filters(options.filter)}) as answer:
-        values = answer.json()
-    rows = [
-        {
-            "ID": value["Id"] if options.no_trunc else value["Id"][:12],
-            "Name": value["Name"],
-            "Driver": value["Driver"],
-            "Scope": value["Scope"],
-        }
-        for value in sorted(values, key=lambda each: each["Name"])
-    ]
-    headers = [("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")]
-    sys.stdout.write(show(rows, headers, options.format, quiet="ID" if options.quiet else ""))
     return 0

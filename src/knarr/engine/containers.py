@@ -17,6 +17,7 @@ from knarr.engine.images.images import Images
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.logs import read_log
+from knarr.engine.places import Places
 from knarr.engine.stats import Sample, follow, look
 from knarr.engine.values import (
     AttachOptions,
@@ -49,13 +50,20 @@ class Containers:
     """All containers of one engine."""
 
     def __init__(
-        self, world: World, roster: Roster, creator: Creator, lifecycle: Lifecycle, images: Images
+        self,
+        world: World,
+        roster: Roster,
+        creator: Creator,
+        lifecycle: Lifecycle,
+        images: Images,
+        places: Places,
     ) -> None:
         self._world = world
         self._roster = roster
         self._creator = creator
         self._lifecycle = lifecycle
         self._images = images
+        self._places = places
 
     async def create(self, spec: ContainerSpec, *, name: str | None) -> Created:
         """Raises NoSuchImage, NameTaken, Invalid."""
@@ -108,6 +116,8 @@ class Containers:
                 raise
             live.row = replace(live.row, name=bare)
             self._roster.release(old)
+            if live.runs:
+                self._places.introduce(live)
 
     async def remove(
         self, name: str, *, force: bool = False, volumes: bool = False, link: bool = False

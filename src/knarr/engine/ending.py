@@ -17,6 +17,7 @@ from knarr.engine.creating import discard_disk
 from knarr.engine.health import unwatched
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
+from knarr.engine.places import Places
 from knarr.engine.record import Row
 from knarr.engine.shims import Exit, Shim
 from knarr.engine.telling import mount_events, network_events
@@ -41,10 +42,11 @@ Endpoints = tuple[Mapping[str, Any], ...]
 class Ender:
     """Ends lives."""
 
-    def __init__(self, world: World, roster: Roster, volumes: Volumes, trash: Trash) -> None:
+    def __init__(self, world: World, roster: Roster, volumes: Volumes, places: Places, trash: Trash) -> None:
         self._world = world
         self._roster = roster
         self._volumes = volumes
+        self._places = places
         self._trash = trash
 
     async def ended(self, live: Live, found: Exit) -> int | None:
@@ -123,6 +125,7 @@ class Ender:
 
     async def clean(self, live: Live, shim: Shim | None, endpoints: Endpoints) -> None:
         """Takes the kernel's objects of a life away; failures are logged, recovery sweeps again."""
+        self._places.silence(live)
         if shim is not None:
             live.leaving = self._world.chores.start(shim.release(), f"release {live.name}")
         paths = self._world.paths
@@ -131,18 +134,11 @@ class Ender:
             unnamed.append(hop(netns.remove, paths.user_namespace(live.id)))
         try:
             for each in endpoints:
-                await self._detach(each)
+                await self._places.leave(EndpointPlan.from_dict(each))
             for done in unnamed:
                 await done
         except (OSError, KnarrError) as error:
             log.error("cannot clean up after %s: %s", live.name, error, exc_info=error)
-
-    async def _detach(self, endpoint: Mapping[str, Any]) -> None:
-        if self._world.bridge is None or self._world.pool is None:
-            return
-        planned = EndpointPlan.from_dict(endpoint)
-        await self._world.bridge.detach(planned)
-        self._world.pool.release(planned.address)
 
     async def erase(self, live: Live, *, volumes: bool = True) -> None:
         """A container that does not run is removed."""

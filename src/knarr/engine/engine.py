@@ -26,9 +26,11 @@ from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id
 from knarr.engine.namespaces import Namespaces
-from knarr.engine.networks import Networks
+from knarr.engine.nets import Net
+from knarr.engine.networks import Networks, addresses
 from knarr.engine.nowhere import Nowhere
 from knarr.engine.paths import Paths
+from knarr.engine.places import Places
 from knarr.engine.recovery import Recovery
 from knarr.engine.seccomp import default_profile
 from knarr.engine.settings import Settings
@@ -43,6 +45,7 @@ from knarr.loop.tasks import Tasks
 from knarr.model.platform import Platform
 from knarr.network import pools
 from knarr.network.bridge import Bridge
+from knarr.network.errors import FirewallMissing
 from knarr.network.plan import AddressPool, NetworkConfig
 from knarr.snapshots.driver import open_driver
 from knarr.state.database import Database
@@ -117,25 +120,38 @@ class Engine:
             capabilities=own_capabilities(),
             seccomp=await blocking(default_profile, self.settings.seccomp_profile),
         )
+        world.bridge = self._open_bridge()
+        created = int(await _lasting(db, "engine.created", str(now())))
         if self.settings.bridge != "none":
-            await self._open_bridge(world)
-        for name in ("host", "none", *(("bridge",) if world.bridge else ())):
-            world.network_ids[name] = await _lasting(db, f"network.{name}", new_id())
+            world.nets.add(await self._default_bridge(world, created))
+        for name, driver in (("host", "host"), ("none", "null")):
+            world.nets.add(Net(await _lasting(db, f"network.{name}", new_id()), name, driver, created))
         return world
 
-    async def _open_bridge(self, world: World) -> None:
-        bridge = Bridge()
+    def _open_bridge(self) -> Bridge | None:
+        """Without the kernel's side a daemon can still serve, if it shall have no default bridge."""
+        try:
+            bridge = Bridge()
+        except FirewallMissing:
+            if self.settings.bridge == "none":
+                return None
+            raise
         self._stack.callback(bridge.close)
+        return bridge
+
+    async def _default_bridge(self, world: World, created: int) -> Net:
+        assert world.bridge is not None
         subnet = self.settings.bip
         if not subnet:
             known = await _lasting(world.db, "bridge.bip", "")
-            subnet = known or await _free_bip(bridge, self.settings)
+            subnet = known or await _free_bip(world.bridge, self.settings)
             await world.db.write(lambda tx: rows.change_setting(tx, "bridge.bip", subnet))
+        key = await _lasting(world.db, "network.bridge", new_id())
         config = NetworkConfig.from_bip(
-            "bridge", self.settings.bridge, subnet, mtu=self.settings.mtu, icc=self.settings.icc
+            "bridge", self.settings.bridge, subnet, id=key, mtu=self.settings.mtu, icc=self.settings.icc
         )
-        await bridge.ensure(config)
-        world.bridge, world.network = bridge, config
+        await world.bridge.ensure(config)
+        return Net(key, "bridge", "bridge", created, config=config)
 
     async def _images(self, world: World, registry: Registry) -> Images:
         rooms = Rooms(
@@ -156,20 +172,21 @@ class Engine:
             roster.add(Live(row))
         self.volumes = Volumes(world, roster)
         await self.volumes.load()
-        if world.network is not None:
-            taken = [plan["address"] for live in roster for plan in live.extra.endpoints]
-            world.pool = AddressPool.of(world.network, taken)
-        ender = Ender(world, roster, self.volumes, Trash(world, self.images.collect))
+        if (net := world.nets.bridge) is not None and net.config is not None:
+            net.pool = AddressPool.of(net.config, addresses(roster, net))
+        places = Places(world)
+        self._stack.callback(places.close)
+        self.networks = Networks(world, roster, places)
+        await self.networks.load()
+        ender = Ender(world, roster, self.volumes, places, Trash(world, self.images.collect))
         self.execs = Execs(world, roster)
-        lifecycle = Lifecycle(world, roster, ender, Monitor(world, self.execs))
+        lifecycle = Lifecycle(world, roster, ender, Monitor(world, self.execs), places)
         creator = Creator(world, roster, self.volumes, self.images)
-        self.containers = Containers(world, roster, creator, lifecycle, self.images)
-        created = int(await _lasting(world.db, "engine.created", str(now())))
-        self.networks = Networks(world, roster, created)
+        self.containers = Containers(world, roster, creator, lifecycle, self.images, places)
         daemon_id = await _lasting(world.db, "engine.id", new_id()[:32])
         self.system = System(world, self.containers, self.volumes, self.images, self.images.list, daemon_id)
         self._stack.push_async_callback(_let_go, world, roster)
-        recovery = Recovery(world, roster, lifecycle, ender, self.execs)
+        recovery = Recovery(world, roster, lifecycle, ender, self.execs, places)
         await recovery.recover()
         await self.images.recover()
         await recovery.start_containers()

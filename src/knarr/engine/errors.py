@@ -3,7 +3,7 @@
 Where Docker's HTTP status is not that of the kind, `api/server/errors.py` has the row.
 """
 
-from knarr.model.errors import Conflict, Invalid, NotFound, Unchanged
+from knarr.model.errors import Conflict, Denied, Invalid, NotFound, Unchanged
 
 
 class NoSuchContainer(NotFound):
@@ -39,6 +39,45 @@ class NoSuchNetwork(NotFound):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"network {name} not found")
+
+
+class AmbiguousNetwork(Invalid):
+    """Several ids begin like this."""
+
+    def __init__(self, prefix: str, count: int) -> None:
+        super().__init__(f"network {prefix} is ambiguous ({count} matches found on ID prefix)")
+
+
+class NetworkNameTaken(Conflict):
+    """Another network has the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"network with name {name} already exists")
+
+
+class Predefined(Denied):
+    """It was there before anybody asked."""
+
+
+class NetworkInUse(Denied):
+    """Containers that run are in it."""
+
+    def __init__(self, name: str, users: str) -> None:
+        super().__init__(f"error while removing network: network {name} has active endpoints ({users})")
+
+
+class AlreadyConnected(Denied):
+    """The container is in the network."""
+
+    def __init__(self, container: str, network: str) -> None:
+        super().__init__(f"endpoint with name {container} already exists in network {network}")
+
+
+class NotConnected(Denied):
+    """The container is not in the network."""
+
+    def __init__(self, container_id: str, network: str) -> None:
+        super().__init__(f"container {container_id} is not connected to network {network}")
 
 
 class NameTaken(Conflict):

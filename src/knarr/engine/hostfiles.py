@@ -16,6 +16,7 @@ _LOCAL = (
     "ff02::1\tip6-allnodes\n"
     "ff02::2\tip6-allrouters\n"
 )
+_SERVER = "127.0.0.11"
 _PUBLIC = ("8.8.8.8", "8.8.4.4")
 
 
@@ -39,14 +40,21 @@ def extra_hosts(entries: Iterable[str], gateway: str) -> list[str]:
     return lines
 
 
-def resolv_conf(host: str, spec: ContainerSpec, defaults: "Resolver", *, private: bool) -> str:
-    """/etc/resolv.conf from the host's, with what was asked for instead."""
+def resolv_conf(
+    host: str, spec: ContainerSpec, defaults: "Resolver", *, private: bool, served: bool = False
+) -> str:
+    """/etc/resolv.conf from the host's, with what was asked for instead. `served`: by the container's own name server,
+    which must hear of names without a dot (ndots)."""
     found = parse(host)
     servers = spec.dns or defaults.servers or found.servers
     if private and not spec.dns:
         servers = tuple(server for server in servers if not _is_loopback(server)) or _PUBLIC
     search = spec.dns_search or defaults.search or found.search
     options = spec.dns_options or defaults.options or found.options
+    if served:
+        servers = (_SERVER,)
+        if not any(option.startswith("ndots:") for option in options):
+            options = ("ndots:0", *options)
     lines = [f"nameserver {server}" for server in servers]
     if search and tuple(search) != (".",):
         lines.append(f"search {' '.join(search)}")

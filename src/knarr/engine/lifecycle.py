@@ -23,6 +23,7 @@ from knarr.engine.errors import (
 from knarr.engine.health import Monitor, unwatched
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
+from knarr.engine.places import Places
 from knarr.engine.shims import Exit, Shim, read_exit
 from knarr.engine.starting import Starter
 from knarr.engine.values import Waited
@@ -40,12 +41,12 @@ _KILL_PATIENCE = 60.0
 class Lifecycle:
     """The lives of all containers of one engine."""
 
-    def __init__(self, world: World, roster: Roster, ender: Ender, health: Monitor) -> None:
+    def __init__(self, world: World, roster: Roster, ender: Ender, health: Monitor, places: Places) -> None:
         self._world = world
         self._roster = roster
         self._ender = ender
         self._health = health
-        self._starter = Starter(world, roster)
+        self._starter = Starter(world, roster, places)
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Step, ...]:
         """Raises AlreadyStarted, IsPaused, NoSuchCommand, CannotExecute, PortTaken."""

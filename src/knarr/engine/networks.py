@@ -1,14 +1,35 @@
-"""Networks as users see them: "bridge", "host" and "none" are predefined, and there are no others yet."""
+"""Networks as users see them: made, listed, removed, and containers connected to them, running or not.
 
+A network's row comes before its bridge and goes after it, so recovery can set up or take away what was half-made.
+"""
+
+import asyncio
+import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from knarr.engine import filters
-from knarr.engine.errors import NoSuchNetwork
-from knarr.engine.live import Roster
-from knarr.engine.values import Pruned
-from knarr.engine.world import World
+from knarr.engine import filters, network_plan, rows
+from knarr.engine.errors import (
+    AlreadyConnected,
+    NetworkInUse,
+    NetworkNameTaken,
+    NotConnected,
+    Predefined,
+)
+from knarr.engine.joining import Joining
+from knarr.engine.live import Live, Roster
+from knarr.engine.names import new_id
+from knarr.engine.nets import Net, wished
+from knarr.engine.places import Places
+from knarr.engine.record import NetworkValue
+from knarr.engine.telling import network_event
+from knarr.engine.values import NetworkSpec, Pruned
+from knarr.engine.world import World, now
+from knarr.model.container import EndpointSpec
+from knarr.model.errors import Denied, KnarrError, Unavailable
 from knarr.model.system import NetworkEndpoint, NetworkView
-from knarr.network.plan import EndpointPlan
+from knarr.network.plan import AddressPool, EndpointPlan, NetworkConfig
+from knarr.state.errors import Taken
 
 _FILTERS = frozenset(("driver", "id", "label", "name", "scope", "type", "dangling"))
 _PRUNE_FILTERS = frozenset(("label", "label!", "until"))
@@ -17,82 +38,263 @@ _PRUNE_FILTERS = frozenset(("label", "label!", "until"))
 class Networks:
     """All networks of one engine."""
 
-    def __init__(self, world: World, roster: Roster, created: int) -> None:
+    def __init__(self, world: World, roster: Roster, places: Places) -> None:
         self._world = world
         self._roster = roster
-        self._created = created
+        self._places = places
+        self._joining = Joining(world, places)
+        self._turn = asyncio.Lock()
+
+    async def load(self) -> None:
+        """At start: every network of the state, set up in the kernel."""
+        for key, name, created, value in await self._world.db.read(rows.load_networks):
+            net = self._net(key, name, created, value)
+            self._world.nets.add(net)
+            await self._ensure(net.config)
+
+    def _net(self, key: str, name: str, created: int, value: NetworkValue) -> Net:
+        config = network_plan.config(key, name, value)
+        net = Net(key, name, value.driver, created, value, config)
+        first = value.ranges[0]
+        taken = (*addresses(self._roster, net), *first.reserved.values())
+        net.pool = AddressPool.of(config, taken, first.within)
+        return net
+
+    async def _ensure(self, config: NetworkConfig | None) -> None:
+        if self._world.bridge is None:
+            raise Unavailable("this daemon cannot make networks: libnftables is missing")
+        if config is not None:
+            await self._world.bridge.ensure(config)
+
+    async def create(self, spec: NetworkSpec) -> str:
+        """The new network's id. Raises NetworkNameTaken, SubnetTaken, Invalid, Denied."""
+        network_plan.check(spec)
+        return await self._world.whole(self._create(spec))
+
+    async def _create(self, spec: NetworkSpec) -> str:
+        world, bridge = self._world, self._world.bridge
+        if bridge is None:
+            raise Unavailable("this daemon cannot make networks: libnftables is missing")
+        async with self._turn:
+            if world.nets.named(spec.name) is not None:
+                raise NetworkNameTaken(spec.name)
+            key = new_id()
+            used = [net.config.subnet for net in world.nets if net.config]
+            default = world.settings.default_address_pools
+            value = network_plan.choose(spec, key, default, used, await bridge.host_subnets())
+            net = self._net(key, spec.name, now(), value)
+            try:
+                event = network_event(net, "create")
+                await world.commit(
+                    lambda tx: rows.insert_network(tx, key, net.name, net.created, value), event
+                )
+            except Taken as error:
+                raise NetworkNameTaken(spec.name) from error
+            try:
+                await self._ensure(net.config)
+            except BaseException:
+                await self._destroy(net)
+                raise
+            world.nets.add(net)
+            return key
+
+    async def _destroy(self, net: Net) -> None:
+        if self._world.bridge is not None and net.config is not None:
+            await self._world.bridge.teardown(net.config)
+        await self._world.commit(lambda tx: rows.delete_network(tx, net.id), network_event(net, "destroy"))
+
+    async def remove(self, name: str) -> None:
+        """Raises NoSuchNetwork, Predefined, NetworkInUse."""
+        net = self._world.nets.find(name)
+        if not net.own:
+            raise Predefined(f"{net.name} is a pre-defined network and cannot be removed")
+        await self._world.whole(self._remove(net))
+
+    async def _remove(self, net: Net) -> None:
+        async with self._turn:
+            users = [f'name:"{live.name}" id:"{plan.endpoint_id[:12]}"' for live, plan in self._inside(net)]
+            if users:
+                raise NetworkInUse(net.name, ", ".join(users))
+            self._world.nets.discard(net)
+            try:
+                await self._destroy(net)
+            except BaseException:
+                self._world.nets.add(net)
+                raise
+
+    def _inside(self, net: Net) -> list[tuple[Live, EndpointPlan]]:
+        """The containers that have a place there now."""
+        return [
+            (live, plan)
+            for live in self._roster
+            for plan in map(EndpointPlan.from_dict, live.extra.endpoints)
+            if plan.network.id == net.id
+        ]
+
+    async def connect(self, name: str, container: str, asked: EndpointSpec) -> None:
+        """Raises NoSuchNetwork, NoSuchContainer, AlreadyConnected, Denied, Invalid."""
+        net = self._world.nets.find(name)
+        live = self._roster.find(container)
+        mode = live.spec.network_mode
+        if net.name == "host":
+            raise Denied(
+                "cannot connect container to host network - container must be created in host network mode"
+            )
+        if mode == "host":
+            raise Denied("container cannot be disconnected from host network or connected to host network")
+        if mode == "none" or net.name == "none":
+            raise Denied(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+            )
+        if mode.startswith("container:"):
+            raise Denied(
+                "container sharing network namespace with another container or host cannot be connected to any other network"
+            )
+        asked = replace(asked, network=net.name)
+        network_plan.check_endpoint(asked, net.name, net.value)
+        await self._world.whole(self._connect(net, live, asked))
+
+    async def _connect(self, net: Net, live: Live, asked: EndpointSpec) -> None:
+        async with live.lock:
+            if net in self._nets_of(live):
+                raise AlreadyConnected(live.name, net.name)
+            spec = replace(live.spec, endpoints=(*live.spec.endpoints, asked))
+            if live.runs:
+                await self._joining.join(live, net, asked, spec)
+            else:
+                live.row = replace(live.row, spec=spec)
+                await self._world.commit(lambda tx: rows.save_spec(tx, live.row))
+
+    def _nets_of(self, live: Live) -> list[Net]:
+        found = []
+        for asked in wished(live.spec):
+            net = self._world.nets.named(asked.network) or self._world.nets.get(asked.network)
+            if net is not None:
+                found.append(net)
+        return found
+
+    async def disconnect(self, name: str, container: str, *, force: bool = False) -> None:
+        """Raises NoSuchNetwork, NoSuchContainer, NotConnected, Denied."""
+        net = self._world.nets.find(name)
+        live = self._roster.find(container)
+        if net.name == "host" and live.spec.network_mode == "host":
+            raise Denied("container cannot be disconnected from host network or connected to host network")
+        await self._world.whole(self._disconnect(net, live))
+
+    async def _disconnect(self, net: Net, live: Live) -> None:
+        async with live.lock:
+            if net not in self._nets_of(live):
+                raise NotConnected(live.id, net.name)
+            rest = [each for each in wished(live.spec) if self._world.nets.find(each.network) is not net]
+            main = rest[0].network if rest else "none"
+            spec = replace(live.spec, network_mode=main, endpoints=tuple(rest))
+            if live.runs:
+                await self._joining.leave(live, net, spec)
+            else:
+                live.row = replace(live.row, spec=spec)
+                await self._world.commit(lambda tx: rows.save_spec(tx, live.row))
 
     async def list(self, wanted: Mapping[str, Sequence[str]] | None = None) -> list[NetworkView]:
         """Without endpoints; filters driver, id, label, name, scope, type, dangling."""
         wanted = wanted or {}
         filters.check(wanted, _FILTERS)
+        busy = {plan["network"].get("id") for live in self._roster for plan in live.extra.endpoints}
         return [
-            network
-            for network in self._all()
-            if filters.one_of(wanted, "driver", (network.driver,))
-            and filters.prefixes(wanted, network.id)
-            and filters.names(wanted, (network.name,))
-            and filters.labels(wanted, network.labels)
-            and filters.one_of(wanted, "scope", (network.scope,))
-            and filters.one_of(wanted, "type", ("builtin",))
-            and not filters.boolean(wanted, "dangling")
+            self._view(net)
+            for net in self._world.nets
+            if filters.one_of(wanted, "driver", (net.driver,))
+            and filters.prefixes(wanted, net.id)
+            and filters.names(wanted, (net.name,))
+            and filters.labels(wanted, net.value.labels if net.value else {})
+            and filters.one_of(wanted, "scope", ("local",))
+            and filters.one_of(wanted, "type", ("custom",) if net.own else ("builtin",))
+            and (
+                "dangling" not in wanted
+                or filters.boolean(wanted, "dangling") == (net.own and net.id not in busy)
+            )
         ]
 
     async def inspect(self, name: str) -> NetworkView:
-        """With its endpoints. Raises NoSuchNetwork."""
-        for network in self._all(endpoints=True):
-            if name in (network.name, network.id):
-                return network
-        found = [network for network in self._all(endpoints=True) if name and network.id.startswith(name)]
-        if len(found) != 1:
-            raise NoSuchNetwork(name)
-        return found[0]
+        """With its endpoints. Raises NoSuchNetwork, AmbiguousNetwork."""
+        net = self._world.nets.find(name)
+        endpoints = tuple(
+            NetworkEndpoint(
+                container_id=live.id,
+                name=live.name,
+                endpoint_id=plan.endpoint_id,
+                mac=plan.mac,
+                ipv4=f"{plan.address}/{plan.network.prefix}",
+            )
+            for live, plan in self._inside(net)
+            if live.runs
+        )
+        return replace(self._view(net), endpoints=endpoints)
 
     async def prune(self, wanted: Mapping[str, Sequence[str]] | None = None) -> Pruned:
-        """Removes unused user-defined networks: there are none."""
-        filters.check(wanted or {}, _PRUNE_FILTERS)
-        return Pruned(())
+        """Removes users' networks that no container is in, running or not. Filters: label, label!, until."""
+        wanted = wanted or {}
+        filters.check(wanted, _PRUNE_FILTERS)
+        until = [filters.moment(text, now()) for text in wanted.get("until", ())]
+        used = {asked.network for live in self._roster for asked in wished(live.spec)}
+        removed = []
+        for net in self._world.nets:
+            labels = net.value.labels if net.value else {}
+            if (
+                net.own
+                and not used & {net.id, net.name}
+                and all(net.created < moment for moment in until)
+                and filters.labels(wanted, labels)
+                and filters.not_labels(wanted, labels)
+            ):
+                try:
+                    await self._world.whole(self._remove(net))
+                except (KnarrError, sqlite3.Error):
+                    continue
+                removed.append(net.name)
+        return Pruned(tuple(removed))
 
-    def _all(self, *, endpoints: bool = False) -> Sequence[NetworkView]:
-        ids, config = self._world.network_ids, self._world.network
-        networks = [
-            NetworkView(id=ids["host"], name="host", driver="host", created=self._created),
-            NetworkView(id=ids["none"], name="none", driver="null", created=self._created),
-        ]
-        if config is not None:
-            networks.insert(
-                0,
-                NetworkView(
-                    id=ids["bridge"],
-                    name="bridge",
-                    driver="bridge",
-                    created=self._created,
-                    subnets=((config.subnet, config.gateway),),
-                    options={
-                        "com.docker.network.bridge.default_bridge": "true",
-                        "com.docker.network.bridge.enable_icc": str(config.icc).lower(),
-                        "com.docker.network.bridge.enable_ip_masquerade": str(config.masquerade).lower(),
-                        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
-                        "com.docker.network.bridge.name": config.bridge,
-                        "com.docker.network.driver.mtu": str(config.mtu),
-                    },
-                    endpoints=self._endpoints() if endpoints else (),
+    def _view(self, net: Net) -> NetworkView:
+        if net.value is not None:
+            return NetworkView(
+                id=net.id,
+                name=net.name,
+                driver=net.driver,
+                created=net.created,
+                internal=net.value.internal,
+                attachable=net.value.attachable,
+                ranges=tuple(
+                    (each.subnet, each.gateway if each.gateway_asked else "", each.within, each.reserved)
+                    for each in net.value.ranges
                 ),
+                labels=net.value.labels,
+                options=net.value.options,
+                ipam_options=net.value.ipam_options,
             )
-        return networks
+        config = net.config
+        if config is None:
+            return NetworkView(id=net.id, name=net.name, driver=net.driver, created=net.created)
+        return NetworkView(
+            id=net.id,
+            name=net.name,
+            driver=net.driver,
+            created=net.created,
+            ranges=((config.subnet, config.gateway, "", {}),),
+            options={
+                "com.docker.network.bridge.default_bridge": "true",
+                "com.docker.network.bridge.enable_icc": str(config.icc).lower(),
+                "com.docker.network.bridge.enable_ip_masquerade": str(config.masquerade).lower(),
+                "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+                "com.docker.network.bridge.name": config.bridge,
+                "com.docker.network.driver.mtu": str(config.mtu),
+            },
+        )
 
-    def _endpoints(self) -> tuple[NetworkEndpoint, ...]:
-        found = []
-        for live in self._roster:
-            for value in live.extra.endpoints if live.runs else ():
-                planned = EndpointPlan.from_dict(value)
-                found.append(
-                    NetworkEndpoint(
-                        container_id=live.id,
-                        name=live.name,
-                        endpoint_id=planned.endpoint_id,
-                        mac=planned.mac,
-                        ipv4=f"{planned.address}/{planned.network.prefix}",
-                    )
-                )
-        return tuple(found)
+
+def addresses(roster: Roster, net: Net) -> list[str]:
+    """Those that containers have in a network, by the rows."""
+    return [
+        plan["address"]
+        for live in roster
+        for plan in live.extra.endpoints
+        if plan["network"].get("id") == net.id
+    ]

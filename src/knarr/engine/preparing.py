@@ -25,12 +25,13 @@ _INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """One life: `borrowed` is the container whose network it shares, `named` (descriptor, path) of namespaces to be named."""
+    """One life: `borrowed` is the container whose network it shares, `served` whether it has a name server, `named` (descriptor, path) of namespaces to be named."""
 
     live: Live
     spec: ContainerSpec
     borrowed: str = ""
     addresses: tuple[str, ...] = ()
+    served: bool = False
     named: tuple[tuple[int, str], ...] = ()
 
 
@@ -81,10 +82,9 @@ def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:
     directory = world.paths.container(wish.borrowed or wish.live.id)
     names = ("hosts", "hostname", "resolv.conf")
     if not wish.borrowed:
-        settings = world.settings
         private = spec.network_mode != "host"
-        gateway = world.network.gateway if world.network else "127.0.0.1"
-        defaults = hostfiles.Resolver(settings.dns, settings.dns_search, settings.dns_options)
+        default = world.nets.bridge
+        gateway = default.config.gateway if default and default.config else "127.0.0.1"
         hosts = hostfiles.hosts(spec, wish.addresses, gateway)
         if not private:
             extra = hostfiles.extra_hosts(spec.extra_hosts, gateway)
@@ -92,13 +92,21 @@ def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:
         texts = (
             hosts,
             f"{spec.hostname}\n",
-            hostfiles.resolv_conf(_read("/etc/resolv.conf"), spec, defaults, private=private),
+            resolv_conf(world, spec, served=wish.served),
         )
         for name, text in zip(names, texts, strict=True):
             with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
                 os.fchmod(file.fileno(), 0o644)
                 file.write(text)
     return tuple((f"{directory}/{name}", f"/etc/{name}") for name in names)
+
+
+def resolv_conf(world: World, spec: ContainerSpec, *, served: bool) -> str:
+    """The text of /etc/resolv.conf; `served`: by a name server of the container's own. Blocking."""
+    settings = world.settings
+    defaults = hostfiles.Resolver(settings.dns, settings.dns_search, settings.dns_options)
+    private = spec.network_mode != "host"
+    return hostfiles.resolv_conf(_read("/etc/resolv.conf"), spec, defaults, private=private, served=served)
 
 
 def log_order(log: LogConfig, path: str, defaults: Mapping[str, str]) -> dict[str, Any]:

@@ -82,6 +82,32 @@ class VolumeValue:
     making_for: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """One IPAM configuration: `asked` fields are texts as they came, `gateway` is always filled."""
+
+    subnet: str
+    gateway: str
+    within: str = ""
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    gateway_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkValue:
+    """The JSON column of `networks`. `own_subnet`: the user chose it, so addresses may be chosen, too."""
+
+    driver: str
+    bridge: str
+    ranges: tuple[Range, ...]
+    own_subnet: bool = False
+    internal: bool = False
+    attachable: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    ipam_options: Mapping[str, str] = field(default_factory=dict)
+
+
 def encode(value: object) -> str:
     """A value as JSON text."""
     return msgspec.json.encode(value).decode()
@@ -91,6 +117,7 @@ _spec = msgspec.json.Decoder(ContainerSpec)
 _state = msgspec.json.Decoder(ContainerState)
 _extra = msgspec.json.Decoder(Extra)
 _volume = msgspec.json.Decoder(VolumeValue)
+_network = msgspec.json.Decoder(NetworkValue)
 
 
 def decode_row(values: tuple[Any, ...]) -> Row:
@@ -110,3 +137,8 @@ def decode_row(values: tuple[Any, ...]) -> Row:
 def decode_volume(text: str) -> VolumeValue:
     """Reads the JSON column of `volumes`."""
     return _volume.decode(text)
+
+
+def decode_network(text: str) -> NetworkValue:
+    """Reads the JSON column of `networks`."""
+    return _network.decode(text)

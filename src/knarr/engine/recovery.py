@@ -16,6 +16,7 @@ from knarr.engine.execs import Execs
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
+from knarr.engine.places import Places
 from knarr.engine.shims import Exit, Shim, read_exit
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
@@ -32,13 +33,20 @@ class Recovery:
     """One start of a daemon."""
 
     def __init__(
-        self, world: World, roster: Roster, lifecycle: Lifecycle, ender: Ender, execs: Execs
+        self,
+        world: World,
+        roster: Roster,
+        lifecycle: Lifecycle,
+        ender: Ender,
+        execs: Execs,
+        places: Places,
     ) -> None:
         self._world = world
         self._roster = roster
         self._lifecycle = lifecycle
         self._ender = ender
         self._execs = execs
+        self._places = places
         self._exits: dict[str, Exit] = {}
         self._unborn: set[str] = set()
 
@@ -140,16 +148,22 @@ class Recovery:
         return left if left is not None and left.at >= live.state.started_at else None
 
     async def _adopt_networks(self) -> None:
-        world = self._world
-        if world.bridge is None or world.network is None:
+        """Places of living containers are theirs again, with their names and name servers; no others are left."""
+        bridge = self._world.bridge
+        if bridge is None:
             return
         known = []
         for live in self._roster:
-            for value in live.extra.endpoints if live.shim is not None else ():
-                planned = EndpointPlan.from_dict(value)
+            plans = [EndpointPlan.from_dict(value) for value in live.extra.endpoints if live.shim is not None]
+            for planned in plans:
                 known.append(planned.endpoint_id)
-                await world.bridge.adopt(planned)
-        await world.bridge.sweep(world.network, known)
+                await bridge.adopt(planned)
+            if plans:
+                self._places.introduce(live)
+                await self._places.serve_names(live, self._world.paths.namespace(live.id))
+        for net in self._world.nets:
+            if net.config is not None:
+                await bridge.sweep(net.config, known)
 
     async def _sweep(self) -> None:
         known = {live.id for live in self._roster}

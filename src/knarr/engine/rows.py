@@ -3,7 +3,15 @@
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-from knarr.engine.record import Row, VolumeValue, decode_row, decode_volume, encode
+from knarr.engine.record import (
+    NetworkValue,
+    Row,
+    VolumeValue,
+    decode_network,
+    decode_row,
+    decode_volume,
+    encode,
+)
 from knarr.model.ports import Published
 
 
@@ -118,6 +126,27 @@ def use_volumes(tx: sqlite3.Connection, container_id: str, names: Iterable[str])
         "INSERT OR IGNORE INTO volume_uses (volume, container) VALUES (?, ?)",
         [(name, container_id) for name in names],
     )
+
+
+def load_networks(tx: sqlite3.Connection) -> list[tuple[str, str, int, NetworkValue]]:
+    """(id, name, created, value) of each network that a user made, oldest first."""
+    rows = tx.execute("SELECT id, name, created, value FROM networks ORDER BY created").fetchall()
+    return [(key, name, created, decode_network(value)) for key, name, created, value in rows]
+
+
+def insert_network(tx: sqlite3.Connection, key: str, name: str, created: int, value: NetworkValue) -> None:
+    """A new one. Raises Taken for its name."""
+    tx.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (key, name, created, encode(value)))
+
+
+def delete_network(tx: sqlite3.Connection, key: str) -> None:
+    """One that nobody is in."""
+    tx.execute("DELETE FROM networks WHERE id = ?", (key,))
+
+
+def release_endpoint(tx: sqlite3.Connection, container_id: str, network: str) -> None:
+    """One place of a container that goes on."""
+    tx.execute("DELETE FROM endpoints WHERE container = ? AND network = ?", (container_id, network))
 
 
 def has_image(tx: sqlite3.Connection, image_id: str) -> bool:

@@ -16,8 +16,8 @@ from typing import Any
 from knarr.engine import attaching, bundle, health, preparing, rows, userns
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
-from knarr.engine.names import new_id
-from knarr.engine.plan import bindings
+from knarr.engine.nets import Place
+from knarr.engine.places import Places
 from knarr.engine.record import Row
 from knarr.engine.shims import Shim
 from knarr.engine.telling import mount_events, network_events
@@ -26,11 +26,11 @@ from knarr.engine.world import World
 from knarr.engine.zygote import Birth, Netns
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, Status
-from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand, NotFound, Unsupported
+from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand
 from knarr.model.ports import Published
 from knarr.model.system import Event, Step
 from knarr.model.undo import Undo
-from knarr.network.plan import EndpointPlan, plan_endpoint
+from knarr.network.plan import EndpointPlan
 from knarr.runtime import netns as namespace
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class _Life:
     spec: ContainerSpec
     undo: Undo
     explain: bool = False
-    endpoint: EndpointPlan | None = None
+    endpoints: Sequence[tuple[Place, EndpointPlan]] = ()
     joined: dict[str, str] = field(default_factory=dict)
     shm_source: str = ""
     borrowed: str = ""
@@ -59,7 +59,8 @@ class _Life:
             live=self.live,
             spec=self.spec,
             borrowed=self.borrowed,
-            addresses=(self.endpoint.address,) if self.endpoint else (),
+            addresses=tuple(plan.address for _, plan in self.endpoints),
+            served=any(place.net.own for place, _ in self.endpoints),
             named=self._named(netns),
         )
 
@@ -76,9 +77,10 @@ class _Life:
 class Starter:
     """Begins lives; `Lifecycle` ends them."""
 
-    def __init__(self, world: World, roster: Roster) -> None:
+    def __init__(self, world: World, roster: Roster, places: Places) -> None:
         self._world = world
         self._roster = roster
+        self._places = places
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Shim, tuple[Step, ...]]:
         """The caller holds the lock. The container runs when this returns; on an error it is as it was, with the reason."""
@@ -100,7 +102,7 @@ class Starter:
         self._join(life)
         life.spec = self._identity(life)
         begun = time.time_ns()
-        await self._plan_network(life)
+        life.endpoints = await self._places.plan(live, life.spec, life.undo)
         intent = self._write_starting(life)
         own = life.joined.get("network") == world.paths.namespace(live.id)
         netns = await self._namespace(life) if own else None
@@ -167,10 +169,8 @@ class Starter:
             other = self._other(mode, "network")
             joined["network"] = f"/proc/{other.state.pid}/ns/net"
             life.borrowed = other.id
-        elif mode in ("bridge", "none"):
-            joined["network"] = self._world.paths.namespace(life.live.id)
         else:
-            raise NotFound(f"failed to set up container networking: network {mode} not found")
+            joined["network"] = self._world.paths.namespace(life.live.id)
         for kind, value in (("pid", spec.pid_mode), ("ipc", spec.ipc_mode)):
             if value == "host":
                 joined[kind] = ""
@@ -218,32 +218,6 @@ class Starter:
             return life.spec
         return replace(life.spec, hostname=self._roster.find(life.borrowed).spec.hostname)
 
-    async def _plan_network(self, life: _Life) -> None:
-        world, live = self._world, life.live
-        if life.spec.network_mode != "bridge" or world.bridge is None:
-            if life.spec.network_mode == "bridge" and life.spec.port_bindings:
-                raise Unsupported("this daemon has no default bridge (--bridge none)")
-            return
-        assert world.pool is not None
-        assert world.network is not None
-        endpoint_id = new_id()
-        asked = next((each for each in life.spec.endpoints if each.network in ("bridge", "default")), None)
-        address = world.pool.allocate()
-        life.undo.push(self._give_back, address)
-        published = await world.bridge.reserve(endpoint_id, bindings(life.spec), endpoint=live.name)
-        life.undo.push(world.bridge.release, endpoint_id)
-        life.endpoint = plan_endpoint(
-            world.network,
-            endpoint_id=endpoint_id,
-            address=address,
-            mac=(asked.mac if asked else "") or life.spec.mac_address,
-            published=published,
-        )
-
-    async def _give_back(self, address: str) -> None:
-        assert self._world.pool is not None
-        self._world.pool.release(address)
-
     async def _namespace(self, life: _Life) -> Netns:
         path = life.joined["network"]
         begun = time.time_ns()
@@ -267,12 +241,16 @@ class Starter:
         return netns
 
     async def _attach(self, life: _Life, netns: Netns | None) -> None:
-        if life.endpoint is None or netns is None:
+        if netns is None:
             return
-        assert self._world.bridge is not None
-        life.undo.push(self._world.bridge.detach, life.endpoint)
-        attached = await self._world.bridge.attach(life.endpoint, netns.fd, netns.route)
-        life.steps += attached.steps
+        for place, plan in life.endpoints:
+            life.steps += await self._places.attach(life.live, plan, place, netns, life.undo)
+        if any(place.net.own for place, _ in life.endpoints):
+            life.undo.push(self._hush, life.live)
+            await self._places.serve_names(life.live, f"/proc/self/fd/{netns.fd}")
+
+    async def _hush(self, live: Live) -> None:
+        self._places.silence(live)
 
     def _order(self, life: _Life, prepared: preparing.Prepared) -> dict[str, Any]:
         live, world = life.live, self._world
@@ -307,16 +285,14 @@ class Starter:
 
     def _write_starting(self, life: _Life) -> "asyncio.Future[list[Event]]":
         live = life.live
-        plans = (life.endpoint.to_dict(),) if life.endpoint else ()
-        live.row = row = replace(live.row, extra=replace(live.extra, endpoints=plans))
-        endpoint, network = life.endpoint, self._world.network
+        plans = [plan for _, plan in life.endpoints]
+        extra = replace(live.extra, endpoints=tuple(plan.to_dict() for plan in plans))
+        live.row = row = replace(live.row, extra=extra)
 
         def write(tx: sqlite3.Connection) -> None:
             rows.save_state(tx, row)
-            if endpoint is not None and network is not None:
-                rows.claim_endpoint(
-                    tx, live.id, network.name, endpoint.address, _distinct(endpoint.published)
-                )
+            for plan in plans:
+                rows.claim_endpoint(tx, live.id, plan.network.id, plan.address, _distinct(plan.published))
 
         return self._world.record(write)
 

@@ -1,25 +1,25 @@
 """Events of networks and volumes that a life of a container causes, with Docker's attributes."""
 
 from knarr.engine.live import Live
+from knarr.engine.nets import Net
 from knarr.engine.world import World, now
 from knarr.model.system import Event
 
 
+def network_event(net: Net, action: str, **attributes: str) -> Event:
+    """An event of a network."""
+    told = {**attributes, "name": net.name, "type": net.driver}
+    return Event(type="network", action=action, id=net.id, at=now(), attributes=told)
+
+
 def network_events(world: World, live: Live, action: str) -> list[Event]:
-    """One for each endpoint of this life, and for the host's network and none."""
+    """One for each place of this life, and for the host's network and none."""
     mode = live.spec.network_mode
-    if mode not in ("bridge", "host", "none") or (mode == "bridge" and not live.extra.endpoints):
-        return []
-    kind = "null" if mode == "none" else mode
-    return [
-        Event(
-            type="network",
-            action=action,
-            id=world.network_ids.get(mode, ""),
-            at=now(),
-            attributes={"container": live.id, "name": mode, "type": kind},
-        )
-    ]
+    if mode in ("host", "none"):
+        net = world.nets.named(mode)
+        return [network_event(net, action, container=live.id)] if net is not None else []
+    nets = [world.nets.get(value["network"].get("id", "")) for value in live.extra.endpoints]
+    return [network_event(net, action, container=live.id) for net in nets if net is not None]
 
 
 def mount_events(live: Live, action: str) -> list[Event]:

@@ -28,6 +28,33 @@ class Waited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRange:
+    """One entry of a new network's IPAM configuration, as texts."""
+
+    subnet: str = ""
+    gateway: str = ""
+    within: str = ""
+    reserved: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """A new network, as it is asked for."""
+
+    name: str
+    driver: str = ""
+    ranges: tuple[AddressRange, ...] = ()
+    ipam_driver: str = ""
+    ipam_options: Mapping[str, str] = field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
+    ipv4: bool = True
+    ipv6: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
     """`tail` is a number of lines, None all; `since` and `until` are moments, 0 without a bound."""
 

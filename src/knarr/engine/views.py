@@ -7,9 +7,10 @@ from typing import Any
 from knarr.engine import filters
 from knarr.engine.errors import NoSuchContainer
 from knarr.engine.live import Live, Roster
+from knarr.engine.nets import Place, dns_names, wished
 from knarr.engine.values import Change
 from knarr.engine.world import World
-from knarr.model.container import ContainerView, EndpointView, Status
+from knarr.model.container import ContainerView, EndpointSpec, EndpointView, Status
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid
 from knarr.model.ports import Port, Published
@@ -74,28 +75,41 @@ def view(world: World, live: Live) -> ContainerView:
 
 
 def _endpoints(world: World, live: Live, plans: Sequence[EndpointPlan]) -> tuple[EndpointView, ...]:
+    """One for each network, wired or not; the host's network and none have one, too."""
     mode = live.spec.network_mode
-    if mode not in ("bridge", "host", "none"):
+    if mode.startswith("container:"):
         return ()
-    blank = EndpointView(network=mode, network_id=world.network_ids.get(mode, ""))
+    wired = {plan.network.id: plan for plan in plans}
+    asked = (EndpointSpec(network=mode),) if mode in ("host", "none") else wished(live.spec)
+    return tuple(_endpoint(world, live, each, wired) for each in asked)
+
+
+def _endpoint(
+    world: World, live: Live, asked: EndpointSpec, wired: Mapping[str, EndpointPlan]
+) -> EndpointView:
+    net = world.nets.named(asked.network) or world.nets.get(asked.network)
+    view = EndpointView(
+        network=net.name if net else asked.network,
+        network_id=net.id if net else "",
+        aliases=asked.aliases,
+        links=asked.links,
+        mac=asked.mac,
+        driver_options=asked.driver_options,
+    )
     if live.runs:
-        blank = replace(
-            blank,
-            sandbox_id=live.id,
-            sandbox_key="" if mode == "host" else world.paths.namespace(live.id),
-        )
-    if not plans:
-        return (blank,)
-    planned = plans[0]
-    return (
-        replace(
-            blank,
-            endpoint_id=planned.endpoint_id,
-            gateway=planned.network.gateway,
-            ipv4=planned.address,
-            ipv4_prefix=planned.network.prefix,
-            mac=planned.mac,
-        ),
+        key = "" if asked.network == "host" else world.paths.namespace(live.id)
+        view = replace(view, sandbox_id=live.id, sandbox_key=key)
+    planned = wired.get(view.network_id)
+    if net is None or planned is None:
+        return view
+    return replace(
+        view,
+        endpoint_id=planned.endpoint_id,
+        gateway="" if planned.network.internal else planned.network.gateway,
+        ipv4=planned.address,
+        ipv4_prefix=planned.network.prefix,
+        mac=planned.mac,
+        dns_names=dns_names(Place(net, asked), live.name, live.id, live.spec.hostname),
     )
 
 
@@ -181,9 +195,10 @@ class Selection:
         return filters.one_of(self._wanted, "volume", texts)
 
     def _network(self, live: Live) -> bool:
-        mode = live.spec.network_mode
         plans: Sequence[Mapping[str, Any]] = live.extra.endpoints
-        return filters.one_of(self._wanted, "network", {mode, *(plan["network"]["name"] for plan in plans)})
+        names = {live.spec.network_mode, *(each.network for each in wished(live.spec))}
+        ids = {plan["network"].get("id", "") for plan in plans}
+        return filters.one_of(self._wanted, "network", names | ids)
 
     def _ports(self, live: Live) -> bool:
         plans = [EndpointPlan.from_dict(value) for value in live.extra.endpoints]

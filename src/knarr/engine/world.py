@@ -13,6 +13,7 @@ from knarr.engine.abilities import abilities
 from knarr.engine.checks import ulimit
 from knarr.engine.events import Events, write_event
 from knarr.engine.namespaces import Namespaces
+from knarr.engine.nets import Nets
 from knarr.engine.paths import Paths
 from knarr.engine.plan import Host
 from knarr.engine.settings import Settings
@@ -24,7 +25,6 @@ from knarr.kernel.files import read_text
 from knarr.loop.tasks import Tasks
 from knarr.model.system import Event
 from knarr.network.bridge import Bridge
-from knarr.network.plan import AddressPool, NetworkConfig
 from knarr.snapshots.port import Snapshotter
 from knarr.state.database import Database
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """Collaborators and facts. `bridge` and `network` are None with `--bridge none`; `seccomp` is the default profile's
+    """Collaborators and facts. `bridge` is None where the kernel's side of networks is missing; `seccomp` is the default profile's
     JSON, "" Docker's own, None no filter. `remap` are the ids of --userns-remap. `chores` end by themselves soon and are waited for when the
     engine closes; `tasks` are cancelled."""
 
@@ -49,9 +49,7 @@ class World:
     hierarchy: Hierarchy
     host: Host
     bridge: Bridge | None = None
-    network: NetworkConfig | None = None
-    network_ids: dict[str, str] = field(default_factory=dict)
-    pool: AddressPool | None = None
+    nets: Nets = field(default_factory=Nets)
     capabilities: frozenset[str] = frozenset()
     seccomp: str | None = ""
     wholes: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -45,7 +45,7 @@ class NetworkEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkView:
-    """A network: `driver` is "bridge", "host" or "null"; `subnets` are (subnet, gateway) texts."""
+    """A network: `driver` is "bridge", "host" or "null"; `ranges` are (subnet, gateway, part that is given out, reserved)."""
 
     id: str
     name: str
@@ -53,10 +53,12 @@ class NetworkView:
     created: int
     scope: str = "local"
     internal: bool = False
+    attachable: bool = False
     ipv6: bool = False
-    subnets: tuple[tuple[str, str], ...] = ()
+    ranges: tuple[tuple[str, str, str, Mapping[str, str]], ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    ipam_options: Mapping[str, str] | None = None
     endpoints: tuple[NetworkEndpoint, ...] = ()
 
 

@@ -89,6 +89,10 @@ class Bridge:
         self._ports.release(plan.endpoint_id)
         self._reap_soon()
 
+    async def lead(self, plan: EndpointPlan, route: socket.socket) -> None:
+        """From now on the namespace's default route goes through this endpoint."""
+        await self._in_turn(self._wiring.lead, plan, route)
+
     async def adopt(self, plan: EndpointPlan) -> None:
         """Takes a living endpoint up again after a restart: holds its ports, puts back missing elements."""
         for each in self._ports.hold(plan.endpoint_id, plan.published):

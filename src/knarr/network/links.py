@@ -174,6 +174,14 @@ def wire(sock: socket.socket, interface: str, actions: Collection[Action]) -> in
     return ifindex
 
 
+def lead(sock: socket.socket, interface: str, gateway: str) -> None:
+    """Replaces the default route, over a socket inside the namespace."""
+    codec.prepare(sock)
+    (answer,) = codec.exchange(sock, [route.get_link(interface)])
+    index = route.parse_link(answer).ifindex
+    codec.exchange(sock, [route.new_default_route(gateway, index, replace=True)])
+
+
 def _forgo_ipv6(bridge: str) -> None:
     """The host must not take a container for its router (CVE-2020-13401); the bridge has IPv4 only."""
     with contextlib.suppress(FileNotFoundError):

@@ -30,10 +30,11 @@ _REASONS = {
 class NetworkConfig:
     """One bridge network. `subnet` is "172.17.0.0/16", `gateway` the bridge's own address in it.
 
-    `icc` lets its containers talk to each other, `internal` cuts them off from everything else.
+    `icc` lets its containers talk to each other, `internal` cuts them off from everything else. `id` is the engine's.
     """
 
     name: str
+    id: str = ""
     bridge: str
     subnet: str
     gateway: str
@@ -260,7 +261,7 @@ def elements(plan: EndpointPlan) -> Iterator[tuple[str, str]]:
 
 @dataclass(slots=True)
 class AddressPool:
-    """The free addresses of one subnet, kept in memory; the lowest free one is given out.
+    """The free addresses of one subnet, kept in memory; the lowest free one between `first` and `last` is given out.
 
     State holds the truth (`UNIQUE(network, address)`); seed `taken` from it.
     """
@@ -268,17 +269,26 @@ class AddressPool:
     network: str
     subnet: str
     gateway: str
+    first: int
+    last: int
     taken: set[int] = field(default_factory=set)
     _freed: list[int] = field(default_factory=list)
     _next: int = 0
 
     @classmethod
-    def of(cls, config: NetworkConfig, taken: Iterable[str] = ()) -> "AddressPool":
-        """The pool of a network, without the addresses in `taken`."""
-        pool = cls(config.name, config.subnet, config.gateway)
+    def of(cls, config: NetworkConfig, taken: Iterable[str] = (), within: str = "") -> "AddressPool":
+        """The pool of a network, without the addresses in `taken`; `within` is the part of it that is given out."""
+        whole, part = IPv4Network(config.subnet), IPv4Network(within or config.subnet)
+        pool = cls(
+            config.name,
+            config.subnet,
+            config.gateway,
+            max(int(part.network_address), int(whole.network_address) + 1),
+            min(int(part.broadcast_address), int(whole.broadcast_address) - 1),
+        )
         pool.taken.update(int(IPv4Address(address)) for address in taken)
         pool.taken.add(int(IPv4Address(config.gateway)))
-        pool._next = int(IPv4Network(config.subnet).network_address) + 1
+        pool._next = pool.first
         return pool
 
     def allocate(self, wanted: str = "") -> str:
@@ -292,7 +302,8 @@ class AddressPool:
         number = int(IPv4Address(address))
         if number in self.taken and address != self.gateway:
             self.taken.discard(number)
-            heapq.heappush(self._freed, number)
+            if self.first <= number < self._next:
+                heapq.heappush(self._freed, number)
 
     def _check(self, wanted: str) -> int:
         network = IPv4Network(self.subnet)
@@ -311,8 +322,7 @@ class AddressPool:
             number = heapq.heappop(self._freed)
             if number not in self.taken:
                 return number
-        last = int(IPv4Network(self.subnet).broadcast_address)
-        while self._next < last:
+        while self._next <= self.last:
             self._next += 1
             if self._next - 1 not in self.taken:
                 return self._next - 1

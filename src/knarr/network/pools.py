@@ -57,6 +57,14 @@ def check(subnet: str, used: Iterable[str]) -> None:
         raise SubnetTaken
 
 
+def within(part: str, subnet: str) -> bool:
+    """Whether an address or a smaller subnet lies in a subnet; False for what is neither."""
+    try:
+        return IPv4Network(part).subnet_of(IPv4Network(subnet))
+    except ValueError:
+        return False
+
+
 def first_address(subnet: str) -> str:
     """The gateway that a network gets when none is asked for."""
     return str(IPv4Network(subnet).network_address + 1)

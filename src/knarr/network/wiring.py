@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from knarr.model.system import Step
 from knarr.network import flows
 from knarr.network.firewall import Firewall
-from knarr.network.links import Links, wire
+from knarr.network.links import Links, lead, wire
 from knarr.network.plan import Action, EndpointPlan, NetworkConfig, elements, veth_name
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,11 @@ class Wiring:
             self._withdraw(plan)
             self._links.condemn(plan.veth)
             flows.forget(plan)
+
+    def lead(self, plan: EndpointPlan, sock: socket.socket) -> None:
+        """Makes the endpoint the way to everything that no other route reaches."""
+        with self._lock:
+            lead(sock, plan.interface, plan.network.gateway)
 
     def adopt(self, plan: EndpointPlan) -> None:
         """Knows a living endpoint and puts its elements back."""

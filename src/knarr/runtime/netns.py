@@ -36,6 +36,35 @@ def make_owned(uids: IdMap, gids: IdMap, user: str) -> tuple[int, int, socket.so
     return owner, *_furnish()
 
 
+def enter(path: str) -> tuple[int, socket.socket]:
+    """The calling thread moves into the namespace at `path`: its descriptor, and a NETLINK_ROUTE socket in it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(fd, CLONE_NEWNET)
+        return fd, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    except OSError:
+        os.close(fd)
+        raise
+
+
+def listen(path: str, address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """The calling thread moves into the namespace at `path` and binds a UDP and a TCP socket there."""
+    fd, route = enter(path)
+    os.close(fd)
+    route.close()
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        for sock in (udp, tcp):
+            sock.setblocking(False)
+            sock.bind((address, port))
+    except OSError:
+        udp.close()
+        tcp.close()
+        raise
+    return udp, tcp
+
+
 def _furnish() -> tuple[int, socket.socket]:
     """The calling thread stands in it."""
     _forgo_ipv6()

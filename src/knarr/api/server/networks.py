@@ -1,16 +1,17 @@
-"""/networks: the predefined ones. User-defined networks are not there yet, and say so."""
+"""/networks: made, listed, removed, and containers connected to them."""
 
 from typing import Any
 
+from knarr.api.server import asking
 from knarr.api.server.call import Call, Route
-from knarr.api.server.replies import reply
+from knarr.api.server.replies import nothing, reply
+from knarr.api.spec.containers import Endpoint
 from knarr.api.spec.others import NetworkConnect, NetworkCreate, NetworkDisconnect
+from knarr.engine.values import AddressRange, NetworkSpec
 from knarr.loop.http.messages import Response
-from knarr.model.errors import Conflict, Denied, Unsupported
+from knarr.model.errors import Unsupported
 from knarr.model.moments import rfc3339
 from knarr.model.system import NetworkView
-
-PREDEFINED = ("bridge", "host", "none")
 
 
 def told(view: NetworkView) -> dict[str, Any]:
@@ -25,15 +26,11 @@ def told(view: NetworkView) -> dict[str, Any]:
         "EnableIPv6": view.ipv6,
         "IPAM": {
             "Driver": "default",
-            "Options": None,
-            "Config": [
-                {"Subnet": subnet, "Gateway": gateway} if gateway else {"Subnet": subnet}
-                for subnet, gateway in view.subnets
-            ]
-            or None,
+            "Options": None if view.ipam_options is None else dict(view.ipam_options),
+            "Config": [_range(*each) for each in view.ranges] or None,
         },
         "Internal": view.internal,
-        "Attachable": False,
+        "Attachable": view.attachable,
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
@@ -52,6 +49,11 @@ def told(view: NetworkView) -> dict[str, Any]:
     }
 
 
+def _range(subnet: str, gateway: str, within: str, reserved: Any) -> dict[str, Any]:
+    value = {"Subnet": subnet, "IPRange": within, "Gateway": gateway, "AuxiliaryAddresses": dict(reserved)}
+    return {key: each for key, each in value.items() if each}
+
+
 async def list_(call: Call) -> Response:
     """GET /networks"""
     return reply([told(view) for view in await call.engine.networks.list(call.filters())])
@@ -65,33 +67,52 @@ async def inspect(call: Call) -> Response:
 async def create(call: Call) -> Response:
     """POST /networks/create"""
     body = await call.json(NetworkCreate)
-    if body.Name in PREDEFINED:
-        raise Conflict(f"network with name {body.Name} already exists")
-    raise Unsupported("user-defined networks are not supported by this daemon yet")
+    if body.ConfigOnly or body.ConfigFrom or body.Ingress or body.Scope == "swarm":
+        raise Unsupported("networks of a swarm, and those that only hold configurations, are not supported")
+    ipam = body.IPAM
+    spec = NetworkSpec(
+        name=body.Name,
+        driver=body.Driver,
+        ranges=tuple(
+            AddressRange(
+                subnet=each.Subnet,
+                gateway=each.Gateway,
+                within=each.IPRange,
+                reserved=each.AuxiliaryAddresses or {},
+            )
+            for each in (ipam.Config if ipam else None) or ()
+        ),
+        ipam_driver=ipam.Driver if ipam else "",
+        ipam_options=(ipam.Options if ipam else None) or {},
+        internal=body.Internal,
+        attachable=body.Attachable,
+        ipv4=body.EnableIPv4 is not False,
+        ipv6=bool(body.EnableIPv6),
+        labels=body.Labels or {},
+        options=body.Options or {},
+    )
+    return reply({"Id": await call.engine.networks.create(spec), "Warning": ""}, 201)
 
 
 async def remove(call: Call) -> Response:
     """DELETE /networks/{name}"""
-    view = await call.engine.networks.inspect(call.name)
-    raise Denied(f"{view.name} is a pre-defined network and cannot be removed")
+    await call.engine.networks.remove(call.name)
+    return nothing()
 
 
 async def connect(call: Call) -> Response:
     """POST /networks/{name}/connect"""
     body = await call.json(NetworkConnect)
-    return await _refuse(call, body.Container)
+    asked = asking.endpoint(call.name, body.EndpointConfig or Endpoint())
+    await call.engine.networks.connect(call.name, body.Container, asked)
+    return Response(200)
 
 
 async def disconnect(call: Call) -> Response:
     """POST /networks/{name}/disconnect"""
     body = await call.json(NetworkDisconnect)
-    return await _refuse(call, body.Container)
-
-
-async def _refuse(call: Call, container: str) -> Response:
-    await call.engine.networks.inspect(call.name)
-    await call.engine.containers.inspect(container)
-    raise Unsupported("a container's networks cannot be changed by this daemon yet")
+    await call.engine.networks.disconnect(call.name, body.Container)
+    return Response(200)
 
 
 async def prune(call: Call) -> Response:

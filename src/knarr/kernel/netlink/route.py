@@ -186,12 +186,13 @@ def get_addresses() -> Request:
     return Request(RTM_GETADDR, 0, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0), "list addresses")
 
 
-def new_default_route(gateway: str, index: int) -> Request:
-    """The IPv4 route for everything that no other route reaches."""
+def new_default_route(gateway: str, index: int, *, replace: bool = False) -> Request:
+    """The IPv4 route for everything that no other route reaches; `replace`: instead of the one that there is."""
     body = _ROUTE.pack(
         socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0
     ) + b"".join((attribute(RTA_GATEWAY, socket.inet_aton(gateway)), u32(RTA_OIF, index)))
-    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, f"add the default route by {gateway}")
+    flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
+    return Request(RTM_NEWROUTE, flags, body, f"add the default route by {gateway}")
 
 
 def get_routes() -> Request:

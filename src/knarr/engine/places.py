@@ -1,0 +1,178 @@
+"""A container's places in networks: planned, wired, known by name, and taken away again.
+
+A place costs an address, host ports for the one that leads outward, a cable, and on a network of users' own a name. The
+name server of a container (127.0.0.11 in its namespace) is opened with its first place in such a network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from knarr.engine import hostfiles
+from knarr.engine.errors import NoSuchNetwork
+from knarr.engine.live import Live
+from knarr.engine.names import new_id
+from knarr.engine.nets import Net, Place, dns_names, gateway, wished
+from knarr.engine.plan import bindings
+from knarr.engine.world import World
+from knarr.engine.zygote import Netns
+from knarr.kernel.files import read_text
+from knarr.loop.blocking import alone, blocking
+from knarr.model.container import ContainerSpec
+from knarr.model.errors import NotFound, Unsupported
+from knarr.model.system import Step
+from knarr.model.undo import Undo
+from knarr.network.dns.resolver import Resolver, Upstream
+from knarr.network.dns.zone import Sight
+from knarr.network.plan import EndpointPlan, plan_endpoint
+from knarr.runtime import netns as namespace
+
+DNS = ("127.0.0.11", 53)
+
+
+@dataclass(slots=True)
+class _Server:
+    """The name server of one container."""
+
+    resolver: Resolver
+    sight: Sight
+
+
+class Places:
+    """The places of all containers of one engine."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._servers: dict[str, _Server] = {}
+
+    def of(self, spec: ContainerSpec) -> list[Place]:
+        """Where a container shall be. Raises NotFound in Docker's words, Unsupported without a default bridge."""
+        found = []
+        for asked in wished(spec):
+            try:
+                found.append(Place(self._world.nets.find(asked.network), asked))
+            except NoSuchNetwork as error:
+                if asked.network != "bridge":
+                    raise NotFound(f"failed to set up container networking: {error}") from None
+                if spec.port_bindings:
+                    raise Unsupported("this daemon has no default bridge (--bridge none)") from None
+        return found
+
+    async def plan(self, live: Live, spec: ContainerSpec, undo: Undo) -> list[tuple[Place, EndpointPlan]]:
+        """Takes addresses and host ports for a life."""
+        places = self.of(spec)
+        outward = gateway(places)
+        plans = []
+        for number, place in enumerate(places):
+            mac = spec.mac_address if number == 0 else ""
+            leads = place is outward
+            plans.append(
+                (place, await self.plan_one(live, place, undo, number=number, outward=leads, mac=mac))
+            )
+        return plans
+
+    async def plan_one(
+        self, live: Live, place: Place, undo: Undo, *, number: int, outward: bool, mac: str = ""
+    ) -> EndpointPlan:
+        """One place, whose interface is eth`number`; the outward one has the default route and the host ports."""
+        bridge, config, pool = self._world.bridge, place.net.config, place.net.pool
+        assert bridge is not None
+        assert config is not None
+        assert pool is not None
+        endpoint_id = new_id()
+        address = pool.allocate(place.asked.ipv4)
+        undo.push(_give_back, place.net, address)
+        wishes = bindings(live.spec) if outward and not live.extra.endpoints else ()
+        published = await bridge.reserve(endpoint_id, wishes, endpoint=live.name)
+        undo.push(bridge.release, endpoint_id)
+        return plan_endpoint(
+            config,
+            endpoint_id=endpoint_id,
+            address=address,
+            mac=place.asked.mac or mac,
+            interface=f"eth{number}",
+            default_route=outward,
+            published=published,
+        )
+
+    async def attach(
+        self, live: Live, plan: EndpointPlan, place: Place, netns: Netns, undo: Undo
+    ) -> tuple[Step, ...]:
+        """Wires one place, and makes the container known there."""
+        assert self._world.bridge is not None
+        undo.push(self._world.bridge.detach, plan)
+        attached = await self._world.bridge.attach(plan, netns.fd, netns.route)
+        undo.push(self._forget, plan)
+        self._introduce(live, plan, place)
+        return attached.steps
+
+    def introduce(self, live: Live) -> None:
+        """Its names in all its networks: what others find it by."""
+        plans = {value["network"].get("id"): EndpointPlan.from_dict(value) for value in live.extra.endpoints}
+        for place in self.of(live.spec):
+            if place.net.id in plans:
+                self._introduce(live, plans[place.net.id], place)
+
+    def _introduce(self, live: Live, plan: EndpointPlan, place: Place) -> None:
+        names = dns_names(place, live.name, live.id, live.spec.hostname)
+        if names:
+            place.net.zone.add(plan.endpoint_id, plan.address, names)
+
+    async def _forget(self, plan: EndpointPlan) -> None:
+        net = self._world.nets.get(plan.network.id)
+        if net is not None:
+            net.zone.remove(plan.endpoint_id)
+
+    async def leave(self, plan: EndpointPlan) -> None:
+        """Takes a place away: name, cable, host ports, address."""
+        await self._forget(plan)
+        if self._world.bridge is not None:
+            await self._world.bridge.detach(plan)
+        net = self._world.nets.get(plan.network.id)
+        if net is not None:
+            await _give_back(net, plan.address)
+
+    async def serve_names(self, live: Live, path: str) -> None:
+        """Opens the container's name server in the network namespace at `path`, or tells it of changed networks."""
+        plans = [EndpointPlan.from_dict(value) for value in live.extra.endpoints]
+        nets = [
+            net for plan in plans if (net := self._world.nets.get(plan.network.id)) is not None and net.own
+        ]
+        zones = {net.name: net.zone for net in nets}
+        known = self._servers.get(live.id)
+        if known is not None:
+            known.sight.zones = zones
+        elif zones:
+            links = dict(reversed(link.partition(":")[::2]) for link in live.spec.links)
+            outward = any(not plan.network.internal for plan in plans)
+            servers = await blocking(self._upstreams, live.spec) if outward else ()
+            server = _Server(Resolver(sight := Sight(zones, links), servers), sight)
+            self._servers[live.id] = server
+            await server.resolver.serve(*await alone(namespace.listen, path, *DNS))
+
+    def _upstreams(self, spec: ContainerSpec) -> Sequence[Upstream]:
+        """Blocking."""
+        asked = spec.dns or self._world.settings.dns
+        return [Upstream(server) for server in asked or hostfiles.parse(_host_file()).servers]
+
+    def silence(self, live: Live) -> None:
+        """Closes the container's name server, if it has one."""
+        server = self._servers.pop(live.id, None)
+        if server is not None:
+            server.resolver.close()
+
+    def close(self) -> None:
+        """Closes every name server; they are opened again by whoever takes the containers up."""
+        while self._servers:
+            self._servers.popitem()[1].resolver.close()
+
+
+async def _give_back(net: Net, address: str) -> None:
+    if net.pool is not None:
+        net.pool.release(address)
+
+
+def _host_file() -> str:
+    try:
+        return read_text("/etc/resolv.conf")
+    except FileNotFoundError:
+        return ""

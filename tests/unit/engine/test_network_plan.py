@@ -1,0 +1,141 @@
+"""What a new network becomes, and which way leads out of a container."""
+
+import pytest
+
+from knarr.engine.errors import Predefined
+from knarr.engine.nets import Net, Nets, Place, dns_names, gateway, wished
+from knarr.engine.network_plan import check, check_endpoint, choose, config
+from knarr.engine.record import NetworkValue, Range
+from knarr.engine.values import AddressRange, NetworkSpec
+from knarr.model.container import ContainerSpec, EndpointSpec
+from knarr.model.errors import Denied, Invalid, KnarrError, NotFound, Unsupported
+from knarr.network.errors import SubnetTaken
+from knarr.network.plan import NetworkConfig
+from knarr.network.pools import Pool
+
+POOLS = (Pool("10.0.0.0/16", 24),)
+KEY = "0123456789abcdef" * 4
+
+
+def made(
+    *,
+    subnet: str = "",
+    gateway: str = "",
+    used: tuple[str, ...] = (),
+    options: dict[str, str] | None = None,
+) -> NetworkValue:
+    ranges = (AddressRange(subnet=subnet, gateway=gateway),) if subnet else ()
+    return choose(NetworkSpec(name="n", ranges=ranges, options=options or {}), KEY, POOLS, used, ())
+
+
+def test_a_free_subnet_of_the_pools() -> None:
+    value = made(used=("10.0.0.0/24",))
+    assert (value.ranges[0].subnet, value.ranges[0].gateway) == ("10.0.1.0/24", "10.0.1.1")
+    assert (value.own_subnet, value.bridge) == (False, "br-0123456789ab")
+
+
+def test_a_subnet_of_ones_own() -> None:
+    value = made(subnet="10.5.0.0/24")
+    assert value.ranges == (Range(subnet="10.5.0.0/24", gateway="10.5.0.1"),)
+    assert value.own_subnet
+    assert made(subnet="10.5.0.0/24", gateway="10.5.0.9").ranges[0].gateway == "10.5.0.9"
+    with pytest.raises(SubnetTaken):
+        made(subnet="10.5.0.0/25", used=("10.5.0.0/24",))
+
+
+def test_options() -> None:
+    options = {
+        "com.docker.network.bridge.name": "mine0",
+        "com.docker.network.bridge.enable_icc": "false",
+        "com.docker.network.bridge.enable_ip_masquerade": "0",
+        "com.docker.network.driver.mtu": "1400",
+    }
+    found = config(KEY, "n", made(options=options))
+    assert (found.bridge, found.icc, found.masquerade, found.mtu) == ("mine0", False, False, 1400)
+    for key, word in (
+        ("com.docker.network.driver.mtu", "wide"),
+        ("com.docker.network.bridge.enable_icc", "no"),
+    ):
+        with pytest.raises(Invalid, match="invalid syntax"):
+            config(KEY, "n", made(options={key: word}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        (NetworkSpec(name=" "), Invalid),
+        (NetworkSpec(name="bridge"), Predefined),
+        (NetworkSpec(name="n", driver="host"), Denied),
+        (NetworkSpec(name="n", driver="nope"), NotFound),
+        (NetworkSpec(name="n", driver="macvlan"), Unsupported),
+        (NetworkSpec(name="n", ipam_driver="nope"), NotFound),
+        (NetworkSpec(name="n", ipv6=True), Unsupported),
+        (NetworkSpec(name="n", ranges=(AddressRange(subnet="x"),)), Invalid),
+        (NetworkSpec(name="n", ranges=(AddressRange(subnet="10.0.0.1/24"),)), Invalid),
+        (NetworkSpec(name="n", ranges=(AddressRange(subnet="10.0.0.0/24", gateway="10.1.0.1"),)), Invalid),
+        (NetworkSpec(name="n", ranges=(AddressRange(subnet="10.0.0.0/24", within="10.1.0.0/25"),)), Invalid),
+    ],
+)
+def test_what_is_refused(spec: NetworkSpec, kind: type[KnarrError]) -> None:
+    with pytest.raises(kind):
+        check(spec)
+
+
+def test_addresses_that_can_be_asked_for() -> None:
+    own = made(subnet="10.5.0.0/24")
+    check_endpoint(EndpointSpec(network="n", ipv4="10.5.0.7", aliases=("a",)), "n", own)
+    for asked, value in (
+        (EndpointSpec(network="bridge", ipv4="10.5.0.7"), None),
+        (EndpointSpec(network="bridge", aliases=("a",)), None),
+        (EndpointSpec(network="n", ipv4="10.0.0.7"), made()),
+        (EndpointSpec(network="n", ipv4="10.6.0.7"), own),
+    ):
+        with pytest.raises(Invalid, match="invalid endpoint settings"):
+            check_endpoint(asked, "n", value)
+
+
+def place(name: str, *, internal: bool = False, priority: int = 0) -> Place:
+    found = NetworkConfig(
+        name=name, bridge=f"b{name}", subnet="10.0.0.0/24", gateway="10.0.0.1", internal=internal
+    )
+    net = Net(name * 8, name, "bridge", 0, value=made(), config=found)
+    return Place(net, EndpointSpec(network=name, priority=priority, aliases=("alias",)))
+
+
+def test_the_way_out() -> None:
+    b, a = place("b"), place("a")
+    assert gateway([b, a]) is a
+    assert gateway([b, place("a", internal=True)]) is b
+    assert gateway([b, a, first := place("z", priority=1)]) is first
+    assert gateway([place("a", internal=True)]) is None
+
+
+def test_what_a_container_is_called() -> None:
+    assert dns_names(place("n"), "web", KEY, "host") == ("web", "alias", KEY[:12], "host")
+    default = Place(Net("1", "bridge", "bridge", 0), EndpointSpec(network="bridge"))
+    assert dns_names(default, "web", KEY, "host") == ()
+
+
+def test_the_main_network_comes_first() -> None:
+    spec = ContainerSpec(
+        image="x",
+        network_mode="b",
+        endpoints=(EndpointSpec(network="a"), EndpointSpec(network="b", ipv4="10.0.0.2")),
+    )
+    assert [each.network for each in wished(spec)] == ["b", "a"]
+    assert wished(ContainerSpec(image="x", network_mode="host")) == ()
+    assert wished(ContainerSpec(image="x", network_mode="container:y")) == ()
+
+
+def test_the_table() -> None:
+    nets = Nets()
+    one, two = Net("abc1", "one", "bridge", 0), Net("abc2", "two", "bridge", 0)
+    nets.add(one)
+    nets.add(two)
+    assert nets.find("one") is nets.find("abc1") is one
+    with pytest.raises(KnarrError, match="ambiguous"):
+        nets.find("abc")
+    with pytest.raises(NotFound, match="network three not found"):
+        nets.find("three")
+    nets.discard(one)
+    assert nets.find("abc") is two
