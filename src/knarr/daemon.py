@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import gc
 import grp
 import json
 import logging
@@ -21,15 +22,17 @@ from typing import Any, NoReturn
 from knarr.api.server.app import Api
 from knarr.engine.engine import Engine
 from knarr.engine.settings import Settings
+from knarr.kernel import malloc
 from knarr.loop.http.server import Server
 from knarr.model.errors import Invalid, KnarrError
+from knarr.model.version import VERSION
 from knarr.network.pools import Pool
 from knarr.registry.client.client import RegistryClient
 
 log = logging.getLogger("knarrd")
-VERSION = "0.1.0"
 DEFAULT_HOST = "unix:///run/knarr/knarr.sock"
 DEFAULT_CONFIG = "/etc/knarr/daemon.json"
+_GC = (10_000, 20, 20)
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -274,6 +277,7 @@ class Daemon:
             stack.push_async_callback(server.close, self._settings.shutdown_timeout)
             for host in self._values.get("hosts") or [DEFAULT_HOST]:
                 await self._listen(server, host)
+            _settle()
             _notify("READY=1")
             log.info("API listen on %s", ", ".join(self._values.get("hosts") or [DEFAULT_HOST]))
             await self._stop.wait()
@@ -340,6 +344,14 @@ def _activated() -> list[socket.socket]:
     return [socket.socket(fileno=number) for number in range(3, 3 + int(os.environ.get("LISTEN_FDS", "0")))]
 
 
+def _settle() -> None:
+    """What is there now stays: the collector need not look at it again, and what starting needed goes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC)
+    malloc.trim()
+
+
 def _notify(text: str) -> None:
     """sd_notify(3), where a supervisor asks for it."""
     path = os.environ.get("NOTIFY_SOCKET", "")
@@ -386,6 +398,7 @@ def _fail(message: str) -> NoReturn:
 
 def main() -> None:
     """The console script."""
+    malloc.one_arena()
     flags = vars(arguments().parse_args())
     config_file = flags.pop("config_file")
     flags = {key.replace("_", "-"): value for key, value in flags.items()}

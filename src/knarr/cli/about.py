@@ -1,8 +1,8 @@
-"""This program's version, found without the cost of importlib.metadata."""
+"""This program's version, for people."""
 
-VERSION = "0.1.0"
+from knarr.model.version import VERSION
 
 
 def version() -> str:
-    """The package's version; a test holds it against pyproject.toml."""
+    """The package's version."""
     return VERSION

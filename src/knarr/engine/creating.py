@@ -6,7 +6,6 @@ and volumes have rows of their own (`volumes.py`).
 
 import contextlib
 import os
-import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from knarr.model.errors import Conflict, Invalid, NotFound, Unsupported
 from knarr.model.image import Image, ImageView
 from knarr.model.mount import Mount
 from knarr.model.undo import Undo
+from knarr.snapshots.tree import discard_tree
 from knarr.state.errors import Taken
 
 
@@ -304,4 +304,4 @@ def _remove_files(directory: str) -> None:
     except FileNotFoundError:
         return
     except OSError:
-        shutil.rmtree(directory, ignore_errors=True)
+        discard_tree(directory)

@@ -6,7 +6,6 @@ Each row is finished, undone or adopted; then everything of ours that no row nam
 import asyncio
 import logging
 import os
-import shutil
 from dataclasses import replace
 
 from knarr.engine import plan, rows
@@ -24,6 +23,7 @@ from knarr.model.container import Status
 from knarr.model.errors import KnarrError, Unavailable
 from knarr.network.plan import EndpointPlan
 from knarr.runtime import netns
+from knarr.snapshots.tree import discard_tree
 
 log = logging.getLogger(__name__)
 _LOST = 255
@@ -183,9 +183,9 @@ class Recovery:
         for directory in (paths.containers, paths.runs):
             for name in os.listdir(directory):
                 if name not in known:
-                    shutil.rmtree(f"{directory}/{name}", ignore_errors=True)
+                    discard_tree(f"{directory}/{name}")
         for name in os.listdir(paths.trash):
-            shutil.rmtree(f"{paths.trash}/{name}", ignore_errors=True)
+            discard_tree(f"{paths.trash}/{name}")
         self._sweep_cgroups(running)
 
     def _sweep_cgroups(self, running: set[str]) -> None:

@@ -7,7 +7,6 @@ import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 from knarr.engine.containers import Containers
@@ -19,6 +18,7 @@ from knarr.kernel.files import read_text
 from knarr.loop.blocking import blocking
 from knarr.model.image import ImageView
 from knarr.model.platform import Platform
+from knarr.model.version import VERSION
 
 
 class ImageCounts(Protocol):
@@ -59,7 +59,7 @@ class System:
         return Info(
             id=self._id,
             name=world.host.hostname,
-            server_version=own_version(),
+            server_version=VERSION,
             containers=sum(counts.values()),
             running=counts["running"],
             paused=counts["paused"],
@@ -116,7 +116,7 @@ class System:
         python = platform.python_version()
         machine = Platform.of_machine(platform.machine())
         return Version(
-            version=own_version(),
+            version=VERSION,
             git_commit="",
             python_version=python,
             os="linux",
@@ -142,14 +142,6 @@ class System:
             containers=tuple(containers),
             volumes=tuple(await self._volumes.usage()),
         )
-
-
-def own_version() -> str:
-    """The distribution's version."""
-    try:
-        return version("knarr")
-    except PackageNotFoundError:
-        return "0.0.0"
 
 
 def _os_release() -> dict[str, str]:

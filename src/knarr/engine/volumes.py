@@ -6,7 +6,6 @@ knows what was half-made; it goes after the directory went to the trash.
 
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
 from knarr.model.errors import NotFound, Unsupported
 from knarr.model.system import Event, VolumeView
+from knarr.snapshots.tree import discard_tree
 from knarr.state.errors import Taken
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
@@ -242,7 +242,7 @@ def _trash(directories: Sequence[str], trash: str) -> None:
             os.rename(path, gone)
         except FileNotFoundError:
             continue
-        shutil.rmtree(gone, ignore_errors=True)
+        discard_tree(gone)
 
 
 def is_empty(path: str) -> bool:

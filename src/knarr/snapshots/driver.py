@@ -1,7 +1,7 @@
 """The choice of a driver: the one that was asked for, or overlay where a trial mount passes and copies where not."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from knarr.model.errors import Unsupported
 from knarr.snapshots.copy import Copy
 from knarr.snapshots.overlay import Overlay
 from knarr.snapshots.port import Snapshotter
+from knarr.snapshots.tree import remove_tree
 
 DRIVERS: dict[str, Callable[[Path], Snapshotter]] = {
     "overlay2": Overlay,
@@ -33,18 +34,26 @@ def open_driver(root: str | Path, name: str = "") -> Snapshotter:
 
 def overlay_refused(root: str | Path) -> str:
     """Why overlayfs cannot have its directories below `root`; empty if it can. The trial is attached nowhere."""
-    with tempfile.TemporaryDirectory(prefix=".trial-", dir=root) as name:
-        for directory in ("lower", "upper", "work"):
-            os.mkdir(f"{name}/{directory}")
-        parameters: list[tuple[str, str | None]] = [
-            ("lowerdir", f"{name}/lower"),
-            ("upperdir", f"{name}/upper"),
-            ("workdir", f"{name}/work"),
-        ]
-        try:
-            os.mknod(f"{name}/upper/gone", 0o020000, os.makedev(0, 0))
-            os.setxattr(f"{name}/upper", "trusted.overlay.opaque", b"y")
-            os.close(mounts.new_mount("overlay", "overlay", parameters))
-        except OSError as error:
-            return error.strerror or str(error)
+    name = f"{root}/.trial-{secrets.token_hex(8)}"
+    os.mkdir(name, 0o700)
+    try:
+        return _trial(name)
+    finally:
+        remove_tree(name)
+
+
+def _trial(name: str) -> str:
+    for directory in ("lower", "upper", "work"):
+        os.mkdir(f"{name}/{directory}")
+    parameters: list[tuple[str, str | None]] = [
+        ("lowerdir", f"{name}/lower"),
+        ("upperdir", f"{name}/upper"),
+        ("workdir", f"{name}/work"),
+    ]
+    try:
+        os.mknod(f"{name}/upper/gone", 0o020000, os.makedev(0, 0))
+        os.setxattr(f"{name}/upper", "trusted.overlay.opaque", b"y")
+        os.close(mounts.new_mount("overlay", "overlay", parameters))
+    except OSError as error:
+        return error.strerror or str(error)
     return ""

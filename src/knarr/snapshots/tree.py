@@ -156,6 +156,14 @@ def remove_tree(path: str) -> None:
         os.close(top)
 
 
+def discard_tree(path: str) -> None:
+    """As `remove_tree`; what cannot be deleted now is left for the next sweep."""
+    try:
+        remove_tree(path)
+    except OSError:
+        return
+
+
 def remove_below(directory: int, name: bytes) -> None:
     """Deletes one entry of the open directory, whatever it is, with everything below it."""
     waiting = [name]

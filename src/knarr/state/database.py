@@ -8,12 +8,12 @@ tried once more on the room that `reserve` kept: so a write's function may run t
 
 import asyncio
 import contextlib
-import importlib.resources
 import queue
 import re
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from knarr.loop.blocking import blocking
@@ -202,10 +202,10 @@ def _translated(error: BaseException) -> BaseException:
 def migrations() -> list[tuple[int, str]]:
     """(number, SQL) of every migration, in order."""
     found = []
-    for entry in importlib.resources.files("knarr.state.migrations").iterdir():
-        number, _, rest = entry.name.partition("_")
-        if number.isdigit() and rest.endswith(".sql"):
-            found.append((int(number), entry.read_text()))
+    for path in (Path(__file__).parent / "migrations").glob("*.sql"):
+        number, _, _ = path.name.partition("_")
+        if number.isdigit():
+            found.append((int(number), path.read_text(encoding="utf-8")))
     return sorted(found)
 
 

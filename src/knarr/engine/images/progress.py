@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from knarr.kernel import malloc
+from knarr.loop.blocking import hop
 from knarr.model.image import Progress
 
 Report = Callable[[Progress], None]
@@ -29,6 +31,7 @@ async def streamed(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[P
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
+        hop(malloc.trim)  # an archive's buffers are large, and the next one may be long in coming
 
 
 class Meter:

@@ -7,12 +7,13 @@ Not here: the calls inside socketcall(2) and ipc(2) of x86, which a profile must
 """
 
 import json
+import os
 import struct
 from collections.abc import Collection, Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
 
+from knarr.kernel.files import read_text
 from knarr.model.errors import Unsupported
 from knarr.runtime.seccomp.profile import KILL_THREAD, Condition, Profile, Rule, default_profile, read_profile
 
@@ -60,9 +61,7 @@ def assemble(profile: Profile) -> bytes:
 @cache
 def tables() -> Mapping[str, Mapping[str, int]]:
     """System call numbers: architecture → name → number (x32 without its bit)."""
-    parsed: dict[str, dict[str, int]] = json.loads(
-        resources.files(__package__).joinpath("syscalls.json").read_text()
-    )
+    parsed: dict[str, dict[str, int]] = json.loads(read_text(f"{os.path.dirname(__file__)}/syscalls.json"))
     return parsed
 
 

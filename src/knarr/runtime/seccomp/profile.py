@@ -6,11 +6,12 @@ config-linux.md "Seccomp".
 """
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 
+from knarr.kernel.files import read_text
 from knarr.model.errors import Invalid
 from knarr.runtime.plan_seccomp import NOTIFY
 
@@ -91,7 +92,7 @@ class Profile(NamedTuple):
 @cache
 def default_profile() -> Mapping[str, Any]:
     """Docker's default profile, in Docker's form."""
-    text = resources.files(__package__).joinpath("default.json").read_text()
+    text = read_text(f"{os.path.dirname(__file__)}/default.json")
     parsed: dict[str, Any] = json.loads(text)
     return parsed
 
