@@ -96,10 +96,7 @@ class PacketChannel:
             hear(message)
 
     def _take(self) -> tuple[dict[str, Any] | None, list[int]]:
-        try:
-            data, fds = recv_packet(self._sock)
-        except ConnectionResetError:
-            return None, []
+        data, fds = self._packet()
         if not data:
             return None, []
         try:
@@ -108,6 +105,13 @@ class PacketChannel:
             for fd in fds:
                 os.close(fd)
             raise ValueError(f"not a JSON object: {error}") from None
+
+    def _packet(self) -> tuple[bytes, list[int]]:
+        """A peer that closed with packets unread is an error once (unix(7), ECONNRESET); what it had said is still there."""
+        for _ in range(2):
+            with contextlib.suppress(ConnectionResetError):
+                return recv_packet(self._sock)
+        return b"", []
 
     async def _ready(self, add: Any, remove: Any) -> None:
         number = self._sock.fileno()

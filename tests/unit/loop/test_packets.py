@@ -59,6 +59,16 @@ async def test_the_end_is_none(pair: tuple[socket.socket, socket.socket]) -> Non
         await channel.send({})
 
 
+async def test_last_words_of_a_peer_that_did_not_listen(pair: tuple[socket.socket, socket.socket]) -> None:
+    channel = PacketChannel(pair[0])
+    await channel.send({"unread": 1})
+    send_packet(pair[1], b'{"error": 1}')
+    pair[1].close()
+    assert await channel.receive() == ({"error": 1}, [])
+    assert await channel.receive() == (None, [])
+    channel.close()
+
+
 async def test_closing_wakes_who_waits(pair: tuple[socket.socket, socket.socket]) -> None:
     channel = PacketChannel(pair[0])
     waiting = asyncio.create_task(channel.receive())
