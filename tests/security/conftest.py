@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from knarr.engine import zygote as engine_zygote
 from knarr.engine.zygote import Zygote
@@ -35,10 +36,14 @@ STUB = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests need root."""
+    """These tests need root, and share one event loop and one zygote on it."""
     for item in items:
-        if "tests/security" in str(item.path) and os.geteuid() != 0:
+        if "tests/security" not in str(item.path):
+            continue
+        if os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root"))
+        if pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 class Cell(Runtime):
@@ -86,16 +91,17 @@ class Cell(Runtime):
         return self.last / "upper"
 
 
-@pytest.fixture
-async def zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Zygote]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
     """knarr's own, with the hooks of `weak`."""
-    monkeypatch.setattr(engine_zygote, "_STUB", STUB.format(tests=str(REPOSITORY)))
-    started = await Zygote.start(str(tmp_path / "exec"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_zygote, "_STUB", STUB.format(tests=str(REPOSITORY)))
+        started = await Zygote.start(str(tmp_path_factory.mktemp("zygote")))
     yield started
     await started.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def cell(zygote: Zygote, image: Path, tmp_path: Path, seccomp_filter: str) -> AsyncIterator[Cell]:
     """Afterwards nothing is left."""
     made = Cell(zygote, image, tmp_path / "containers", seccomp_filter)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from knarr.engine import zygote as engine_zygote
 from knarr.engine.shims import Shim
 from knarr.engine.zygote import RootView, Zygote
 from knarr.kernel import mounts
 from knarr.model.errors import KnarrError
-from tests.security.conftest import Cell, Weak
+from tests.security.conftest import REPOSITORY, STUB, Cell, Weak
 from tests.security.inside import parsed, python
 from tests.system.runtime.conftest import PATIENCE
 
@@ -58,7 +59,7 @@ async def test_cve_2016_9962_a_joining_exec_cannot_be_looked_into(cell: Cell) ->
 
 
 async def test_cve_2019_5736_the_interpreter_cannot_be_written(
-    zygote: Zygote, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its bytes are busy as long as the shim runs; that its mode can be changed shows a way to write."""
     own = tmp_path / "bin" / "python3"
@@ -69,6 +70,7 @@ async def test_cve_2019_5736_the_interpreter_cannot_be_written(
     before = own.stat().st_mode
     for writable in (True, False):
         with monkeypatch.context() as patch:
+            patch.setattr(engine_zygote, "_STUB", STUB.format(tests=str(REPOSITORY)))
             if writable:
                 patch.setattr(mounts, "mount_setattr", lambda *arguments, **named: None)
             cell.zygote = await Zygote.start(str(tmp_path / f"exec{writable}"))
