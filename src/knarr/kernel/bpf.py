@@ -21,7 +21,7 @@ ATTACH_ALLOW_MULTI = 2
 
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 _ALL = 7
-_TYPE = {"b": 1, "c": 2}
+_TYPE = {"b": 1, "c": 2, "u": 2}
 
 
 def _instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
@@ -40,7 +40,9 @@ def device_program(rules: Sequence[Mapping[str, Any]]) -> bytes:
     ]
     for rule in reversed(rules):
         tests = _tests(rule)
-        access = sum(_ACCESS[letter] for letter in set(rule.get("access") or "rwm"))
+        access = sum(_ACCESS.get(letter, 0) for letter in set(rule.get("access") or "rwm"))
+        if not access:
+            continue
         verdict = _allow(access) if rule.get("allow") else _refuse(access)
         for number, (register, value) in enumerate(tests, 1):
             past = len(tests) - number + len(verdict)

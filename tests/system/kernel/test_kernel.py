@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def in_child(function: object) -> int:
             assert callable(function)
             os._exit(int(function() or 0))
         except BaseException:
+            traceback.print_exc()
             os._exit(99)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 

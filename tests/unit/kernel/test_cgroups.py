@@ -458,7 +458,7 @@ device_rules = st.fixed_dictionaries(
         "type": st.sampled_from(["a", "b", "c"]),
         "major": numbers,
         "minor": numbers,
-        "access": st.sampled_from(["r", "w", "m", "rw", "wm", "rwm", ""]),
+        "access": st.sampled_from(["r", "w", "m", "rw", "wm", "rwm", "", "ra", "x"]),
     },
 )
 
@@ -471,7 +471,7 @@ def decided(rules: list[dict[str, Any]], kind: int, bit: int, major: int, minor:
             rule.get("type", "a") in ("a", "c" if kind == CHAR else "b")
             and rule.get("major") in (None, -1, major)
             and rule.get("minor") in (None, -1, minor)
-            and bit in (BITS[letter] for letter in rule.get("access") or "rwm")
+            and bit in (BITS.get(letter) for letter in rule.get("access") or "rwm")
         )
         verdict = rule["allow"] if about else verdict
     return verdict

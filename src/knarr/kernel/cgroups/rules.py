@@ -39,8 +39,11 @@ def device_lines(rules: Sequence[Rule]) -> list[tuple[bool, str]]:
 
 def _parts(rule: Rule) -> Iterator[tuple[Key, frozenset[str]]]:
     kind = rule.get("type") or "a"
+    # A letter that is no access means nothing, as in runc.
     major, minor = (_ANY if rule.get(name) is None else max(rule[name], _ANY) for name in ("major", "minor"))
-    access = frozenset(rule.get("access") or "rwm")
+    access = frozenset(rule.get("access") or "rwm") & _EVERYTHING
+    if not access:
+        return
     if kind == "a" and (access != _EVERYTHING or (major, minor) != (_ANY, _ANY)):
         yield ("b", major, minor), access
         yield ("c", major, minor), access
