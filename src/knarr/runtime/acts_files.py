@@ -147,18 +147,20 @@ def readonly(walk: Walk, path: str) -> None:
 
 
 def mask(walk: Walk, path: str) -> None:
-    """A directory is covered by an empty read-only tmpfs, a file by /dev/null; a missing one is no error."""
+    """Directories are covered by one empty read-only tmpfs, a file by /dev/null; a missing one is no error."""
     try:
         place = walk.root.open(path, os.O_PATH)
     except (FileNotFoundError, NotADirectoryError):
         return
-    if stat.S_ISDIR(os.fstat(place).st_mode):
-        tree = mounts.new_mount(
-            "tmpfs", "tmpfs", [("nr_blocks", "1"), ("nr_inodes", "1")], mounts.MOUNT_ATTR_RDONLY
-        )
+    if not stat.S_ISDIR(os.fstat(place).st_mode):
+        attach(mounts.bind_tree("", dirfd=null(walk), recursive=False), place)
+    elif walk.blank >= 0:
+        attach(mounts.bind_tree("", dirfd=walk.blank, recursive=False), place)
     else:
-        tree = mounts.bind_tree("", dirfd=null(walk), recursive=False)
-    attach(tree, place)
+        limits: list[tuple[str, str | None]] = [("nr_blocks", "1"), ("nr_inodes", "1")]
+        tree = mounts.new_mount("tmpfs", "tmpfs", limits, mounts.MOUNT_ATTR_RDONLY)
+        walk.blank = os.dup(tree)
+        attach(tree, place)
 
 
 def readonly_root(walk: Walk) -> None:

@@ -59,6 +59,7 @@ class Walk:
         self.after_gate: Callable[[], None] | None = None
         self.cwd_later = ""
         self.umask = 0o022
+        self.blank = -1
         self.procfs = self.null = -1
         self.init_pidfd = -1
         self.space = Namespaces()

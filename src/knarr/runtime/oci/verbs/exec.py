@@ -17,6 +17,7 @@ from knarr.runtime.oci.records import FILTER
 from knarr.runtime.oci.session import Session
 from knarr.runtime.oci.subcgroups import Place, born_in, locate, parse_places
 from knarr.runtime.plan import Step, plan_exec
+from knarr.runtime.plan_checks import numbers
 from knarr.runtime.plan_namespaces import namespaces
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
@@ -52,6 +53,7 @@ def _run(session: Session) -> int:
         child.on_master = plug.master
         child.on_listener = lambda number: hand_listener(container, child, number)
         session.log.debug(launch.WALK)
+        session.log.debug(f"nsexec[{child.pid}]: affinity: {_first_cpus(process):#x}")  # noqa: G004
         try:
             child.reach_gate(session.log)
         except KnarrError as error:
@@ -69,6 +71,12 @@ def _run(session: Session) -> int:
         child.kill()
         plug.streams.close()
         raise
+
+
+def _first_cpus(process: Mapping[str, Any]) -> int:
+    """execCPUAffinity.initial as a mask; 0 for all."""
+    wish = (process.get("execCPUAffinity") or {}).get("initial") or ""
+    return sum(1 << cpu for cpu in numbers(str(wish), "bad CPUAffinity.Initial"))
 
 
 def _bear(container: Container, process: dict[str, Any], plug: Plug, preserved: int, place: Place) -> Child:
