@@ -18,6 +18,7 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 _ATTEMPTS = 1000
+_LINKS = 40
 
 
 class Fd:
@@ -109,40 +110,56 @@ class RootFd:
         return self.open(head or "/", os.O_PATH | os.O_DIRECTORY), name
 
     def mkdirs(self, path: str, mode: int = 0o755) -> int:
-        """Makes `path` and what is missing above it; an O_PATH descriptor of it. Existing links are followed inside."""
+        """Makes `path` and what is missing above it; an O_PATH descriptor of it.
+
+        Links are followed inside the root, those that lead nowhere as well: where they lead to is made.
+        """
         try:
             return self.open(path, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
-            pass
+            return self._make_all(path, mode)
+
+    def resolve(self, path: str) -> str:
+        """Where `path` leads to in the root, without links as far as it exists; the rest as it is spelled."""
+        ahead = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        walked: list[str] = []
+        links = 0
+        while ahead:
+            part = ahead.pop()
+            if part == "..":
+                del walked[-1:]
+                continue
+            walked.append(part)
+            try:
+                target = self.readlink("/" + "/".join(walked))
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                    raise
+                continue
+            links += 1
+            if links > _LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            del walked[0 if target.startswith("/") else -1 :]
+            ahead += [part for part in reversed(target.split("/")) if part not in ("", ".")]
+        return "/" + "/".join(walked)
+
+    def _make_all(self, path: str, mode: int) -> int:
+        """Every part is opened anew from the root, without links: what changes meanwhile is an error."""
         walked = ""
+        resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
         current = self.open("/", os.O_PATH | os.O_DIRECTORY)
-        for name in (part for part in path.split("/") if part not in ("", ".")):
+        for name in self.resolve(path).split("/")[1:]:
             walked = f"{walked}/{name}"
             try:
-                following = self.open(walked, os.O_PATH | os.O_DIRECTORY)
-            except FileNotFoundError:
                 try:
-                    following = self._make(current, name, walked, mode)
-                except BaseException:
-                    os.close(current)
-                    raise
-            except BaseException:
+                    os.mkdir(name, mode, dir_fd=current)
+                except FileExistsError:
+                    pass
+                following = openat2(self.fileno(), walked, os.O_PATH | os.O_DIRECTORY, 0, resolve)
+            finally:
                 os.close(current)
-                raise
-            os.close(current)
             current = following
         return current
-
-    def _make(self, parent: int, name: str, walked: str, mode: int) -> int:
-        """Makes the missing directory `name`; a dangling link there is an error, as for mkdir(2)."""
-        if name == "..":
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), walked)
-        try:
-            os.mkdir(name, mode, dir_fd=parent)
-        except FileExistsError:
-            if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                raise
-        return self.open(walked, os.O_PATH | os.O_DIRECTORY)
 
     def stat(self, path: str, follow: bool = True) -> os.stat_result:
         """stat(2) or lstat(2) inside the root."""

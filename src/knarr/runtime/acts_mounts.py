@@ -286,10 +286,11 @@ def place_tree(inside: RootFd, tree: int, destination: str) -> None:
 
 
 def make_file(root: RootFd, path: str) -> int:
-    """What is at `path`, or an empty file made there."""
+    """What is at `path`, or an empty file made there, where a link that leads nowhere leads to."""
     try:
         return root.open(path, os.O_PATH)
     except FileNotFoundError:
+        path = root.resolve(path)
         parent, name = root.open_parent(path, 0o755)
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
         os.close(parent)

@@ -19,6 +19,9 @@ from knarr.runtime.caps import bits, names
 from knarr.runtime.state import Walk
 from knarr.runtime.users import User, find_user, home_of
 
+_LAST_CAPABILITY = last()
+_CPUS = os.cpu_count() or 1
+_BOUND = len(os.sched_getaffinity(0)) < _CPUS
 _OUTSIDE = "current working directory is outside of container mount namespace root -- possible container breakout detected"
 
 
@@ -35,6 +38,16 @@ def enter_cgroup(walk: Walk) -> None:
     if walk.cgroup is not None and walk.cgroup.version == 1 and not walk.entries:
         walk.cgroup.enter()
     walk.entries.clear()
+    if _BOUND and not walk.affine:
+        spread()
+
+
+def spread() -> None:
+    """On all CPUs that the cgroup has: who started this may have been bound to a few."""
+    try:
+        os.sched_setaffinity(0, range(_CPUS))
+    except OSError:
+        return  # as runc: a kernel or a filter that refuses leaves it where it is
 
 
 def join_container(walk: Walk) -> None:
@@ -207,7 +220,7 @@ def umask(walk: Walk, mask: int) -> None:
 def bounding(walk: Walk, keep: Sequence[str]) -> None:
     """Drops every other capability from the bounding set."""
     kept = bits(keep)
-    for number in range(last() + 1):
+    for number in range(_LAST_CAPABILITY + 1):
         if not kept >> number & 1:
             process.drop_bounding(number)
 
@@ -279,5 +292,5 @@ def _executable(path: str) -> None:
     os.close(file)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(21, os.strerror(21), path)
-    if not os.access(path, os.X_OK):
+    if not os.access(path, os.X_OK, effective_ids=True):
         raise PermissionError(13, os.strerror(13), path)

@@ -12,6 +12,7 @@ from knarr.runtime.state import Walk
 
 def affinity(walk: Walk, cpus: Sequence[int], early: bool) -> None:
     """sched_setaffinity(2). On version 2 an exec is born in its cgroup, which may not have the CPUs of before."""
+    walk.affine = True
     try:
         os.sched_setaffinity(0, cpus)
     except OSError as error:

@@ -68,6 +68,7 @@ def plan_init(
     steps += of.look_up(process, create=True)
     steps += mounts.closing()
     steps += _closed(bundle, linux)
+    steps += mounts.propagation()
     steps += of.scheduling(process, linux)
     steps += of.drop(process, _filter(linux, seccomp), die_with_shim=die_with_shim)
     return tuple(steps)

@@ -188,8 +188,6 @@ class Mounts:
             yield Step("move-root", "asked for: no pivot_root")
         else:
             yield Step("pivot", "the host's files go out of reach")
-        if self._propagation.endswith(("shared", "unbindable")):
-            yield Step("root-propagation", "asked for", (self._propagation,))
 
     def mounts(self) -> Iterator[Step]:
         """In the order of the configuration."""
@@ -211,6 +209,11 @@ class Mounts:
         for device in asked:
             if clean(device["path"]) != "/dev/ptmx":
                 yield Step(act, "asked for", _node(device))
+
+    def propagation(self) -> Iterator[Step]:
+        """Last of all mounting: what is unbindable cannot be bound."""
+        if self._propagation.endswith(("shared", "unbindable")):
+            yield Step("root-propagation", "asked for", (self._propagation,))
 
     def closing(self) -> Iterator[Step]:
         """Read-only mounts that had to take files first."""

@@ -58,6 +58,7 @@ class Walk:
         self.host_route: socket.socket | None = None
         self.after_gate: Callable[[], None] | None = None
         self.cwd_later = ""
+        self.affine = False
         self.umask = 0o022
         self.blank = -1
         self.procfs = self.null = -1

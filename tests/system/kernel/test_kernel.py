@@ -69,9 +69,22 @@ def test_writing_and_making(root: RootFd, tmp_path: Path) -> None:
     (tmp_path / "root" / "link").symlink_to("/a/b")
     os.close(root.mkdirs("/link/d"))
     assert (tmp_path / "root/a/b/d").is_dir()
-    with pytest.raises(FileExistsError):
-        root.mkdirs("/dangling/x")
-    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(NotADirectoryError):
+        root.mkdirs("/abs/x")
+
+
+def test_what_a_dangling_link_leads_to_is_made_inside(root: RootFd, tmp_path: Path) -> None:
+    inside = tmp_path / "root"
+    os.close(root.mkdirs("/dangling/x"))
+    assert (inside / "nowhere/x").is_dir()
+    (inside / "etc/jump").symlink_to("../../../gone")
+    (inside / "twice").symlink_to("etc/jump/on")
+    assert root.resolve("/twice/../a") == "/gone/a"
+    os.close(root.mkdirs("twice"))
+    assert (inside / "gone/on").is_dir()
+    with pytest.raises(OSError, match="symbolic links"):
+        root.mkdirs("/loop/x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hosts", "root"]
 
 
 def test_a_fifo_does_not_hang_a_reader(root: RootFd, tmp_path: Path) -> None:

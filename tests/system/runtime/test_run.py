@@ -221,15 +221,15 @@ async def test_read_only_root_with_tmpfs_and_binds(runtime: Runtime, tmp_path: P
 
 async def test_a_link_of_the_image_does_not_lead_a_mount_outside(runtime: Runtime, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("data\n")
-    upper = runtime.order("sh", "-c", "cat /etc/passwd; cat /escape/x")
+    upper = runtime.order("cat", "/escape/x", f"{tmp_path}/target/x")
     where = runtime.last / "upper"
     os.symlink(f"../../../../../../{tmp_path}/target", where / "escape")
     (tmp_path / "target").mkdir()
     upper["bundle"]["mounts"].append(
         {"destination": "/escape/x", "type": "bind", "source": str(tmp_path / "file"), "options": ["rbind"]}
     )
-    with pytest.raises(Exception, match="error mounting"):
-        await runtime.launch(upper)
+    _, out, _ = await runtime.live(upper)
+    assert out == b"data\ndata\n"
     assert os.listdir(tmp_path / "target") == []
 
 

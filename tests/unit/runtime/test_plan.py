@@ -121,6 +121,8 @@ def test_every_step_has_an_act_and_a_reason() -> None:
         ("create-hooks", "pivot"),
         ("remount", "pivot"),
         ("pivot", "root-propagation"),
+        ("mask", "root-propagation"),
+        ("console", "root-propagation"),
         ("pivot", "terminal"),
         ("terminal", "console"),
         ("console", "close-mount"),
