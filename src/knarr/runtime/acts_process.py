@@ -287,10 +287,23 @@ def command(walk: Walk, name: str) -> None:
 
 def _executable(path: str) -> None:
     """Magic links are refused: /proc/self/exe is this interpreter (CVE-2019-5736), /proc/self/fd/N anything."""
-    file = openat2(AT_FDCWD, path, os.O_PATH, resolve=RESOLVE_NO_MAGICLINKS)
-    mode = os.fstat(file).st_mode
-    os.close(file)
+    try:
+        file = openat2(AT_FDCWD, path, os.O_PATH, resolve=RESOLVE_NO_MAGICLINKS)
+        mode = os.fstat(file).st_mode
+        os.close(file)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        mode = _plain_mode(path)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(21, os.strerror(21), path)
     if not os.access(path, os.X_OK, effective_ids=True):
         raise PermissionError(13, os.strerror(13), path)
+
+
+def _plain_mode(path: str) -> int:
+    """The same where a filter forbids openat2(2) already: a magic link's text does not lead to where it leads."""
+    found = os.stat(path)
+    if not os.path.samestat(found, os.stat(os.path.realpath(path))):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return found.st_mode

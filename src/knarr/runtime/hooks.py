@@ -12,26 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knarr.kernel.files import write_all
-from knarr.model.errors import Invalid, KnarrError
+from knarr.model.errors import KnarrError
 
-NAMES = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 _SHOWN = 4096
 _DEFAULT = (signal.SIGPIPE, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ)
 
 
 class HookFailed(KnarrError):
     """A hook could not be run, failed, or took too long."""
-
-
-def check_hooks(hooks: Mapping[str, Any]) -> None:
-    """Their form. Raises Invalid."""
-    for name in NAMES:
-        for number, hook in enumerate(hooks.get(name) or ()):
-            if not str(hook.get("path") or "").startswith("/"):
-                raise Invalid(f"{name} hook #{number}: path must be absolute: {hook.get('path')!r}")
-            timeout = hook.get("timeout")
-            if timeout is not None and (not isinstance(timeout, int) or timeout <= 0):
-                raise Invalid(f"{name} hook #{number}: timeout must be greater than zero: {timeout!r}")
 
 
 def base_state(order: Mapping[str, Any], annotations: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from knarr.model.errors import Unsupported
 from knarr.runtime import plan_process as of
-from knarr.runtime.plan_checks import check_space, check_version, sysctls
+from knarr.runtime.plan_checks import check_hooks, check_space, check_version, sysctls
 from knarr.runtime.plan_mounts import Mounts
 from knarr.runtime.plan_mounts import Options as Options
 from knarr.runtime.plan_mounts import parse_options as parse_options
@@ -103,6 +103,8 @@ def _check(bundle: Mapping[str, Any], linux: Mapping[str, Any], space: Space) ->
     if "ociVersion" in bundle:
         check_version(bundle["ociVersion"])
     check_space(bundle, linux, space)
+    if bundle.get("hooks"):
+        check_hooks(bundle["hooks"])
     if linux.get("intelRdt"):
         raise Unsupported("intelRdt is specified in config, but Intel RDT is not enabled")
 

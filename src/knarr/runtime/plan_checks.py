@@ -6,6 +6,7 @@ from typing import Any
 from knarr.model.errors import Invalid
 from knarr.runtime.plan_steps import Space
 
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 _IPC_SYSCTLS = frozenset(
     f"kernel.{name}"
     for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
@@ -24,6 +25,17 @@ def check_bundle(bundle: Any) -> None:
             raise Invalid(f"{name} is not an object")
     if not isinstance(bundle.get("mounts") or [], Sequence):
         raise Invalid("mounts is not a list")
+
+
+def check_hooks(hooks: Mapping[str, Any]) -> None:
+    """Their form. Raises Invalid."""
+    for name in HOOKS:
+        for number, hook in enumerate(hooks.get(name) or ()):
+            if not str(hook.get("path") or "").startswith("/"):
+                raise Invalid(f"{name} hook #{number}: path must be absolute: {hook.get('path')!r}")
+            timeout = hook.get("timeout")
+            if timeout is not None and (not isinstance(timeout, int) or timeout <= 0):
+                raise Invalid(f"{name} hook #{number}: timeout must be greater than zero: {timeout!r}")
 
 
 def check_version(version: Any) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from knarr.model.errors import Invalid, NotFound
-from knarr.runtime.hooks import check_hooks
 from knarr.runtime.oci.errors import words
-from knarr.runtime.plan_checks import check_bundle
+from knarr.runtime.plan_checks import check_bundle, check_hooks
 
 CONFIG = "config.json"
 

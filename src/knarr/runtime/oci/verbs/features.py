@@ -2,12 +2,12 @@
 
 import json
 
-from knarr.runtime import hooks
 from knarr.runtime.caps import ALL
 from knarr.runtime.oci.commands import OCI_VERSION
 from knarr.runtime.oci.log import say
 from knarr.runtime.oci.manual import VERSION
 from knarr.runtime.oci.session import Session
+from knarr.runtime.plan_checks import HOOKS
 from knarr.runtime.plan_mounts import WORDS
 from knarr.runtime.plan_process import MEMORY_FLAGS, MEMORY_MODES
 from knarr.runtime.plan_seccomp import FLAGS
@@ -30,7 +30,7 @@ def known() -> "dict[str, Any]":
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
-        "hooks": list(hooks.NAMES),
+        "hooks": list(HOOKS),
         "mountOptions": [word for word in WORDS if word not in ("idmap", "ridmap")],
         "linux": {
             "namespaces": sorted(NAMESPACES),
