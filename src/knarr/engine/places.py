@@ -6,6 +6,7 @@ name server of a container (127.0.0.11 in its namespace) is opened with its firs
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from knarr.engine import hostfiles
 from knarr.engine.errors import NoSuchNetwork
@@ -21,10 +22,12 @@ from knarr.model.container import ContainerSpec
 from knarr.model.errors import NotFound, Unsupported
 from knarr.model.system import Step
 from knarr.model.undo import Undo
-from knarr.network.dns.resolver import Resolver, Upstream
 from knarr.network.dns.zone import Sight
 from knarr.network.plan import EndpointPlan, plan_endpoint
 from knarr.runtime import netns as namespace
+
+if TYPE_CHECKING:
+    from knarr.network.dns.resolver import Resolver
 
 DNS = ("127.0.0.11", 53)
 
@@ -33,7 +36,7 @@ DNS = ("127.0.0.11", 53)
 class _Server:
     """The name server of one container."""
 
-    resolver: Resolver
+    resolver: "Resolver"
     sight: Sight
 
 
@@ -138,21 +141,23 @@ class Places:
             net for plan in plans if (net := self._world.nets.get(plan.network.id)) is not None and net.own
         ]
         zones = {net.name: net.zone for net in nets}
+        outward = any(not plan.network.internal for plan in plans)
+        upstreams = await blocking(self._upstreams, live.spec) if outward and zones else ()
         known = self._servers.get(live.id)
         if known is not None:
-            known.sight.zones = zones
+            known.sight.zones, known.resolver.upstreams = zones, upstreams
         elif zones:
-            links = dict(reversed(link.partition(":")[::2]) for link in live.spec.links)
-            outward = any(not plan.network.internal for plan in plans)
-            servers = await blocking(self._upstreams, live.spec) if outward else ()
-            server = _Server(Resolver(sight := Sight(zones, links), servers), sight)
-            self._servers[live.id] = server
+            # Here, because most daemons have no networks of users' own, and dnslib is large.
+            from knarr.network.dns.resolver import Resolver
+
+            sight = Sight(zones, dict(map(_link, live.spec.links)))
+            server = self._servers[live.id] = _Server(Resolver(sight, upstreams), sight)
             await server.resolver.serve(*await alone(namespace.listen, path, *DNS))
 
-    def _upstreams(self, spec: ContainerSpec) -> Sequence[Upstream]:
+    def _upstreams(self, spec: ContainerSpec) -> Sequence[tuple[str, int]]:
         """Blocking."""
-        asked = spec.dns or self._world.settings.dns
-        return [Upstream(server) for server in asked or hostfiles.parse(_host_file()).servers]
+        asked = spec.dns or self._world.settings.dns or hostfiles.parse(_host_file()).servers
+        return [(server, DNS[1]) for server in asked]
 
     def silence(self, live: Live) -> None:
         """Closes the container's name server, if it has one."""
@@ -169,6 +174,12 @@ class Places:
 async def _give_back(net: Net, address: str) -> None:
     if net.pool is not None:
         net.pool.release(address)
+
+
+def _link(text: str) -> tuple[str, str]:
+    """--link NAME[:ALIAS] as (alias, name)."""
+    name, _, alias = text.partition(":")
+    return (alias or name).removeprefix("/"), name.removeprefix("/")
 
 
 def _host_file() -> str:

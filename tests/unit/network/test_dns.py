@@ -101,14 +101,14 @@ async def serving(table: Table, upstreams: Sequence[Upstream]) -> AsyncIterator[
     resolver = Resolver(table, upstreams)
     await resolver.serve(udp, tcp)
     try:
-        yield Upstream("127.0.0.1", port)
+        yield ("127.0.0.1", port)
     finally:
         resolver.close()
 
 
 async def look(server: Upstream, name: str, *, tcp: bool = False) -> DNSRecord:
     query = DNSRecord.question(name)
-    return DNSRecord.parse(await asyncio.to_thread(query.send, server.host, server.port, tcp=tcp, timeout=30))
+    return DNSRecord.parse(await asyncio.to_thread(query.send, server[0], server[1], tcp=tcp, timeout=30))
 
 
 @pytest.mark.parametrize("tcp", [False, True])
@@ -123,7 +123,7 @@ async def test_own_names_and_those_of_others(tcp: bool) -> None:
 async def test_a_dead_server_is_passed_over(tcp: bool) -> None:
     with socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))
-        gone = Upstream("127.0.0.1", dead.getsockname()[1])
+        gone = ("127.0.0.1", dead.getsockname()[1])
         world = Table({"example.org": ["192.0.2.7"]})
         async with serving(world, ()) as outside, serving(TABLE, [gone, outside]) as server:
             assert len((await look(server, "example.org", tcp=tcp)).rr) == 1

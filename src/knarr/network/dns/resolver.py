@@ -9,7 +9,6 @@ import contextlib
 import random
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from knarr.network.dns import answers
 from knarr.network.dns.answers import Names
@@ -20,11 +19,8 @@ _AT_ONCE = 1024
 _IDLE = 30.0
 
 
-class Upstream(NamedTuple):
-    """Where to ask about the rest of the world."""
-
-    host: str
-    port: int = 53
+Upstream = tuple[str, int]
+"""Host and port of who is asked about the rest of the world."""
 
 
 class Resolver:
@@ -32,7 +28,7 @@ class Resolver:
 
     def __init__(self, names: Names, upstreams: Sequence[Upstream]) -> None:
         self._names = names
-        self._upstreams = tuple(upstreams)[:_SERVERS]
+        self.upstreams = upstreams
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._udp: asyncio.DatagramTransport | None = None
@@ -89,7 +85,7 @@ class Resolver:
     async def _forward(self, message: bytes, *, stream: bool) -> bytes:
         ask = _ask_stream if stream else _ask_datagram
         async with self._slots:
-            for server in self._upstreams:
+            for server in self.upstreams[:_SERVERS]:
                 with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                     async with asyncio.timeout(_PATIENCE):
                         return await ask(server, message)
@@ -121,9 +117,7 @@ class _Answer(asyncio.DatagramProtocol):
 
 async def _ask_datagram(server: Upstream, message: bytes) -> bytes:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(
-        lambda: _Answer(message), remote_addr=(server.host, server.port)
-    )
+    transport, protocol = await loop.create_datagram_endpoint(lambda: _Answer(message), remote_addr=server)
     try:
         transport.sendto(message)
         return await protocol.future
@@ -132,7 +126,7 @@ async def _ask_datagram(server: Upstream, message: bytes) -> bytes:
 
 
 async def _ask_stream(server: Upstream, message: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+    reader, writer = await asyncio.open_connection(*server)
     try:
         writer.write(len(message).to_bytes(2, "big") + message)
         return await _read(reader)
