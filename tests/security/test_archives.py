@@ -171,6 +171,7 @@ async def sleeper(cell: Cell, zygote: Zygote) -> dict[str, Any]:
         (cell.upper / name).mkdir()
     (cell.upper / "way/secret").write_text("the container's")
     os.mkfifo(cell.upper / "etc/fifo")
+    os.mknod(cell.upper / "etc/device", 0o20666, os.makedev(1, 3))
     (cell.upper / "etc/endless").symlink_to("/dev/zero")
     (cell.upper / "etc/outside").symlink_to("/proc/1/root/etc/passwd")
     shim = await cell.launch(order)
@@ -206,8 +207,24 @@ async def test_special_files_of_a_container_do_not_stop_a_job(cell: Cell, zygote
     """CVE-2024-9676 (podman): /etc/passwd is a FIFO, a device, or a link to one; the reader must neither wait nor read on."""
     view = RootView(pid=(await sleeper(cell, zygote))["pid"])
     for name in ("fifo", "endless", "outside"):
-        with pytest.raises(OSError, match=r"regular|symbolic"):
+        with pytest.raises(OSError, match=r"regular|symbolic|denied"):
             await asyncio.wait_for(zygote.read(view, f"/etc/{name}"), PATIENCE)
+
+
+async def test_a_device_of_a_container_is_not_opened_by_a_job(
+    cell: Cell, zygote: Zygote, tmp_path: Path
+) -> None:
+    """CAP_MKNOD is a default, and the jobs' control group is the host's: opening a watchdog's node would start it."""
+    view = RootView(pid=(await sleeper(cell, zygote))["pid"])
+    with pytest.raises(OSError, match="regular"):
+        await ask(zygote, {"job": "naive-read", "view": zygote._view(view), "path": "/etc/device"})
+    with pytest.raises(PermissionError):
+        await zygote.read(view, "/etc/device")
+    kind, source, options = cell.root(cell.order("true"))
+    os.mkdir(cell.upper / "etc")
+    os.mknod(cell.upper / "etc/device", 0o20666, os.makedev(1, 3))
+    with pytest.raises(PermissionError):
+        await zygote.read(RootView(mounts=(Mount(kind, source, tuple(options)),)), "/etc/device")
 
 
 def test_cve_2014_9358_an_archive_of_images_names_files_of_the_host(knarrd: Knarrd, tmp_path: Path) -> None:

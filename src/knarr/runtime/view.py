@@ -1,6 +1,7 @@
 """A process steps into a container's root to read or write its files: of a running one, or of one that is stopped.
 
-Afterwards "/" is the container's root and nothing of the host can be reached by a path. Single-threaded callers only.
+Afterwards "/" is the container's root and nothing of the host can be reached by a path: nor by a device that the container
+has made there, for the mounts are seen in a namespace of one's own, without devices. Single-threaded callers only.
 """
 
 import os
@@ -9,7 +10,7 @@ from typing import Any
 
 from knarr.kernel import mounts
 from knarr.kernel.fd import RootFd
-from knarr.kernel.libc import AT_FDCWD
+from knarr.kernel.libc import AT_FDCWD, AT_RECURSIVE
 from knarr.kernel.process import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
 from knarr.model.errors import Conflict
 from knarr.runtime.acts_mounts import make_root, place_tree
@@ -35,6 +36,12 @@ def enter(view: Mapping[str, Any]) -> None:
     with RootFd("/") as inside:
         for tree, destination in trees:
             place_tree(inside, tree, destination)
+    _without_devices()
+
+
+def _without_devices() -> None:
+    """No control group of the container's stands between this process and what a node names; opening some is an act."""
+    mounts.mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, attr_set=mounts.MOUNT_ATTR_NODEV)
 
 
 def _enter_process(pid: int) -> None:
@@ -43,10 +50,10 @@ def _enter_process(pid: int) -> None:
     apart = os.stat(owner).st_ino != os.stat("/proc/self/ns/user").st_ino
     fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (f"/proc/{pid}/ns/mnt", owner)]
     if os.path.samestat(os.fstat(fds[0]), os.stat("/proc/self/ns/mnt")):
-        raise Conflict(
-            "the container is not running"
-        )  # and its number belongs to a process of the host by now
+        raise Conflict("the container is not running")  # a process of the host has its number
     setns(fds[0], CLONE_NEWNS)
+    unshare(CLONE_NEWNS)
+    _without_devices()
     if apart:
         setns(fds[1], CLONE_NEWUSER)
         become_root()
