@@ -2,8 +2,9 @@
 
 `await db.write(fn)` runs `fn(connection)` on the writer thread. Writes that wait together share one transaction and one
 commit; each has its own savepoint, so one that fails is taken back alone. A write is on disk as far as a killed process is
-concerned when it returns (WAL, synchronous=NORMAL: a power failure may lose the last commits, never corrupt). On a full disk a write is
-tried once more on the room that `reserve` kept: so a write's function may run twice.
+concerned when it returns (WAL, synchronous=NORMAL: a power failure may lose the last commits, never corrupt). The log goes
+back into the file on a thread of its own: fsync(2) makes no write wait. On a full disk a write is tried once more on the
+room that `reserve` kept: so a write's function may run twice.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ from knarr.state.reserve import Reserve
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]
+_OFTEN = 200  # commits between two checkpoints: about 4 MiB of log
+_LAST_RESORT = 16_000  # pages of log, of 4 KiB: then the writer waits for one
+_CACHE = 1000  # KiB for each connection
 
 # The file or the disk is at fault, not the one write: the whole commit fails (sqlite3's primary result codes).
 _BROKEN = frozenset(
@@ -42,10 +46,13 @@ _CONSTRAINT = re.compile(r"(?:UNIQUE|FOREIGN KEY|NOT NULL|CHECK) constraint fail
 class Database:
     """Open it with `open`; `close` waits for the writes under way."""
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, reserve: Reserve):
+    def __init__(self, path: str, writer: sqlite3.Connection, reader: sqlite3.Connection):
+        self._path = path
         self._writer = writer
         self._reader = reader
-        self._reserve = reserve
+        self._reserve = Reserve(f"{path}-reserve")
+        self._checkpoint: threading.Thread | None = None
+        self._commits = 0
         self._reading = threading.Lock()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
@@ -66,7 +73,7 @@ class Database:
         except BaseException:
             writer.close()
             raise
-        return cls(writer, reader, Reserve(f"{path}-reserve"))
+        return cls(path, writer, reader)
 
     async def write(self, function: Write[T]) -> T:
         """`function(connection)` in a transaction; what it returns. Raises Taken, and whatever the function raised.
@@ -104,7 +111,21 @@ class Database:
                 jobs.append(self._queue.get())
             ending = None in jobs
             self._commit([job for job in jobs if job is not None])
+            self._shorten()
+        if self._checkpoint is not None:
+            self._checkpoint.join()
         self._writer.close()
+
+    def _shorten(self) -> None:
+        """After some commits the log is written back, by one thread at a time."""
+        self._commits += 1
+        busy = self._checkpoint is not None and self._checkpoint.is_alive()
+        if self._commits >= _OFTEN and not busy:
+            self._commits = 0
+            self._checkpoint = threading.Thread(
+                target=_write_back, args=(self._path,), name="database checkpoint", daemon=True
+            )
+            self._checkpoint.start()
 
     def _commit(self, jobs: "list[_Job]") -> None:
         if not jobs:
@@ -174,11 +195,23 @@ class _Job:
             self.future.set_result(self.result)
 
 
+def _write_back(path: str) -> None:
+    """wal_checkpoint PASSIVE: nobody waits for it. What it cannot do, the next one does, or in the end the writer itself."""
+    with contextlib.suppress(sqlite3.Error):
+        connection = _connect(path)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            connection.close()
+
+
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LAST_RESORT}")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE}")
     return connection
 
 

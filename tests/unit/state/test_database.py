@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,14 @@ async def test_without_any_room_the_write_says_so(db: Database) -> None:
     assert await keys(db) == set()
     await db.write(lambda tx: tx.execute("INSERT INTO settings VALUES ('y', '')"))
     assert await keys(db) == {"y"}
+
+
+async def test_a_long_log_goes_back_into_the_file(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "state.db"
+    before = file.stat().st_size
+    for number in range(1000):
+        values = (str(number), "x" * 2000)
+        await db.write(methodcaller("execute", "INSERT INTO settings VALUES (?, ?)", values))
+        if file.stat().st_size > before:
+            break
+    assert file.stat().st_size > before
