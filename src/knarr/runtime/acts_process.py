@@ -143,7 +143,8 @@ def directory(walk: Walk, path: str) -> None:
 
 def stdio(walk: Walk) -> None:
     """Descriptors 0 to 2, given to the user so that /dev/stdout can be opened again; a terminal becomes controlling."""
-    os.setsid()
+    if os.getsid(0) != os.getpid():
+        os.setsid()
     if walk.slave >= 0:
         for number in range(3):
             os.dup2(walk.slave, number)

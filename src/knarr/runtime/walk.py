@@ -105,9 +105,9 @@ def walk_to_execve(
         seal_imports()
         keep_only(walk.descriptors())
         os.umask(0)
-        told = [_act(walk, step) for step in steps]
+        told = _acted(walk, steps, explain)
         os.umask(walk.umask)
-        walk.tell(_ready(walk, told if explain else []))
+        walk.tell(_ready(walk, told))
         if walk.wait():
             if walk.after_gate is not None:
                 walk.after_gate()
@@ -125,6 +125,15 @@ def walk_to_execve(
 def _ready(walk: Walk, steps: list[dict[str, Any]]) -> dict[str, Any]:
     ready = {"ready": True, "warnings": walk.warnings, "steps": steps}
     return {**ready, "debug": walk.debug} if walk.debug else ready
+
+
+def _acted(walk: Walk, steps: Sequence[Step], explain: bool) -> list[dict[str, Any]]:
+    """Acts; what was done, if anybody wants to know."""
+    if explain:
+        return [_act(walk, step) for step in steps]
+    for act, _, arguments in steps:
+        ACTS[act](walk, *arguments)
+    return []
 
 
 def _act(walk: Walk, step: Step) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class Forerunner:
 def _wait(line: socket.socket, ranges: "list[tuple[int, int, int]]") -> NoReturn:
     try:
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-        populate(ranges)
+        os.setsid()
+        populate([each for each in ranges if each[2] == _POPULATE_WRITE])
         data, fds = recv_packet(line)
         if data:
             _become(line, data, fds)
@@ -87,7 +88,7 @@ def _become(line: socket.socket, data: bytes, fds: "list[int]") -> NoReturn:
     process.unshare(process.CLONE_NEWNS)
     streams = 0 if -1 in fields["stdio"] else 3
     line, fds = arrange(line, fds, first=3 - streams)
-    Birth(Recipe(**{**fields, "stdio": tuple(fields["stdio"])}), line=line).life()
+    Birth(Recipe(**{**fields, "stdio": tuple(fields["stdio"])}), early=line).life()
 
 
 def arrange(line: socket.socket, fds: "list[int]", first: int = 0) -> "tuple[socket.socket, list[int]]":

@@ -1,5 +1,6 @@
 """The life of a container's init, from its birth to its program, by a recipe that may come before the birth or after it."""
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -29,15 +30,19 @@ class Recipe(NamedTuple):
 
 
 class Birth:
-    """One init: `prelude` and `life` are for `runtime.birth.bear`, in whatever processes it runs them."""
+    """One init: `prelude` and `life` are for `runtime.birth.bear`, in whatever processes it runs them.
+
+    With `early`, the line of a process that is there already, it plans and then waits for a byte: its cgroup is being made.
+    """
 
     def __init__(
-        self, recipe: Recipe, doorway: socket.socket | None = None, line: socket.socket | None = None
+        self, recipe: Recipe, doorway: socket.socket | None = None, early: socket.socket | None = None
     ):
         self._mine: socket.socket | None = None
+        self._recipe, self._early = recipe, early
+        line = early
         if line is None:
             self._mine, line = socketpair()
-        self._recipe = recipe
         self.walk = walk = Walk(line, recipe.stdio)
         walk.preserved, walk.doorway = recipe.preserved, doorway
         walk.load(recipe.config["process"])
@@ -48,7 +53,7 @@ class Birth:
 
     def _prepare(self, walk: Walk) -> Sequence[Step]:
         recipe = self._recipe
-        return plan_init(
+        steps = plan_init(
             recipe.config,
             [["bind", recipe.root, ["rbind"]]],
             seccomp=bool(recipe.filter),
@@ -56,6 +61,9 @@ class Birth:
             no_pivot=recipe.no_pivot,
             no_keyring=recipe.no_keyring,
         )
+        if self._early is not None and not self._early.recv(1):
+            os._exit(0)
+        return steps
 
     def prelude(self) -> None:
         """What is acted ahead, with the host's privileges."""

@@ -65,14 +65,20 @@ class Making:
         _check_free(self.group)
         record = Record.make(self.session.root, self.id)
         self.container = Container(record, self._state())
+        recipe = self._recipe(self.container)
         try:
+            self.child = self._early(recipe)
             self._limit()
-            child = self._bear(self.container)
-            self._reach_gate(child)
+            if self.child is not None:
+                self.child.go()
+            else:
+                self.child = self._bear(record, recipe)
+            self.plug.born()
+            self._reach_gate(self.child)
         except BaseException:
             self.undo()
             raise
-        return self.container, child
+        return self.container, self.child
 
     def undo(self) -> None:
         """What was made goes again."""
@@ -109,14 +115,9 @@ class Making:
                 f"unable to start container process: unable to apply cgroup configuration: {words(error)}"
             ) from None
 
-    def _bear(self, container: Container) -> Child:
-        record = container.record
-        doorway = _doorway(record) if self.waits else None
-        record.write(FILTER, self.filter)
-        fd = self.group.open_for_clone()
-
+    def _recipe(self, container: Container) -> Recipe:
         call = self.session.call
-        recipe = Recipe(
+        return Recipe(
             self.config,
             self.root,
             self.group.paths(),
@@ -127,9 +128,13 @@ class Making:
             call.on("no-pivot"),
             call.on("no-new-keyring"),
         )
+
+    def _bear(self, record: Record, recipe: Recipe) -> Child:
+        doorway = _doorway(record) if self.waits else None
+        fd = self.group.open_for_clone()
         self.session.log.debug(launch.BIRTH)
         try:
-            self.child = child = self._early(recipe) or self._now(recipe, fd, doorway)
+            return self._now(recipe, fd, doorway)
         except OSError as error:
             raise KnarrError(f"unable to start container process: {words(error)}") from None
         finally:
@@ -137,8 +142,6 @@ class Making:
                 os.close(fd)
             if doorway is not None:
                 doorway.close()
-        self.plug.born()
-        return child
 
     def _now(self, recipe: Recipe, fd: int, doorway: socket.socket | None) -> Child:
         def admit(pid: int, uid: int, gid: int) -> None:
@@ -153,7 +156,10 @@ class Making:
         )
 
     def _early(self, recipe: Recipe) -> Child | None:
-        """The forerunner as the init, where there is one and it fits. On version 2 an init is born in its cgroup."""
+        """The forerunner as the init, where there is one and it fits; it plans while its cgroup is made.
+
+        On version 2 an init is born in its cgroup.
+        """
         forerunner = self.session.forerunner
         if not isinstance(forerunner, Forerunner) or self.waits or self.group.version == 2:
             return None
@@ -169,6 +175,8 @@ class Making:
         state["init_process_start"] = process_facts(child.pid)[1]
         state["namespace_paths"] = {kind: f"/proc/{child.pid}/ns/{name}" for kind, name in _KINDS.items()}
         state["created"] = _now()
+        if self.filter:
+            self.container.record.write(FILTER, self.filter)
         self.container.record.save(state)
         self.container.record.unlock()
         child.on_master = self.plug.master

@@ -36,7 +36,7 @@ _VERBS = (
     "state",
     "update",
 )
-_TAKEN = b"t"
+_TAKEN, _LONG = b"t", 15
 
 
 def serve(path: str) -> None:
@@ -64,7 +64,7 @@ def serve(path: str) -> None:
             if pid == 0:
                 os.close(taken)
                 _live(door, take, me, ranges)
-            _until_taken(pid, taken)
+            _until_taken(pid, taken, door)
     except SystemExit:
         os.unlink(path)
 
@@ -84,8 +84,9 @@ def _end(number: int, frame: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _until_taken(pid: int, taken: int) -> None:
-    """Until the child that waits has a caller, or was killed."""
+def _until_taken(pid: int, taken: int, door: socket.socket) -> None:
+    """Until the child that waits has a caller, or was killed; and then until the next is needed, for the first may have use of
+    the machine: it has ended, or somebody else calls, or it takes long."""
     try:
         child = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -96,6 +97,9 @@ def _until_taken(pid: int, taken: int) -> None:
     try:
         if taken in dict(poll.poll()):
             os.read(taken, 1)
+            poll.modify(taken, 0)
+            poll.register(door.fileno(), select.POLLIN)
+            poll.poll(_LONG)
     finally:
         os.close(child)
 
