@@ -30,11 +30,14 @@ def start_again(argv: "list[str]") -> None:
     os.execve(f"/proc/self/fd/{fd}", words, os.environ)
 
 
-def name_process() -> None:
-    """What ps shows: the descriptor's number would be the name otherwise."""
-    from knarr.kernel.process import set_name
+def prepare_process() -> None:
+    """What ps shows, for the descriptor's number would be the name otherwise; and root's are not dumpable: no process of a
+    container may look into one that is on its way there. Anybody else's need their own files in /proc (proc(5))."""
+    from knarr.kernel.process import PR_SET_DUMPABLE, prctl, set_name
 
     set_name("knarr-oci")
+    if os.geteuid() == 0:
+        prctl(PR_SET_DUMPABLE, 0)
 
 
 def _clone(executable: str) -> int:

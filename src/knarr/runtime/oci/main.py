@@ -59,7 +59,7 @@ def _out_of_reach(argv: "list[str]") -> None:
 
     if not interpreter.is_sealed():
         interpreter.start_again(argv)
-    interpreter.name_process()
+    interpreter.prepare_process()
 
 
 def carry_out(session: Session) -> int:
