@@ -140,3 +140,20 @@ async def test_many_at_once() -> None:
     async with serving(world, ()) as outside, serving(TABLE, [outside]) as server:
         replies = await asyncio.gather(*(look(server, f"host{number}.example") for number in range(100)))
     assert [str(reply.rr[0].rdata) for reply in replies] == [f"192.0.2.{number}" for number in range(100)]
+
+
+async def test_one_container_does_not_take_all_of_the_daemons_descriptors() -> None:
+    async with serving(TABLE, ()) as server:
+        held = [await asyncio.open_connection(*server) for _ in range(64)]
+        reader, writer = await asyncio.open_connection(*server)
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()
+        held[0][1].close()
+        await held[0][1].wait_closed()
+        reply = None
+        while reply is None:  # until the server has seen that one of them is gone
+            with contextlib.suppress(Exception):
+                reply = await look(server, "web", tcp=True)
+        assert [str(each.rdata) for each in reply.rr] == ["10.0.0.2"]
+        for _, other in held:
+            other.close()

@@ -16,6 +16,8 @@ from knarr.network.dns.answers import Names
 _PATIENCE = 4.0
 _SERVERS = 3
 _AT_ONCE = 1024
+_TALKING = 64
+"""Connections and questions of one container take memory and descriptors of the daemon's: more than these are let go."""
 _IDLE = 30.0
 
 
@@ -31,6 +33,7 @@ class Resolver:
         self.upstreams = upstreams
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._talking = 0
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
 
@@ -58,6 +61,8 @@ class Resolver:
         if found is not None:
             self._udp.sendto(found, address)
             return
+        if len(self._tasks) >= _AT_ONCE:
+            return
         task = asyncio.get_running_loop().create_task(self._pass_on(message, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -68,6 +73,16 @@ class Resolver:
             self._udp.sendto(found, address)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, if there are not too many."""
+        if self._talking < _TALKING:
+            self._talking += 1
+            try:
+                await self._converse(reader, writer)
+            finally:
+                self._talking -= 1
+        writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """RFC 1035, 4.2.2: each message behind its length."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
             while True:
@@ -80,7 +95,6 @@ class Resolver:
                 found = found if found is not None else await self._forward(message, stream=True)
                 writer.write(len(found).to_bytes(2, "big") + found)
                 await writer.drain()
-        writer.close()
 
     async def _forward(self, message: bytes, *, stream: bool) -> bytes:
         ask = _ask_stream if stream else _ask_datagram
