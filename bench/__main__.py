@@ -41,7 +41,7 @@ def arguments() -> argparse.ArgumentParser:
         "--only", action="append", choices=MEASURES, metavar="NAME", help=f"one of {', '.join(MEASURES)}"
     )
     parser.add_argument(
-        "--pairs", type=int, default=15, metavar="N", help="samples of each side (default 15)"
+        "--pairs", type=int, default=20, metavar="N", help="samples of each side (default 20)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     parser.add_argument(

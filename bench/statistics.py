@@ -60,6 +60,11 @@ class Samples:
         for name, value in figures.items():
             self.values.setdefault(name, []).append(value)
 
+    def merge(self, other: "Samples") -> None:
+        """Takes another's samples in."""
+        for name, values in other.values.items():
+            self.values.setdefault(name, []).extend(values)
+
     def median(self, name: str) -> float | None:
         """The median of a figure, None if it was never taken."""
         return statistics.median(self.values[name]) if self.values.get(name) else None

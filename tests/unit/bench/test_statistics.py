@@ -72,3 +72,9 @@ def test_the_table_is_aligned_and_says_what_was_missed() -> None:
 def test_json_has_the_verdicts() -> None:
     (value,) = report.plain([Row("run", 0.2, 0.01, "seconds", Target("≤ 1/10", 1 / 10))])
     assert (value["what"], value["ratio"], value["met"]) == ("run", pytest.approx(0.05), True)
+
+
+def test_samples_of_two_times_are_one() -> None:
+    samples = Samples({"all": [1.0]})
+    samples.merge(Samples({"all": [3.0], "start": [2.0]}))
+    assert samples.values == {"all": [1.0, 3.0], "start": [2.0]}
