@@ -3,13 +3,14 @@
 import os
 import shutil
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from knarr.kernel.cgroups import hierarchy
 from knarr.model.errors import KnarrError
-from knarr.runtime import defaults
+from knarr.runtime import caps, defaults
 from tests.security.conftest import CAPABILITIES, Cell
 from tests.security.inside import PYTHON, python
 
@@ -199,3 +200,42 @@ async def test_what_a_program_starts_with(cell: Cell) -> None:
     """Dumpable again, for it is the container's own; Docker's umask; nothing from the daemon's environment."""
     assert (await cell.say(*python(NOT_DUMPABLE))).split() == ["1", "0o22", "/", str(os.nice(0))]
     assert (await cell.say("env")).split() == ["PATH=/bin", "HOME=/root"]
+
+
+OUT = """
+(: >>/proc/sys/kernel/core_pattern) && echo pattern
+cat /host/secret
+mknod /tmp/k c 1 11 && (: >>/tmp/k) && echo device
+mkdir /tmp/c; mount -t cgroup -o pids cgroup /tmp/c && (: >>/tmp/c/release_agent) && echo agent
+mount -t tmpfs tmpfs /tmp/c && echo mounted
+true
+"""
+
+
+async def test_root_of_a_user_namespace_is_nobody_outside(cell: Cell, tmp_path: Path) -> None:
+    """With every capability, no filter and nothing read-only: what an administrator calls privileged, but with --userns."""
+    (tmp_path / "secret").write_text("secret\n")
+    (tmp_path / "secret").chmod(0o600)
+    everything = {kind: list(caps.ALL) for kind in ("bounding", "effective", "permitted")}
+    kinds = [{"type": kind} for kind in ("mount", "pid", "network", "ipc", "uts")]
+    mapping = [{"containerID": 0, "hostID": 1 << 20, "size": 65536}]
+    own = {"namespaces": [*kinds, {"type": "user"}], "uidMappings": mapping, "gidMappings": mapping}
+    open_paths = {
+        "readonlyPaths": [],
+        "maskedPaths": [],
+        "resources": {"devices": [{"allow": True, "access": "rwm"}]},
+    }
+    found = []
+    for linux in ({"namespaces": kinds}, own):
+        order = cell.order(
+            "sh", "-c", OUT, seccomp=None, linux={**open_paths, **linux},
+            process={"capabilities": everything},
+            mounts=[{"destination": "/host", "type": "bind", "source": str(tmp_path), "options": ["rbind"]}],
+        )  # fmt: skip
+        (cell.upper / "tmp").mkdir(mode=0o777)
+        if linux is own:
+            cell.root(order)[2].append("idmap")
+        found.append(await cell.output(order))
+    assert {"pattern", "secret", "device", "mounted"} <= set(found[0].split())
+    assert set(found[1].split()) & {"pattern", "secret", "device", "agent"} == set()
+    assert "mounted" in found[1], "what is its own it may do"
