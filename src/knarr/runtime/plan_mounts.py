@@ -98,11 +98,12 @@ def parse_options(words: Sequence[str]) -> Options:
     for word in words:
         known = _TABLE.get(word)
         if known is None:
-            data += [part for part in word.split(",") if part]
+            data += [part for part in word.split(",") if part] if "," in word else [word] if word else []
             continue
         group, name, on = known
         values = groups[group]
-        values.pop(name, None)
+        if name in values:
+            del values[name]
         if on and name in _ATIMES:
             for other in _ATIMES:
                 values.pop(other, None)
@@ -121,6 +122,17 @@ def parse_options(words: Sequence[str]) -> Options:
 
 def _turned(values: Mapping[str, bool], *, on: bool) -> tuple[str, ...]:
     return tuple([name for name, value in values.items() if value is on]) if values else ()
+
+
+_known: dict[tuple[str, ...], Options] = {}
+
+
+def _parsed(words: tuple[str, ...]) -> Options:
+    """What an init rehearses before it is asked for anything, it need not sort again."""
+    options = _known.get(words)
+    if options is None:
+        options = _known[words] = parse_options(words)
+    return options
 
 
 class Mounts:
@@ -153,8 +165,9 @@ class Mounts:
 
     def _is_ours(self, entry: Mapping[str, Any]) -> bool:
         """Whether a bind's source is something of the new root, which an earlier mount may have made."""
-        source = clean(str(entry.get("source") or "/"))
-        return bool(self._home) and self._home != "/" and f"{source}/".startswith(f"{self._home}/")
+        if self._home in ("", "/"):
+            return False
+        return f"{clean(str(entry.get('source') or '/'))}/".startswith(f"{self._home}/")
 
     def sources(self) -> Iterator[Step]:
         """Before `isolate`: a tree cloned now is still a peer of the host's mount, which rshared and rslave need."""
@@ -228,7 +241,7 @@ class _Mount:
     def __init__(self, number: int, entry: Mapping[str, Any], path: str, ours: bool, label: str):
         self._number, self.path, self.ours = number, path, ours
         self._wish = str(entry.get("destination") or "")
-        self.options = parse_options(entry.get("options") or ())
+        self.options = _parsed(tuple(entry.get("options") or ()))
         kind = str(entry.get("type") or "")
         self.bind = kind == "bind" or "bind" in self.options.extras or "rbind" in self.options.extras
         self.kind = "bind" if self.bind else kind

@@ -52,6 +52,8 @@ def split_namespaces(entries: Sequence[Mapping[str, Any]]) -> Space:
 
 def clean(path: str) -> str:
     """An absolute path without empty parts, "." and "..": as text, whatever links there are."""
+    if path[:1] == "/" and path != "/" and "//" not in path and "/." not in path and path[-1] != "/":
+        return path
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":

@@ -167,6 +167,16 @@ def test_a_profile_that_allows_by_default_does_not_hide_new_calls() -> None:
     [
         {},
         {"defaultAction": "SCMP_ACT_NOTIFY"},
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"}],
+        },
+        {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 3},
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL", "errnoRet": 3}],
+        },
+        {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_MOON"]},
         {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"]}]},
         {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": 3},
         {
@@ -258,3 +268,21 @@ def test_it_agrees_with_libseccomp(caps: tuple[str, ...]) -> None:
 
 def test_the_program_is_short_enough_to_load_fast(docker: bytes) -> None:
     assert len(docker) // 8 < 1000
+
+
+def test_an_agent_is_asked() -> None:
+    document = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": 38,
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_RISCV64"],
+        "syscalls": [
+            {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"},
+            {"names": ["rmdir"], "action": "SCMP_ACT_ERRNO"},
+            {"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 7},
+        ],
+    }
+    program = compiler.compile_profile(document, (), "x86_64", (6, 1))
+    assert call(program, "mkdir") == 0x7FC00000
+    assert call(program, "rmdir") == EPERM
+    assert call(program, "read") == 0x7FF00007
+    assert call(program, "open") == 0x00050026
