@@ -13,6 +13,7 @@ import signal
 import socket
 import stat
 import sys
+import time
 from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,9 @@ from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions, maketar
 from knarr.snapshots.untar import UntarOptions, untar
 from knarr.wire.zygote import describe
+
+_PAUSE = 0.05
+"""After a child that died instead of waiting: should all of them do so, they must not become a storm."""
 
 Reply = tuple[dict[str, Any], list[int]]
 
@@ -58,8 +62,11 @@ def main(fd: int) -> None:
         if pid == 0:
             os.close(taken)
             _live(sock, take, me)
-        if _outcome(pid, taken) == END:
+        outcome = _outcome(pid, taken)
+        if outcome == END:
             return
+        if not outcome:
+            time.sleep(_PAUSE)
 
 
 def _outcome(pid: int, taken: int) -> bytes:

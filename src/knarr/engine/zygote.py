@@ -31,7 +31,10 @@ from knarr.snapshots.untar import Unpacked, UntarOptions
 from knarr.wire.shim import folded
 from knarr.wire.zygote import INLINE, MEMFD, revive
 
-_STUB = "import sys; sys.path.insert(0, sys.argv[1]); from knarr.zygote import main; main(int(sys.argv[2]))"
+STUB = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import knarr.runtime.slim; "
+    "from knarr.zygote import main; main(int(sys.argv[2]))"
+)
 _KNOWN = {name: kind for name, kind in vars(snapshot_errors).items() if isinstance(kind, type)}
 
 
@@ -399,7 +402,7 @@ def _spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:
         mounts.mount_setattr(clone, "", AT_EMPTY_PATH, attr_set=mounts.MOUNT_ATTR_RDONLY)
         package = str(Path(knarr.__file__).resolve().parent.parent)
         process = subprocess.Popen(
-            [executable, "-I", "-S", "-c", _STUB, package, str(theirs.fileno())],
+            [executable, "-I", "-S", "-c", STUB, package, str(theirs.fileno())],
             executable=f"/proc/self/fd/{clone}",
             pass_fds=(theirs.fileno(), clone),
             stdin=subprocess.DEVNULL,

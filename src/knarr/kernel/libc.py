@@ -34,9 +34,12 @@ def check(result: int, path: str | None = None, other: str | None = None) -> int
 
 
 def syscall(number: int, *arguments: object, path: str | None = None) -> int:
-    """syscall(2): integers are passed as longs, bytes and ctypes objects as pointers."""
-    values = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    return check(libc.syscall(ctypes.c_long(number), *values), path)
+    """syscall(2): bytes and ctypes objects are passed as pointers, None as NULL, integers as C's int, sign-extended.
+
+    What may be wider than 32 bits is wrapped in ctypes.c_long by the caller: doing it here for all would cost more time, and
+    more pages of a forked process, than the call itself.
+    """
+    return check(libc.syscall(number, *arguments), path)
 
 
 def encoded(text: str | None) -> bytes | None:

@@ -106,7 +106,7 @@ def fsopen(fstype: str) -> int:
 def fsconfig(fd: int, command: int, key: str | None = None, value: "str | None" = None, aux: int = 0) -> None:
     """fsconfig(2); the kernel's own words for a failure are in the error's text (see `fs_messages`)."""
     try:
-        syscall(numbers.FSCONFIG, fd, command, encoded(key) or 0, encoded(value) or 0, aux, path=value or key)
+        syscall(numbers.FSCONFIG, fd, command, encoded(key), encoded(value), aux, path=value or key)
     except OSError as error:
         said = fs_messages(fd)
         if said:

@@ -42,32 +42,34 @@ P_PIDFD = 3
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
+_pidfd = (ctypes.c_int * 1)()
+_clone = (ctypes.c_uint64 * 11)(0, ctypes.addressof(_pidfd))
+"""struct clone_args. Made once: single-threaded callers that want to stay small."""
+
+
 def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
     """clone3(2) without a new stack, as fork(2): (0, -1) in the child, (pid, pidfd) in the parent.
 
     The pidfd is close-on-exec. `cgroup` is a descriptor of a v2 cgroup to be born in. Python's after-fork handlers do not
     run: for single-threaded callers only.
     """
-    pidfd = ctypes.c_int(-1)
     if cgroup >= 0:
         flags |= CLONE_INTO_CGROUP
-    arguments = (ctypes.c_uint64 * 11)()
-    arguments[0] = flags | CLONE_PIDFD
-    arguments[1] = ctypes.addressof(pidfd)
-    arguments[4] = 0 if flags & CLONE_PARENT else signal.SIGCHLD
-    arguments[10] = max(cgroup, 0)
-    pid = syscall(numbers.CLONE3, arguments, 88)
-    return (pid, pidfd.value) if pid else (0, -1)
+    _clone[0] = flags | CLONE_PIDFD
+    _clone[4] = 0 if flags & CLONE_PARENT else signal.SIGCHLD
+    _clone[10] = max(cgroup, 0)
+    pid = syscall(numbers.CLONE3, _clone, 88)
+    return (pid, _pidfd[0]) if pid else (0, -1)
 
 
 def unshare(flags: int) -> None:
     """unshare(2)"""
-    check(libc.unshare(ctypes.c_int(flags)))
+    check(libc.unshare(flags))
 
 
 def setns(fd: int, kind: int = 0) -> None:
     """setns(2); with a pidfd `kind` is a set of CLONE_NEW* flags."""
-    check(libc.setns(fd, ctypes.c_int(kind)))
+    check(libc.setns(fd, kind))
 
 
 def pidfd_open(pid: int) -> int:
@@ -92,13 +94,12 @@ def waitid_pidfd(pidfd: int, options: int = os.WEXITED) -> "os.waitid_result | N
 
 def prctl(option: int, argument2: int = 0, argument3: int = 0, argument4: int = 0, argument5: int = 0) -> int:
     """prctl(2) with integer arguments."""
-    values = (ctypes.c_ulong(a) for a in (argument2, argument3, argument4, argument5))
-    return check(libc.prctl(ctypes.c_int(option), *values))
+    return check(libc.prctl(option, argument2, argument3, argument4, argument5))
 
 
 def set_name(name: str) -> None:
     """PR_SET_NAME: what /proc/PID/comm shows, at most 15 bytes."""
-    check(libc.prctl(PR_SET_NAME, ctypes.c_char_p(os.fsencode(name)[:15]), 0, 0, 0))
+    check(libc.prctl(PR_SET_NAME, os.fsencode(name)[:15], 0, 0, 0))
 
 
 def set_child_subreaper() -> None:
@@ -148,7 +149,7 @@ def raise_ambient(capability: int) -> None:
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
     """close_range(2); CLOSE_RANGE_CLOEXEC marks instead of closing."""
-    syscall(numbers.CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), flags)
+    syscall(numbers.CLOSE_RANGE, first, last, flags)
 
 
 def reset_signals() -> None:
@@ -192,4 +193,4 @@ def personality(persona: int) -> int:
 
 def join_session_keyring(name: str) -> None:
     """keyctl(KEYCTL_JOIN_SESSION_KEYRING): an own keyring, so that the host's keys are not inherited."""
-    syscall(numbers.KEYCTL, 1, encoded(name) or 0)
+    syscall(numbers.KEYCTL, 1, encoded(name))

@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, NoReturn
 
 from knarr.kernel import mounts, process
@@ -35,13 +34,19 @@ from knarr.runtime.walk import walk_to_execve
 TAKEN, END = b"t", b"e"
 """What the init tells the zygote: it has taken an order and the next may be born; or there are no more orders."""
 
-host_hierarchy = cache(hierarchy.find)
-"""The host's cgroup mounts; the zygote looks before it forks."""
+_hierarchy: list[hierarchy.Hierarchy] = []
 
 _BORN_WITH = ("namespaces", "uidMappings", "gidMappings", "timeOffsets")
 
 
 Fds = tuple[int, int, int]
+
+
+def host_hierarchy() -> hierarchy.Hierarchy:
+    """The host's cgroup mounts; the zygote looks before it forks."""
+    if not _hierarchy:
+        _hierarchy.append(hierarchy.find())
+    return _hierarchy[0]
 
 
 class Ahead:

@@ -209,10 +209,10 @@ class Container(Held):
     def signal(self, request: Request) -> None:
         """To the init, or to everyone. A frozen process dies only when it thaws (cgroup-v1/freezer-subsystem.rst)."""
         number = int(request.fields["signal"])
-        if request.fields.get("all"):
-            self.cgroup.kill(number)
-        else:
+        if not request.fields.get("all"):
             _signal(self.init, number)
+        elif self.exit is None:
+            self.cgroup.kill(number)
         if self.paused and number == signal.SIGKILL:
             self.cgroup.thaw()
             self.paused = False
@@ -266,18 +266,21 @@ class Container(Held):
 
     def pause(self, request: Request) -> None:
         """Freezes."""
+        self._runs()
         self.cgroup.freeze()
         self.paused = True
         request.answer({})
 
     def resume(self, request: Request) -> None:
         """Thaws."""
+        self._runs()
         self.cgroup.thaw()
         self.paused = False
         request.answer({})
 
     def update(self, request: Request) -> None:
         """Other limits."""
+        self._runs()
         self.cgroup.apply(request.fields["resources"])
         request.answer({})
 
@@ -287,9 +290,13 @@ class Container(Held):
 
     def stats(self, request: Request) -> None:
         """The cgroup's numbers."""
+        self._runs()
+        request.answer(self.cgroup.stats())
+
+    def _runs(self) -> None:
+        """Raises NotFound once it does no longer: its cgroup goes, or is gone."""
         if self.exit is not None:
             raise NotFound("the container has exited")
-        request.answer(self.cgroup.stats())
 
     def release(self, request: Request) -> None:
         """The exit is on record. A container that never started is given up."""
@@ -344,6 +351,7 @@ class Container(Held):
         deadline = time.monotonic() + _PATIENCE
         if self.paused:
             self.cgroup.thaw()
+            self.paused = False
         for one in list(self.execs.values()):
             one.child.poll()
         while self._shares_pids and self.cgroup.pids() and time.monotonic() < deadline:
