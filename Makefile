@@ -1,12 +1,14 @@
 # Every target works on a fresh Debian machine: it installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peer dev lint unit bench clean
+.PHONY: help demo test test-peer test-cgroup2 dev lint unit bench clean
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+# What touches cgroups, and not the rest: under emulation everything takes 10 to 20 times as long.
+TESTS := tests/system/kernel tests/system/runtime tests/system/engine/test_limits.py tests/system/engine/test_life.py
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: dev ## pull nginx, run it on port 8080, fetch its page, clean up (KEEP=1 leaves it running)
 	@scripts/demo
@@ -16,6 +18,11 @@ test: dev .cache/clients/.stamp .cache/peers/.stamp ## every test (root, real ke
 
 test-peer: dev .cache/clients/.stamp .cache/peers/.stamp ## the client tests against dockerd: what judges us must pass there first
 	$(PYTEST) tests/clients --peer
+
+test-cgroup2: dev .cache/vm/.stamp ## the tests of cgroups, runtime and containers' lives in a virtual machine with cgroup v2 only (TESTS=tests/system: all, an hour)
+	scripts/install-packages --vm
+	@$(BIN)/python -m compileall -q src tests
+	scripts/cgroup2-vm --timeout 1500 $(PYTEST) -q --timeout 300 $(TESTS)
 
 dev: $(VENV)/.stamp ## the virtual environment and Debian's packages that development needs
 	@scripts/install-packages
@@ -41,6 +48,10 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 
 .cache/clients/.stamp: scripts/real-clients
 	scripts/real-clients .cache/clients
+
+.cache/vm/.stamp: scripts/vm-kernel scripts/unpack-debian
+	scripts/install-packages --vm
+	scripts/vm-kernel .cache/vm
 
 .cache/peers/.stamp: scripts/real-clients
 	scripts/install-packages --peers

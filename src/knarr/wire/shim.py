@@ -37,7 +37,7 @@ REQUESTS = {
     "resume": "{} → {}",
     "update": "{resources} → {}: OCI linux.resources",
     "pids": "{} → {pids}",
-    "stats": "{} → the cgroup's numbers",
+    "stats": "{} → the cgroup's numbers, in the shape of `runc events`",
     "release": "{} → {}: the exit is on record; the shim ends",
 }
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from knarr.kernel.cgroups.hierarchy import find
 from knarr.model.container import MountSpec, Resources, Status
-from tests.system.engine.conftest import Lab, within
+from tests.system.engine.conftest import Lab, until, within
+from tests.system.engine.test_streams import exec_output
 
 VERSION = find().version
 MIB = 1 << 20
@@ -115,3 +116,24 @@ async def test_a_paused_container_ends_by_every_way(lab: Lab) -> None:
         await end(made)
         assert (await within(ended)).code in (3, 137)
         assert (await lab.containers.inspect(made)).state.status is Status.EXITED
+
+
+async def test_a_container_with_cgroups_of_its_own_takes_execs_and_goes(lab: Lab) -> None:
+    """On version 2 it may then hold no process itself."""
+    root = "/sys/fs/cgroup" if VERSION == 2 else "/sys/fs/cgroup/pids"
+    hand_on = "echo +pids > ../cgroup.subtree_control" if VERSION == 2 else "true"
+    script = (
+        f"mkdir {root}/inner; cd {root}/inner; echo 1 > cgroup.procs; {hand_on} && echo done; exec sleep 1000"
+    )
+    made = await lab.start("sh", "-c", script, privileged=True, cgroupns_mode="private")
+
+    async def done() -> bool:
+        return await lab.log(made) == "done\n"
+
+    await until(done, "a cgroup within")
+    text, code = await exec_output(lab, made, "cat", "/proc/self/cgroup")
+    assert code == 0
+    if VERSION == 2:
+        assert text == "0::/inner\n"
+    await lab.containers.remove(made, force=True)
+    assert "cgroups" not in lab.home.left()

@@ -85,7 +85,7 @@ class CgroupV1:
         for directory in self._all():
             write_text(f"{directory}/cgroup.procs", str(pid))
 
-    def open_for_clone(self) -> int:
+    def open_for_clone(self, init: int = 0) -> int:
         """-1 where nothing is beside: being born in a cgroup is version 2's."""
         return os.open(self.beside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if self.beside else -1
 

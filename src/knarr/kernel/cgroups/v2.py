@@ -89,9 +89,19 @@ class CgroupV2:
         """Moves another process, with all its threads."""
         write_text(f"{self._directory}/cgroup.procs", str(pid))
 
-    def open_for_clone(self) -> int:
-        """A descriptor for CLONE_INTO_CGROUP; the caller closes it."""
-        return os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def open_for_clone(self, init: int = 0) -> int:
+        """A descriptor for CLONE_INTO_CGROUP; the caller closes it. A container that hands controllers on to cgroups of its
+        own has no place for a process beside them: there it is where its process `init` is."""
+        directory = self._directory
+        if init and tables.text(f"{directory}/cgroup.subtree_control").strip():
+            directory = self._place(init)
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _place(self, pid: int) -> str:
+        for line in tables.text(f"/proc/{pid}/cgroup").splitlines():
+            if line.startswith(f"0::/{self.path}/"):
+                return f"{self._root}{line[len('0::') :]}"
+        return self._directory
 
     def paths(self) -> dict[str, str]:
         """{"": directory}"""

@@ -47,8 +47,8 @@ class Exec(Owner):
             self._waiting = self._container.client(self._request, self.name, tty)
             self.streams.add(self._waiting, stdin, b"")
             self._waiting.hold(True)
-        fd = self._container.cgroup.open_for_clone()
         container = self._container
+        fd = container.cgroup.open_for_clone(container.init.pid)
 
         def prepare(walk: Walk) -> Sequence[Step]:
             return container.fill_exec(walk, process)
