@@ -251,12 +251,17 @@ def naive_user(act: str, count: int, walk: Walk, arguments: Any, proceed: Procee
 
 
 def descriptors(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
-    """Before the last act: what is open, in /descriptors of the container."""
+    """Before the last act: what is open, and whether it is on a mount of the container's, in its /descriptors."""
     if act == "command":
+        with open("/proc/self/mountinfo") as file:
+            own = {line.split()[0] for line in file}
         found = {}
         for number in os.listdir("/proc/self/fd"):
             with contextlib.suppress(FileNotFoundError):  # the one that listed them
-                found[number] = os.readlink(f"/proc/self/fd/{number}")
+                target = os.readlink(f"/proc/self/fd/{number}")
+                with open(f"/proc/self/fdinfo/{number}") as file:
+                    mount = next(line.split()[1] for line in file if line.startswith("mnt_id"))
+                found[number] = [target, mount in own]
         walk.root.write("/descriptors", json.dumps(found).encode())
     proceed()
 
