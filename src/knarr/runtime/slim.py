@@ -7,12 +7,13 @@ modules below; for any other name it loads the real module. Code outside of this
 
 import _collections  # type: ignore[import-not-found]
 import _collections_abc
+import _functools  # type: ignore[import-not-found]
 import _json
 import _signal  # type: ignore[import-not-found]
 import _socket
 import sys
 
-_HIDDEN = ("typing", "json", "signal", "socket", "collections")
+_HIDDEN = ("typing", "json", "signal", "socket", "collections", "functools")
 
 
 class StandIn(type(sys)):  # type: ignore[misc]
@@ -162,6 +163,11 @@ def dumps(value: object, *, ensure_ascii: bool = True, separators: tuple[str, st
     return "".join(encode(value, 0))
 
 
+def cache(function: object) -> object:
+    """functools.cache"""
+    return _functools._lru_cache_wrapper(function, None, False, tuple)  # noqa: SLF001
+
+
 def _stand_in(name: str, names: dict[str, object]) -> None:
     if name not in sys.modules:
         module = StandIn(name)
@@ -189,5 +195,6 @@ _stand_in(
 _stand_in("json", {"loads": loads, "load": load, "dumps": dumps, "JSONDecodeError": ValueError})
 _stand_in("signal", _public(_signal))
 _stand_in("socket", {**_public(_socket), "socket": Socket, "socketpair": socketpair})
+_stand_in("functools", {"cache": cache, "partial": _functools.partial, "reduce": _functools.reduce})
 _stand_in("collections", {"deque": _collections.deque, "abc": _collections_abc})
 sys.modules.setdefault("collections.abc", _collections_abc)
