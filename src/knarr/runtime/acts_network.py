@@ -26,14 +26,14 @@ def loopback(walk: Walk) -> None:
 
 
 def net_device(walk: Walk, name: str, wish: str) -> None:
-    """Down, moved and renamed in one step, addressed again, up."""
+    """Down (which takes IPv6 addresses away at once), moved and renamed in one step, addressed again, up."""
     host = walk.host_route
     if host is None:
         raise Invalid(f"network device {name}: nobody opened the host's network namespace")
     (link,) = exchange(host, [moving.get_link(name)])
     index = moving.index_of(link)
-    exchange(host, [moving.set_state(index, up=False)])
     addresses = list(moving.lasting(dump(host, moving.get_addresses()), index))
+    exchange(host, [moving.set_state(index, up=False)])
     with open_route() as ours:
         before = {moving.index_of(message) for message in dump(ours, moving.get_links())}
         namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
