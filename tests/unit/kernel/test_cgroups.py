@@ -362,7 +362,7 @@ def test_version_2_in_a_directory(tmp_path: Path) -> None:
     assert (directory / "memory.max").read_text() == "4096"
     assert group.oom_kills() == 3
     assert group.pids() == []
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory +cpu +pids"
 
 
 def test_a_kernel_without_swap_keeps_the_promise_of_none(tmp_path: Path) -> None:

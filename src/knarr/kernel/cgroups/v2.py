@@ -25,6 +25,19 @@ _PATIENCE = 10.0
 _UNAVAILABLE = (errno.ENOENT, errno.EBUSY, errno.EOPNOTSUPP, errno.EINVAL)
 """A controller that is not there, or that a cgroup with processes of its own may not hand on ("no internal process")."""
 
+_THREADED = frozenset(("cpu", "cpuset", "pids", "perf_event"))
+
+
+def _hand_on(file: str, controllers: list[str]) -> int:
+    """0, or the errno of why not."""
+    try:
+        write_text(file, " ".join(f"+{name}" for name in controllers))
+    except OSError as error:
+        if error.errno not in _UNAVAILABLE:
+            raise
+        return error.errno or errno.EINVAL
+    return 0
+
 
 class CgroupV2:
     """`path` is relative to the hierarchy's root, such as "knarr/ID"."""
@@ -52,23 +65,18 @@ class CgroupV2:
 
     @staticmethod
     def _enable(directory: str, controllers: list[str]) -> None:
-        have = set(read_text(f"{directory}/cgroup.subtree_control").split())
-        missing = [f"+{name}" for name in controllers if name not in have]
-        if not missing:
+        file = f"{directory}/cgroup.subtree_control"
+        have = set(read_text(file).split())
+        missing = [name for name in controllers if name not in have]
+        # Those that threads may have come last: given to a cgroup with processes, they would make it a threaded domain,
+        # below which no container can be (cgroup-v2.rst, "Threads").
+        missing.sort(key=_THREADED.__contains__)
+        if not missing or _hand_on(file, missing) in (0, errno.EBUSY):
             return
-        try:
-            write_text(f"{directory}/cgroup.subtree_control", " ".join(missing))
-            return
-        except OSError as error:
-            if error.errno not in _UNAVAILABLE:
-                raise
         for controller in missing:
-            try:
-                write_text(f"{directory}/cgroup.subtree_control", controller)
-            except OSError as error:
-                # What wants the controller will say so: its files are not there.
-                if error.errno not in _UNAVAILABLE:
-                    raise
+            # What wants a controller that is not handed on will say so: its files are not there.
+            if _hand_on(file, [controller]) == errno.EBUSY:
+                return
 
     @staticmethod
     def _check_type(directory: str) -> None:
