@@ -198,10 +198,17 @@ def _kernel_mounts(but_below: str) -> list[str]:
     for line in read_text("/proc/self/mountinfo").splitlines():
         fields = line.split(" ")
         kind = fields[fields.index("-") + 1]
-        place = fields[4].encode().decode("unicode_escape")
+        place = _unescaped(fields[4])
         if kind in ("proc", "sysfs") and fields[3] == "/" and not f"{place}/".startswith(f"{but_below}/"):
             found.append(place)
     return found
+
+
+def _unescaped(word: str) -> str:
+    """mountinfo writes blanks and backslashes as octal numbers (proc_pid_mountinfo(5))."""
+    for written, meant in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        word = word.replace(written, meant)
+    return word
 
 
 def _uncover(place: str) -> None:

@@ -204,7 +204,8 @@ def no_new_privileges(walk: Walk) -> None:
 def load_filter(walk: Walk, flags: int, listener: bool) -> None:
     """seccomp(2). What could be forbidden afterwards is done before; the agent's descriptor is told by write(2) alone."""
     close_range(3 + walk.preserved, flags=CLOSE_RANGE_CLOEXEC)
-    number = seccomp.load(walk.filter, flags | (seccomp.FILTER_FLAG_NEW_LISTENER if listener else 0))
+    flags |= seccomp.FILTER_FLAG_NEW_LISTENER if listener else 0
+    number = seccomp.load(walk.filter, flags)
     walk.debug.append(f"seccomp filter flags: {flags}")
     if listener:
         os.write(walk.control.fileno(), b'{"listener": %d}' % number)
@@ -293,7 +294,7 @@ def _executable(path: str) -> None:
         mode = os.fstat(file).st_mode
         os.close(file)
     except OSError as error:
-        if error.errno != errno.ENOSYS:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
             raise
         mode = _plain_mode(path)
     if stat.S_ISDIR(mode):

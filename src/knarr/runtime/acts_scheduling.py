@@ -25,6 +25,11 @@ def scheduler(walk: Walk, *attributes: int) -> None:
     """sched_setattr(2)"""
     try:
         scheduling.sched_setattr(*attributes)
+    except PermissionError as error:
+        # SCHED_DEADLINE needs every CPU of its root domain (sched-deadline.rst, 5.1).
+        if len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):
+            raise Invalid("process scheduler can't be used together with AllowedCPUs") from None
+        raise OSError(error.errno, error.strerror, "error setting scheduler") from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, "error setting scheduler") from None
 

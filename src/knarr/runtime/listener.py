@@ -33,7 +33,13 @@ def hand_over(
 
 def _send(path: str, text: bytes, fd: int) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
-        agent.connect(path)
+        try:
+            agent.connect(path)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            words = f"failed to connect with seccomp agent specified in the seccomp profile: {path}: {reason}"
+            raise Unavailable(words) from None
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
         sent = agent.sendmsg([text], [rights], socket.MSG_NOSIGNAL)
-        agent.sendall(text[sent:])
+        if sent < len(text):
+            agent.sendall(text[sent:])
