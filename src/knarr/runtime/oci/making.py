@@ -179,6 +179,8 @@ class Making:
             self.container.record.write(FILTER, self.filter)
         self.container.record.save(state)
         self.container.record.unlock()
+        if self._silent():
+            child.promise_gate()
         child.on_master = self.plug.master
         child.on_hooks = self._run_hooks
         child.on_listener = lambda number: hand_listener(self.container, child, number)
@@ -191,6 +193,13 @@ class Making:
         hand_pidfd(self.session, child.pidfd)
         if self.pid_file:
             write_pid(self.pid_file, child.pid)
+
+    def _silent(self) -> bool:
+        """Whether nothing is to be done between the init's walk and its program: no byte of ours answers anything else then."""
+        call = self.session.call
+        agent = (self.linux.get("seccomp") or {}).get("listenerPath")
+        told = self.pid_file or call.text("pidfd-socket") or self.config.get("hooks")
+        return not (self.waits or agent or told or self.process.get("terminal"))
 
     def _run_hooks(self, moments: list[str]) -> None:
         assert self.container is not None
