@@ -13,6 +13,16 @@ _STUB = (
 )
 
 
+MEET_CONTAINERS = frozenset(("create", "exec", "run", "zygote"))
+
+
+def get_out_of_reach(argv: "list[str]") -> None:
+    """Starts again where this process is not sealed, with a new beginning of the same command."""
+    if not is_sealed():
+        start_again(argv)
+    _prepare_process()
+
+
 def is_sealed() -> bool:
     """Whether this process runs from such a clone already, or from a read-only mount."""
     if os.readlink("/proc/self/exe").startswith("/memfd:"):
@@ -30,7 +40,7 @@ def start_again(argv: "list[str]") -> None:
     os.execve(f"/proc/self/fd/{fd}", words, os.environ)
 
 
-def prepare_process() -> None:
+def _prepare_process() -> None:
     """What ps shows, for the descriptor's number would be the name otherwise; and root's are not dumpable: no process of a
     container may look into one that is on its way there. Anybody else's need their own files in /proc (proc(5))."""
     from knarr.kernel.process import PR_SET_DUMPABLE, prctl, set_name

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from knarr.kernel import process
 from knarr.kernel.sockets import peer, recv_packet, send_packet
-from knarr.runtime.oci import cgroups, main, making, manual
+from knarr.runtime.oci import cgroups, front, making, manual
 from knarr.runtime.oci.forerunner import Forerunner, arrange, memory, populate
 
 LOADED = (making, manual)
@@ -134,7 +134,7 @@ def _serve(line: socket.socket, forerunner: Forerunner) -> int:
     request = json.loads(data)
     line, _ = arrange(line, fds)
     os.chdir(request["cwd"])
-    code = main.answer(
+    code = front.answer(
         request["argv"],
         request["env"],
         pid=request["pid"],
