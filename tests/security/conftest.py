@@ -29,9 +29,9 @@ Weak = Sequence[Sequence[Any]]
 PARENT = f"knarr-test-security-{os.getpid()}"
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STUB = (
-    "import sys; sys.path[:0] = [sys.argv[1], {tests!r}]; from tests.security.weak import install; install(); "
-    "from knarr.zygote import main; main(int(sys.argv[2]))"
+STUB = engine_zygote.STUB.replace(
+    "from knarr.zygote",
+    f"sys.path.insert(1, {str(REPOSITORY)!r}); from tests.security.weak import install; install(); from knarr.zygote",
 )
 
 
@@ -95,7 +95,7 @@ class Cell(Runtime):
 async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
     """knarr's own, with the hooks of `weak`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_zygote, "_STUB", STUB.format(tests=str(REPOSITORY)))
+        patch.setattr(engine_zygote, "STUB", STUB)
         started = await Zygote.start(str(tmp_path_factory.mktemp("zygote")))
     yield started
     await started.close()

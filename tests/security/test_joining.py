@@ -16,7 +16,7 @@ from knarr.engine.shims import Shim
 from knarr.engine.zygote import RootView, Zygote
 from knarr.kernel import mounts
 from knarr.model.errors import KnarrError
-from tests.security.conftest import REPOSITORY, STUB, Cell, Weak
+from tests.security.conftest import STUB, Cell, Weak
 from tests.security.inside import parsed, python
 from tests.system.runtime.conftest import PATIENCE
 
@@ -70,7 +70,7 @@ async def test_cve_2019_5736_the_interpreter_cannot_be_written(
     before = own.stat().st_mode
     for writable in (True, False):
         with monkeypatch.context() as patch:
-            patch.setattr(engine_zygote, "_STUB", STUB.format(tests=str(REPOSITORY)))
+            patch.setattr(engine_zygote, "STUB", STUB)
             if writable:
                 patch.setattr(mounts, "mount_setattr", lambda *arguments, **named: None)
             cell.zygote = await Zygote.start(str(tmp_path / f"exec{writable}"))

@@ -191,6 +191,6 @@ def personality(persona: int) -> int:
     return syscall(numbers.PERSONALITY, persona)
 
 
-def join_session_keyring(name: str) -> None:
-    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): an own keyring, so that the host's keys are not inherited."""
+def join_session_keyring(name: str | None) -> None:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a new one where `name` is None; by a name, "" too, one that is there is joined."""
     syscall(numbers.KEYCTL, 1, encoded(name))

@@ -61,7 +61,7 @@ def join_container(walk: Walk) -> None:
 def keyring(walk: Walk) -> None:
     """A session keyring of its own, without a name that another could join; kernels without keyrings inherit nothing."""
     try:
-        process.join_session_keyring("")
+        process.join_session_keyring(None)
     except OSError:
         return
 
