@@ -10,10 +10,10 @@ import os
 import select
 import socket
 
+from knarr.engine.birth import Birth
 from knarr.engine.live import Live, PendingAttach
 from knarr.engine.shims import Shim
 from knarr.engine.values import AttachOptions
-from knarr.engine.zygote import Birth
 from knarr.model.errors import KnarrError
 
 

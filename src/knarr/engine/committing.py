@@ -62,7 +62,7 @@ async def commit(world: World, images: Images, lifecycle: Lifecycle, live: Live,
 async def _take(world: World, images: Images, live: Live, draft: Draft, ref: Reference | None) -> Image:
     image = await images.commit(draft, _layer(world, live, whole=draft.whole), ref)
     name = ref.familiar if ref else ""
-    await world.tell(live.event("commit", comment=draft.comment, imageID=str(image.id), imageRef=name))
+    world.tell(live.event("commit", comment=draft.comment, imageID=str(image.id), imageRef=name))
     return image
 
 

@@ -210,7 +210,7 @@ class Containers:
         """
         await self.check_attach(name)
         live = self._roster.find(name)
-        await self._world.tell(live.event("attach"))
+        self._world.tell(live.event("attach"))
         if options.logs:
             await self._send_logs(live, sock, options)
         if not options.stream:
@@ -239,13 +239,13 @@ class Containers:
         """Raises NotRunning."""
         live = self._roster.find(name)
         await live.running_shim().resize(width, height)
-        await self._world.tell(live.event("resize", height=str(height), width=str(width)))
+        self._world.tell(live.event("resize", height=str(height), width=str(width)))
 
     async def top(self, name: str, ps_args: str = "-ef") -> Processes:
         """Raises NotRunning, IsRestarting."""
         live = self._roster.find(name)
         table = await top.processes(frozenset(await live.running_shim().pids()), ps_args)
-        await self._world.tell(live.event("top"))
+        self._world.tell(live.event("top"))
         return table
 
     async def archive_stat(self, name: str, path: str) -> PathStat:
@@ -256,7 +256,7 @@ class Containers:
         """A tar of `path`, named by its last component. The caller closes the iterator."""
         live = self._roster.find(name)
         found = await archive.get(self._world, live, path, name)
-        await self._world.tell(live.event("archive-path", path=path))
+        self._world.tell(live.event("archive-path", path=path))
         return found
 
     async def archive_put(
@@ -284,13 +284,13 @@ class Containers:
             no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
             owner=None if copy_uid_gid else (0, 0),
         )
-        await self._world.tell(live.event("extract-to-dir", path=path))
+        self._world.tell(live.event("extract-to-dir", path=path))
 
     async def export(self, name: str) -> AsyncIterator[bytes]:
         """A tar of its whole root."""
         live = self._roster.find(name)
         stream = await archive.export(self._world, live)
-        await self._world.tell(live.event("export"))
+        self._world.tell(live.event("export"))
         return stream
 
     async def changes(self, name: str) -> Sequence[Change]:

@@ -38,7 +38,7 @@ class Execs:
         live.execs[made.id] = made
         self._roster.execs[made.id] = made
         self._forget_old(live)
-        await self._world.tell(live.event(f"exec_create: {_words(spec)}", execID=made.id))
+        self._world.tell(live.event(f"exec_create: {_words(spec)}", execID=made.id))
         return made.id
 
     async def _check_user(self, live: Live, user: str) -> None:
@@ -106,7 +106,7 @@ class Execs:
             no_new_privileges_default=self._world.settings.no_new_privileges,
         )
         attached = sock is not None and not detach
-        await self._world.tell(live.event(f"exec_start: {_words(spec)}", execID=exec_id))
+        self._world.tell(live.event(f"exec_start: {_words(spec)}", execID=exec_id))
         try:
             found.handle = await shim.exec(
                 exec_id,
@@ -124,7 +124,7 @@ class Execs:
             found.exit_code = _refused(error)
             raise
         found.pid = found.handle.pid
-        self._world.tasks.start(self._watch(found, found.handle), f"exec {exec_id[:12]}")
+        self._watch(found, found.handle)
 
     async def ended(self, exec_id: str) -> int:
         """Its exit code, when it has ended. Raises Unavailable if its shim is gone."""
@@ -149,17 +149,17 @@ class Execs:
         found = Exec(handle.id, live, ExecSpec(command=("?",)), handle, True, True, None, handle.pid)
         live.execs[found.id] = found
         self._roster.execs[found.id] = found
-        self._world.tasks.start(self._watch(found, handle), f"exec {found.id[:12]}")
+        self._watch(found, handle)
 
-    async def _watch(self, found: Exec, handle: ExecHandle) -> None:
-        try:
-            end = await asyncio.shield(handle.exited)
-        except Unavailable:
-            if self._world.closing:
-                return
-            end = Exit(137, False, 0)
+    def _watch(self, found: Exec, handle: ExecHandle) -> None:
+        handle.exited.add_done_callback(lambda done: self._over(found, done))
+
+    def _over(self, found: Exec, done: "asyncio.Future[Exit]") -> None:
+        if self._world.closing:
+            return
+        end = done.result() if done.exception() is None else Exit(137, False, 0)
         self._ended(found, end)
-        await self._world.tell(found.container.event("exec_die", execID=found.id, exitCode=str(end.code)))
+        self._world.tell(found.container.event("exec_die", execID=found.id, exitCode=str(end.code)))
 
     def _ended(self, found: Exec, end: Exit) -> None:
         found.running = False

@@ -108,7 +108,7 @@ class Lifecycle:
 
     def _say(self, event: Event) -> None:
         if not self._world.closing:
-            self._world.tasks.start(self._world.tell(event), "event")
+            self._world.tell(event)
 
     async def _over(self, live: Live, shim: Shim) -> None:
         try:
@@ -171,7 +171,7 @@ class Lifecycle:
         if not ended.done():
             await self._kill(live, ended)
         async with live.lock:
-            await self._world.tell(live.event("stop"))
+            self._world.tell(live.event("stop"))
         await self._cleaned(live)
 
     async def _give_up(self, live: Live) -> None:
@@ -186,7 +186,7 @@ class Lifecycle:
         """With its event; a container that ends meanwhile is no error. A frozen one is thawed for its end."""
         with contextlib.suppress(NotRunning, NotFound, Unavailable):
             shim = live.running_shim()
-            await self._world.tell(live.event("kill", signal=str(number)))
+            self._world.tell(live.event("kill", signal=str(number)))
             await shim.signal(number)
             if live.status is Status.PAUSED:
                 await self._thaw(live, shim)
@@ -219,7 +219,7 @@ class Lifecycle:
             await shim.signal(number)
         except (NotFound, Unavailable):
             raise NotRunning(live.id) from None
-        await self._world.tell(live.event("kill", signal=str(number)))
+        self._world.tell(live.event("kill", signal=str(number)))
         if number == 9:
             if paused:
                 with contextlib.suppress(NotFound, Unavailable):
@@ -238,7 +238,7 @@ class Lifecycle:
             live.restarting = False
         with contextlib.suppress(AlreadyStarted):
             await self.start(live)
-        await self._world.tell(live.event("restart"))
+        self._world.tell(live.event("restart"))
 
     async def pause(self, live: Live) -> None:
         """Raises NotRunning, Conflict."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knarr.engine import attaching, bundle, health, preparing, rows, userns
+from knarr.engine.birth import Birth
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.nets import Place
@@ -23,8 +24,8 @@ from knarr.engine.shims import Shim
 from knarr.engine.telling import mount_events, network_events
 from knarr.engine.userns import NO_IDS, Ids
 from knarr.engine.world import World
-from knarr.engine.zygote import Birth, Netns
-from knarr.loop.blocking import blocking
+from knarr.engine.zygote import Netns
+from knarr.loop.blocking import blocking, hop
 from knarr.model.container import ContainerSpec, ContainerState, Status
 from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand
 from knarr.model.ports import Published
@@ -106,14 +107,17 @@ class Starter:
         intent = self._write_starting(life)
         own = life.joined.get("network") == world.paths.namespace(live.id)
         netns = await self._namespace(life) if own else None
+        files = hop(preparing.prepare, world, life.wish(netns))
+        side: list[asyncio.Future[Any]] = [intent, files]
         try:
-            order = await self._prepared(life, netns)
             await intent
             _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
             begun = time.time_ns()
-            shim, opened = await self._launch(life, order, netns)
+            wiring = asyncio.create_task(self._attach(life, netns), name=f"wire {live.name}")
+            side.append(wiring)
+            shim, opened = await self._launch(life, self._order(life, await files), wiring)
         finally:
-            intent.add_done_callback(_heard)
+            await _settled(side)
             if netns is not None:
                 netns.close()
         life.steps += shim.steps
@@ -127,17 +131,14 @@ class Starter:
         self._write_running(live, shim, opened)
         return shim
 
-    async def _prepared(self, life: _Life, netns: Netns | None) -> dict[str, Any]:
-        """What the zygote is asked for, from what is made on disk beside the intent."""
-        prepared = await blocking(preparing.prepare, self._world, life.wish(netns))
-        return self._order(life, prepared)
-
-    async def _launch(self, life: _Life, order: Mapping[str, Any], netns: Netns | None) -> tuple[Shim, int]:
+    async def _launch(
+        self, life: _Life, order: Mapping[str, Any], wiring: "asyncio.Task[None]"
+    ) -> tuple[Shim, int]:
         """The shim and its init beside the wiring; cable and clients are there when the gate opens."""
         live = life.live
         birth = await self._world.zygote.begin(order)
         life.undo.push(_abandon, birth)
-        await self._attach(life, netns)
+        await wiring
         clients, live.pending = live.pending, []
         try:
             if clients and live.spec.tty:
@@ -353,10 +354,14 @@ async def _abandon(birth: Birth) -> None:
     await shim.release()
 
 
-def _heard(done: "asyncio.Future[list[Event]]") -> None:
-    """Its error matters only to who still waits for it."""
-    if not done.cancelled():
-        done.exception()
+async def _settled(side: Sequence["asyncio.Future[Any]"]) -> None:
+    """What was begun beside the start is over, well or not, and what it made is on the undo stack."""
+    waiting = [each for each in side if not each.done()]
+    if waiting:
+        await asyncio.wait(waiting)
+    for each in side:
+        if not each.cancelled():
+            each.exception()
 
 
 def _note(life: _Life, room: str, name: str, reason: str, begun: int, **objects: str) -> None:

@@ -1,6 +1,7 @@
 """What every use case of one engine shares; built once by `engine.Engine.open`."""
 
 import asyncio
+import logging
 import os
 import platform
 import sqlite3
@@ -29,6 +30,7 @@ from knarr.snapshots.port import Snapshotter
 from knarr.state.database import Database
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,9 +88,14 @@ class World:
         task.add_done_callback(_heard)
         return await asyncio.shield(task)
 
-    async def tell(self, *events: Event) -> None:
-        """Events of something that no row keeps."""
-        await self.commit(_nothing, *events)
+    def tell(self, *events: Event) -> None:
+        """Events of something that no row keeps; nobody waits for their record."""
+        self.record(_nothing, *events).add_done_callback(_told)
+
+
+def _told(done: "asyncio.Future[list[Event]]") -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.warning("cannot record an event: %s", error)
 
 
 def _heard(task: "asyncio.Task[Any]") -> None:
