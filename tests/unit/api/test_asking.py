@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from knarr.api.server import asking, telling
-from knarr.api.spec.containers import Create, ExecCreate
+from knarr.api.spec.containers import Create, ExecCreate, Update
 from knarr.api.spec.decode import decode
 from knarr.api.spec.versions import LATEST, Version, split
 from knarr.model.container import ContainerSpec, MountSpec
@@ -121,6 +121,26 @@ def test_what_is_asked_for_is_shown() -> None:
     }  # fmt: skip
     shown = telling.host_config(ask({"Image": "x", "HostConfig": host}), LATEST)
     assert {key: shown[key] for key in host} == host
+
+
+@pytest.mark.parametrize(
+    ("body", "version", "limit"),
+    [
+        ({}, LATEST, 0),
+        ({"PidsLimit": 5}, LATEST, 5),
+        ({"PidsLimit": 0}, LATEST, -1),
+        ({"PidsLimit": -1}, LATEST, -1),
+        ({"PidsLimit": 5}, (1, 39), 0),
+    ],
+)
+def test_an_update_of_the_limit_of_processes(body: dict[str, int], version: Version, limit: int) -> None:
+    assert asking.changes(decode(Update, msgspec.json.encode(body)), version).pids_limit == limit
+
+
+def test_no_limit_of_processes_is_none_at_all() -> None:
+    spec = ask({"Image": "x", "HostConfig": {"PidsLimit": -1}})
+    assert spec.resources.pids_limit == 0
+    assert telling.host_config(spec, LATEST)["PidsLimit"] is None
 
 
 def test_the_default_network_is_bridge() -> None:

@@ -177,6 +177,14 @@ def resources(body: spec.Resources, version: Version) -> Resources:
     )
 
 
+def changes(body: spec.Resources, version: Version) -> Resources:
+    """The limits of an update: a limit of processes that is not above zero takes the present one away."""
+    found = resources(body, version)
+    if version < (1, 40) or body.PidsLimit is None:
+        return replace(found, pids_limit=0)
+    return replace(found, pids_limit=body.PidsLimit if body.PidsLimit > 0 else -1)
+
+
 def restart(body: spec.RestartPolicy | None) -> RestartPolicy | None:
     """The policy of an update; None where it says nothing."""
     return _restart(body) if body and body.Name else None

@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import Any
 
 from knarr.api.server import asking, listing, streams, telling
@@ -136,12 +135,9 @@ async def remove(call: Call) -> Response:
 async def update(call: Call) -> Response:
     """POST /containers/{name}/update"""
     body = await call.json(spec.Update)
-    if call.version < (1, 40):
-        body.PidsLimit = None
-    resources = asking.resources(body, call.version)
-    if body.PidsLimit is not None and body.PidsLimit <= 0:
-        resources = replace(resources, pids_limit=-1)
-    warnings = await call.engine.containers.update(call.name, resources, asking.restart(body.RestartPolicy))
+    warnings = await call.engine.containers.update(
+        call.name, asking.changes(body, call.version), asking.restart(body.RestartPolicy)
+    )
     return reply({"Warnings": list(warnings) or None})
 
 
