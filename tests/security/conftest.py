@@ -16,6 +16,7 @@ from knarr.runtime import caps
 from tests.security.inside import python_mounts
 from tests.support import host
 from tests.support.daemons import Knarrd, busybox_tar
+from tests.support.remains import remains
 from tests.system.runtime.conftest import PATIENCE, Runtime, image, seccomp_filter
 
 __all__ = ["image", "seccomp_filter"]
@@ -128,6 +129,7 @@ def running_knarrd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knarrd]
 
 @pytest.fixture
 def knarrd(running_knarrd: Knarrd) -> Iterator[Knarrd]:
-    """The daemon without containers, before and after."""
+    """The daemon without containers, before and after; nothing of a test's is left on the host."""
     yield running_knarrd
     running_knarrd.remove_containers()
+    host.settle(lambda: remains(running_knarrd))

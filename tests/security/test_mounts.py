@@ -266,16 +266,14 @@ async def test_a_device_that_is_there_is_that_device(cell: Cell, tmp_path: Path)
         assert "is not the device c 1:7" in await outcome(cell, cell.order("true", **changes))
 
 
-@pytest.mark.parametrize("place", ["/proc", "/proc/sys", "/proc/self/attr"])
-def test_cve_2019_16884_an_image_with_a_volume_over_proc(knarrd: Knarrd, place: str) -> None:
-    """VOLUME in the image's configuration, and -v: both are refused, with runc's words."""
-    flags = ("run", "--rm", "-v", f"stand-in:{place}", "busybox", "true")
-    done = knarrd.docker(*flags, check=False)
-    assert done.returncode in (125, 126, 127)
-    assert f'"{place}" cannot be mounted because it is' in done.stderr
+def test_cve_2019_16884_an_image_with_a_volume_over_proc(knarrd: Knarrd) -> None:
+    """-v, and VOLUME in the image's configuration: both are refused, with runc's words."""
+    for place in ("/proc", "/proc/self/attr"):
+        done = knarrd.docker("run", "--rm", "-v", f"stand-in:{place}", "busybox", "true", check=False)
+        assert f'"{place}" cannot be mounted because it is' in done.stderr
     made = knarrd.docker("create", "busybox").stdout.strip()
-    knarrd.docker("commit", "--change", f"VOLUME {place}", made, "false-proc:1")
+    knarrd.docker("commit", "--change", "VOLUME /proc", made, "false-proc:1")
     done = knarrd.docker("run", "--rm", "false-proc:1", "true", check=False)
-    assert f'"{place}" cannot be mounted because it is' in done.stderr
+    assert '"/proc" cannot be mounted because it is' in done.stderr
     knarrd.docker("rmi", "-f", "false-proc:1")
     knarrd.docker("volume", "rm", "stand-in")
