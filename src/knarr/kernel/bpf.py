@@ -29,7 +29,7 @@ def _instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, immedia
 
 
 def device_program(rules: Sequence[Mapping[str, Any]]) -> bytes:
-    """OCI device rules as BPF instructions. Pure."""
+    """OCI device rules as BPF instructions. Pure. Raises ValueError for a type that has no rules."""
     out = [
         _instruction(0x61, 2, 1, 0),  # r2 = ctx.access_type
         _instruction(0xBC, 3, 2),  # w3 = w2
@@ -59,6 +59,8 @@ def _tests(rule: Mapping[str, Any]) -> list[tuple[int, int]]:
     """(register, value) that must be equal for the rule to be about the device."""
     tests = []
     kind = rule.get("type") or "a"
+    if kind not in ("a", *_TYPE):
+        raise ValueError(f"no cgroup has rules for devices of type {kind!r}")
     if kind != "a":
         tests.append((2, _TYPE[kind]))
     for register, key in ((4, "major"), (5, "minor")):

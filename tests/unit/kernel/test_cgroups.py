@@ -320,6 +320,29 @@ def test_device_rules(rule: dict[str, object], wanted: list[tuple[bool, str]]) -
     assert device_lines([rule]) == wanted
 
 
+def test_devices_of_other_types_have_no_rules() -> None:
+    for compile_ in (device_lines, bpf.device_program):
+        with pytest.raises(ValueError, match="no cgroup has rules for devices of type 'p'"):
+            compile_([{"allow": True, "type": "p"}])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_wish_that_lacks_a_part_is_an_error(version: int, tmp_path: Path) -> None:
+    group = v1.CgroupV1("one", Hierarchy(1, {})) if version == 1 else v2.CgroupV2("one", unified(tmp_path))
+    for resources in (
+        {"hugepageLimits": [{"limit": 1}]},
+        {"blockIO": {"throttleReadBpsDevice": [{"rate": 1}]}},
+    ):
+        with pytest.raises(OSError, match=r"resources lack '(pagesize|major)'"):
+            group.apply(resources)
+
+
+def test_keys_of_huge_pages_in_any_case() -> None:
+    resources = {"hugepageLimits": [{"pagesize": "1GB", "limit": 1}]}
+    assert v2_settings.settings(resources)[0] == ("hugetlb.1GB.max", "1")
+    assert v1_settings.settings(resources)[0] == ("hugetlb", "hugetlb.1GB.limit_in_bytes", "1")
+
+
 DENY_ALL: dict[str, Any] = {"allow": False}
 NULL: dict[str, Any] = {"type": "c", "major": 1, "minor": 3}
 

@@ -11,6 +11,7 @@ Rule = Mapping[str, Any]
 Key = tuple[str, int, int]
 _ANY = -1
 _EVERYTHING = frozenset("rwm")
+_KINDS = ("a", "b", "c", "u")
 
 
 class CannotExcept(ValueError):
@@ -42,6 +43,8 @@ def _parts(rule: Rule) -> Iterator[tuple[Key, frozenset[str]]]:
     # A letter that is no access means nothing, as in runc.
     major, minor = (_ANY if rule.get(name) is None else max(rule[name], _ANY) for name in ("major", "minor"))
     access = frozenset(rule.get("access") or "rwm") & _EVERYTHING
+    if kind not in _KINDS:
+        raise ValueError(f"no cgroup has rules for devices of type {kind!r}")
     if not access:
         return
     if kind == "a" and (access != _EVERYTHING or (major, minor) != (_ANY, _ANY)):

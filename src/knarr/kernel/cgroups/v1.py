@@ -165,8 +165,8 @@ class CgroupV1:
             wanted = settings(resources, now)
             if memory.get("checkBeforeUpdate"):
                 check_usage(memory, tables.number(f"{self._in('memory')}/memory.usage_in_bytes"))
-        except ValueError as error:
-            raise OSError(errno.EINVAL, str(error)) from None
+        except (ValueError, KeyError) as error:
+            raise refused(error) from None
         devices = [setting for setting in wanted if setting[0] == "devices"]
         self._set_devices(devices)
         again = []
@@ -230,6 +230,12 @@ class CgroupV1:
     def stats(self) -> dict[str, Any]:
         """What `runc events --stats` tells."""
         return stats(self.paths())
+
+
+def refused(error: ValueError | KeyError) -> OSError:
+    """A wish that cannot be written, or that lacks a part."""
+    words = f"resources lack {error}" if isinstance(error, KeyError) else str(error)
+    return OSError(errno.EINVAL, words)
 
 
 def check_usage(memory: Mapping[str, Any], usage: int) -> None:

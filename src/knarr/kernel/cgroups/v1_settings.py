@@ -51,10 +51,9 @@ def settings(resources: Mapping[str, Any], limit: int | None = None) -> list[Set
     if pids is not None:
         out.append(("pids", "pids.max", pids_limit(pids)))
     out += _blkio(resources.get("blockIO") or {})
-    for page in resources.get("hugepageLimits") or ():
-        name = f"hugetlb.{page['pageSize']}"
-        out.append(("hugetlb", f"{name}.limit_in_bytes", str(page["limit"])))
-        out.append(("hugetlb", f"{name}.rsvd.limit_in_bytes", str(page["limit"])))
+    for size, most in huge_pages(resources):
+        out.append(("hugetlb", f"hugetlb.{size}.limit_in_bytes", most))
+        out.append(("hugetlb", f"hugetlb.{size}.rsvd.limit_in_bytes", most))
     network = resources.get("network") or {}
     if network.get("classID"):
         out.append(("net_cls", "net_cls.classid", str(network["classID"])))
@@ -108,6 +107,14 @@ def _blkio(block: Mapping[str, Any]) -> list[Setting]:
         for device in block.get(key) or ():
             out.append((name, f"{device['major']}:{device['minor']} {device['rate']}"))
     return [("blkio", name, value) for name, value in out]
+
+
+def huge_pages(resources: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(size of a page, limit). Go reads keys whatever their case, and configurations have "pagesize"."""
+    pages = (
+        {key.lower(): value for key, value in page.items()} for page in resources.get("hugepageLimits") or ()
+    )
+    return [(page["pagesize"], str(page["limit"])) for page in pages]
 
 
 def pids_limit(limit: int) -> str:

@@ -16,7 +16,7 @@ from knarr.kernel.cgroups import tables
 from knarr.kernel.cgroups.hierarchy import Hierarchy
 from knarr.kernel.cgroups.tree import pids_below, remove_tree
 from knarr.kernel.cgroups.units import io_weight
-from knarr.kernel.cgroups.v1 import check_usage
+from knarr.kernel.cgroups.v1 import check_usage, refused
 from knarr.kernel.cgroups.v2_settings import Setting, settings, unified
 from knarr.kernel.cgroups.v2_stats import stats
 from knarr.kernel.files import read_text, write_text
@@ -205,8 +205,8 @@ class CgroupV2:
             return settings(
                 resources, memory_now=None if limit == tables.UNLIMITED else limit, quota_now=quota
             )
-        except ValueError as error:
-            raise OSError(errno.EINVAL, str(error)) from None
+        except (ValueError, KeyError) as error:
+            raise refused(error) from None
 
     def _set(self, name: str, value: str) -> None:
         try:
@@ -245,6 +245,8 @@ class CgroupV2:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             bpf.attach_devices(directory, rules)
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from None
         finally:
             os.close(directory)
 

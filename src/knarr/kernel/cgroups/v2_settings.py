@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from knarr.kernel.cgroups.units import cpu_weight, swap_alone
-from knarr.kernel.cgroups.v1_settings import pids_limit, rdma_lines
+from knarr.kernel.cgroups.v1_settings import huge_pages, pids_limit, rdma_lines
 
 Setting = tuple[str, str]
 """(file, value)"""
@@ -41,9 +41,8 @@ def settings(
     if pids is not None:
         out.append(("pids.max", pids_limit(pids)))
     out += _io(resources.get("blockIO") or {})
-    for page in resources.get("hugepageLimits") or ():
-        out.append((f"hugetlb.{page['pageSize']}.max", str(page["limit"])))
-        out.append((f"hugetlb.{page['pageSize']}.rsvd.max", str(page["limit"])))
+    for size, most in huge_pages(resources):
+        out += [(f"hugetlb.{size}.max", most), (f"hugetlb.{size}.rsvd.max", most)]
     return out + [("rdma.max", line) for line in rdma_lines(resources.get("rdma") or {})]
 
 
