@@ -55,6 +55,20 @@ def test_ps(daemon: Daemon, sleeper: str) -> None:
     assert daemon.docker("ps", "--format", "{{.Status}}").stdout.startswith("Up ")
 
 
+def test_a_limit_of_none(daemon: Daemon, sleeper: str) -> None:
+    daemon.docker("create", "--name", "idle", "busybox")
+    for query, wanted in (("all=1&limit=-1", 2), ("all=1&limit=0", 2), ("limit=1", 1), ("limit=-1", 1)):
+        _, found = daemon.api("GET", f"/v1.51/containers/json?{query}")
+        assert len(found) == wanted, query
+
+
+def test_a_wait_ends_with_the_first_life(daemon: Daemon) -> None:
+    daemon.docker(
+        "run", "-d", "--name", "again", "--restart", "always", "busybox", "sh", "-c", "sleep 1; exit 3"
+    )
+    assert daemon.docker("wait", "again").stdout == "3\n"
+
+
 def test_ids_may_be_cut_short(daemon: Daemon, sleeper: str) -> None:
     assert daemon.docker("inspect", "-f", "{{.Name}}", sleeper[:10]).stdout == "/sleeper\n"
 

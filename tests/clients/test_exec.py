@@ -1,5 +1,6 @@
 """`docker exec` and its flags."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_a_terminal(daemon: Daemon, box: str) -> None:
         terminal.expect("seen_it\r\n")
         terminal.type("exit 6\n")
         assert terminal.wait() == 6
+
+
+def test_a_terminal_of_its_own_behind_frames(daemon: Daemon, box: str) -> None:
+    asked = {"Cmd": ["echo", "hello"], "AttachStdout": True, "Tty": True}
+    _, made = daemon.api("POST", f"/v1.51/containers/{box}/exec", asked)
+    argv = ["curl", "--silent", "--unix-socket", str(daemon.socket), "-H", "Content-Type: application/json"]
+    argv += ["-d", '{"Tty": false}', f"http://localhost/v1.51/exec/{made['Id']}/start"]
+    done = subprocess.run(argv, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"\x01\0\0\0\0\0\0\x07hello\r\n"
 
 
 def test_privileged(daemon: Daemon, box: str) -> None:

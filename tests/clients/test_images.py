@@ -206,3 +206,18 @@ def test_system_prune(daemon: Daemon) -> None:
     out = daemon.docker("system", "prune", "-f").stdout
     assert cid in out
     assert "Total reclaimed space:" in out
+
+
+def test_what_a_registry_has(daemon: Daemon, registry: str, scratch: str) -> None:
+    name = f"{registry}/{scratch}/asked:1"
+    daemon.docker("tag", "busybox", name)
+    daemon.docker("push", name)
+    pushed = daemon.docker("image", "inspect", "-f", "{{index .RepoDigests 0}}", name).stdout.strip()
+    status, found = daemon.api("GET", f"/v1.51/distribution/{name}/json")
+    assert status == 200
+    assert found["Descriptor"]["digest"] == pushed.rpartition("@")[2]
+    assert found["Descriptor"]["size"] > 100
+    assert [(each["os"], each["architecture"]) for each in found["Platforms"]] == [("linux", "amd64")]
+    status, error = daemon.api("GET", f"/v1.51/distribution/{registry}/nothing:1/json")
+    assert status in (403, 404)
+    assert error["message"]

@@ -296,6 +296,18 @@ def test_connect_before_it_runs(daemon: Daemon, net: str) -> None:
     assert set(_places(daemon, "one")) == {"back"}
 
 
+def test_out_of_every_network_and_in_again(daemon: Daemon, net: str) -> None:
+    _box(daemon, "one")
+    daemon.docker("network", "disconnect", "bridge", "one")
+    assert _places(daemon, "one") == {}
+    assert "eth0" not in daemon.docker("exec", "one", "ip", "addr").stdout
+    daemon.docker("restart", "-t", "0", "one")
+    assert _places(daemon, "one") == {}
+    daemon.docker("network", "connect", net, "one")
+    _box(daemon, "two", "--network", net)
+    assert _look(daemon, "one", "two") == {_places(daemon, "two")[net]["IPAddress"]}
+
+
 def test_several_networks_at_once(daemon: Daemon, net: str) -> None:
     daemon.docker("network", "create", "back")
     _box(daemon, "one", "--network", f"name={net},alias=a", "--network", "name=back,alias=b")

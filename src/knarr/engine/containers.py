@@ -157,7 +157,7 @@ class Containers:
             if (everything or live.runs or live.status is Status.RESTARTING) and chosen(live)
         ]
         found.sort(key=lambda live: live.row.created, reverse=True)
-        seen = [views.view(self._world, live) for live in found[: limit or None]]
+        seen = [views.view(self._world, live) for live in found[: limit if limit > 0 else None]]
         if size:
             seen = [await self._sized(each, live) for each, live in zip(seen, found, strict=False)]
         return seen

@@ -16,7 +16,7 @@ from knarr.engine.checks import check_name
 from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id, numbered, random_name
-from knarr.engine.nets import wished
+from knarr.engine.nets import asked_for
 from knarr.engine.network_plan import check_endpoint
 from knarr.engine.plan import Planned, plan_container, plan_mounts
 from knarr.engine.record import Extra, Placed, Row, VolumeValue
@@ -98,7 +98,7 @@ class Creator:
         mode = asked.network_mode
         if asked.links and mode in ("", "default", "bridge"):
             raise Unsupported("links are not supported: use a user-defined network")
-        for each in wished(asked):
+        for each in asked_for(asked):
             net = self._world.nets.named(each.network) or self._world.nets.get(each.network)
             if net is not None:
                 check_endpoint(each, net.name, net.value)

@@ -85,8 +85,7 @@ class Ender:
         result = Waited(found.code)
         if live.ended is not None and not live.ended.done():
             live.ended.set_result(result)
-        if not again:
-            live.finish(live.exit_waiters, result)
+        live.finish(live.exit_waiters, result)
         await self._insist(live, lambda: self._world.commit(lambda tx: rows.save_ended(tx, after), *events))
         live.cleaning = self._world.chores.start(self.clean(live, shim, endpoints), f"clean up {live.name}")
         return plan.restart_delay(max(failures - 1, 0)) if again else None

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from dataclasses import replace
 
 from knarr.engine.bundle import exec_process
 from knarr.engine.errors import NoSuchExec
@@ -90,14 +89,14 @@ class Execs:
     ) -> None:
         """Takes the client's socket over (its answer head has been sent) and returns; the caller closes its own object.
 
-        `console_size` is (height, width). Raises NoSuchExec, Conflict if it was started, NoSuchCommand, CannotExecute.
+        `console_size` is (height, width), `tty` whether the client expects raw bytes, not frames. Raises NoSuchExec, Conflict if it was started, NoSuchCommand, CannotExecute.
         """
         await self.check(exec_id)
         found = self._find(exec_id)
         live = found.container
         shim = live.unpaused_shim()
         found.started = found.running = True
-        spec = found.spec if tty is None else replace(found.spec, tty=tty)
+        spec = found.spec
         process = exec_process(
             live.spec,
             spec,
@@ -115,7 +114,7 @@ class Execs:
                 stdin=attached and spec.attach_stdin,
                 stdout=attached and spec.attach_stdout,
                 stderr=attached and spec.attach_stderr,
-                framed=not spec.tty,
+                framed=not (spec.tty if tty is None else tty),
                 detach_keys=spec.detach_keys,
                 tail=tail,
             )

@@ -61,7 +61,7 @@ class Joining:
         plans = _plans(live)
         gone = next(plan for plan in plans if plan.network.id == net.id)
         rest = [plan for plan in plans if plan is not gone]
-        outward = gateway(self._places.of(spec)) if spec.network_mode != "none" else None
+        outward = gateway(self._places.of(spec))
         heir = next((plan for plan in rest if outward and plan.network.id == outward.net.id), None)
         if gone.default_route and heir is not None:
             rest.remove(heir)

@@ -90,11 +90,17 @@ class Nets:
         return matching[0]
 
 
-def wished(spec: ContainerSpec) -> tuple[EndpointSpec, ...]:
-    """The networks that a container shall be in, its main one first; none with another's or the host's network."""
+def shares(spec: ContainerSpec) -> bool:
+    """Whether its network namespace is not its own, or shall have no network."""
     mode = spec.network_mode
-    if mode in ("host", "none") or mode.startswith("container:"):
+    return mode in ("host", "none") or mode.startswith("container:")
+
+
+def asked_for(spec: ContainerSpec) -> tuple[EndpointSpec, ...]:
+    """The networks that a new container shall be in: those that were named, and its main one, first."""
+    if shares(spec):
         return ()
+    mode = spec.network_mode
     asked = {each.network: each for each in spec.endpoints}
     main = asked.pop(mode, None) or EndpointSpec(network=mode)
     return (main, *asked.values())

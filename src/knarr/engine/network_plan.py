@@ -89,7 +89,7 @@ def choose(
         attachable=spec.attachable,
         labels=dict(spec.labels),
         options=dict(spec.options),
-        ipam_options=dict(spec.ipam_options),
+        ipam_options=spec.ipam_options,
     )
 
 

@@ -19,7 +19,7 @@ from knarr.engine.errors import (
 from knarr.engine.joining import Joining
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id
-from knarr.engine.nets import Net, wished
+from knarr.engine.nets import Net
 from knarr.engine.places import Places
 from knarr.engine.record import NetworkValue
 from knarr.engine.telling import network_event
@@ -165,13 +165,11 @@ class Networks:
                 live.row = replace(live.row, spec=spec)
                 await self._world.commit(lambda tx: rows.save_spec(tx, live.row))
 
-    def _nets_of(self, live: Live) -> list[Net]:
-        found = []
-        for asked in wished(live.spec):
-            net = self._world.nets.named(asked.network) or self._world.nets.get(asked.network)
-            if net is not None:
-                found.append(net)
-        return found
+    def _nets_of(self, live: Live) -> list[Net | None]:
+        return [self._named(asked) for asked in live.spec.endpoints]
+
+    def _named(self, asked: EndpointSpec) -> Net | None:
+        return self._world.nets.named(asked.network) or self._world.nets.get(asked.network)
 
     async def disconnect(self, name: str, container: str, *, force: bool = False) -> None:
         """Raises NoSuchNetwork, NoSuchContainer, NotConnected, Denied."""
@@ -185,9 +183,8 @@ class Networks:
         async with live.lock:
             if net not in self._nets_of(live):
                 raise NotConnected(live.id, net.name)
-            rest = [each for each in wished(live.spec) if self._world.nets.find(each.network) is not net]
-            main = rest[0].network if rest else "none"
-            spec = replace(live.spec, network_mode=main, endpoints=tuple(rest))
+            rest = tuple(each for each in live.spec.endpoints if self._named(each) is not net)
+            spec = replace(live.spec, endpoints=rest)
             if live.runs:
                 await self._joining.leave(live, net, spec)
             else:
@@ -235,7 +232,7 @@ class Networks:
         wanted = wanted or {}
         filters.check(wanted, _PRUNE_FILTERS)
         until = [filters.moment(text, now()) for text in wanted.get("until", ())]
-        used = {asked.network for live in self._roster for asked in wished(live.spec)}
+        used = {asked.network for live in self._roster for asked in live.spec.endpoints}
         removed = []
         for net in self._world.nets:
             labels = net.value.labels if net.value else {}

@@ -12,7 +12,7 @@ from knarr.engine import hostfiles
 from knarr.engine.errors import NoSuchNetwork
 from knarr.engine.live import Live
 from knarr.engine.names import new_id
-from knarr.engine.nets import Net, Place, dns_names, gateway, wished
+from knarr.engine.nets import Net, Place, dns_names, gateway
 from knarr.engine.plan import bindings
 from knarr.engine.world import World
 from knarr.engine.zygote import Netns
@@ -50,7 +50,7 @@ class Places:
     def of(self, spec: ContainerSpec) -> list[Place]:
         """Where a container shall be. Raises NotFound in Docker's words, Unsupported without a default bridge."""
         found = []
-        for asked in wished(spec):
+        for asked in spec.endpoints:
             try:
                 found.append(Place(self._world.nets.find(asked.network), asked))
             except NoSuchNetwork as error:
@@ -150,7 +150,8 @@ class Places:
             # Here, because most daemons have no networks of users' own, and dnslib is large.
             from knarr.network.dns.resolver import Resolver
 
-            sight = Sight(zones, dict(map(_link, live.spec.links)))
+            links = [*live.spec.links, *(link for each in live.spec.endpoints for link in each.links)]
+            sight = Sight(zones, dict(map(_link, links)))
             server = self._servers[live.id] = _Server(Resolver(sight, upstreams), sight)
             await server.resolver.serve(*await alone(namespace.listen, path, *DNS))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from knarr.engine import checks, limits, userns
+from knarr.engine.nets import asked_for
 from knarr.model.container import (
     ContainerSpec,
     Healthcheck,
@@ -126,6 +127,7 @@ def _fill(container_id: str, spec: ContainerSpec, host: Host) -> ContainerSpec:
     return replace(
         spec,
         network_mode="none" if spec.network_disabled else network,
+        endpoints=() if spec.network_disabled else asked_for(replace(spec, network_mode=network)),
         hostname=hostname,
         log=log,
         shm_size=spec.shm_size or host.shm_size,

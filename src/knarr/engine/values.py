@@ -45,7 +45,7 @@ class NetworkSpec:
     driver: str = ""
     ranges: tuple[AddressRange, ...] = ()
     ipam_driver: str = ""
-    ipam_options: Mapping[str, str] = field(default_factory=dict)
+    ipam_options: Mapping[str, str] | None = None
     internal: bool = False
     attachable: bool = False
     ipv4: bool = True

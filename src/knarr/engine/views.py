@@ -7,7 +7,7 @@ from typing import Any
 from knarr.engine import filters
 from knarr.engine.errors import NoSuchContainer
 from knarr.engine.live import Live, Roster
-from knarr.engine.nets import Place, dns_names, wished
+from knarr.engine.nets import Place, dns_names
 from knarr.engine.values import Change
 from knarr.engine.world import World
 from knarr.model.container import ContainerView, EndpointSpec, EndpointView, Status
@@ -80,7 +80,7 @@ def _endpoints(world: World, live: Live, plans: Sequence[EndpointPlan]) -> tuple
     if mode.startswith("container:"):
         return ()
     wired = {plan.network.id: plan for plan in plans}
-    asked = (EndpointSpec(network=mode),) if mode in ("host", "none") else wished(live.spec)
+    asked = (EndpointSpec(network=mode),) if mode in ("host", "none") else live.spec.endpoints
     return tuple(_endpoint(world, live, each, wired) for each in asked)
 
 
@@ -196,7 +196,7 @@ class Selection:
 
     def _network(self, live: Live) -> bool:
         plans: Sequence[Mapping[str, Any]] = live.extra.endpoints
-        names = {live.spec.network_mode, *(each.network for each in wished(live.spec))}
+        names = {live.spec.network_mode, *(each.network for each in live.spec.endpoints)}
         ids = {plan["network"].get("id", "") for plan in plans}
         return filters.one_of(self._wanted, "network", names | ids)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from knarr.engine.errors import Predefined
-from knarr.engine.nets import Net, Nets, Place, dns_names, gateway, wished
+from knarr.engine.nets import Net, Nets, Place, asked_for, dns_names, gateway
 from knarr.engine.network_plan import check, check_endpoint, choose, config
 from knarr.engine.record import NetworkValue, Range
 from knarr.engine.values import AddressRange, NetworkSpec
@@ -122,9 +122,9 @@ def test_the_main_network_comes_first() -> None:
         network_mode="b",
         endpoints=(EndpointSpec(network="a"), EndpointSpec(network="b", ipv4="10.0.0.2")),
     )
-    assert [each.network for each in wished(spec)] == ["b", "a"]
-    assert wished(ContainerSpec(image="x", network_mode="host")) == ()
-    assert wished(ContainerSpec(image="x", network_mode="container:y")) == ()
+    assert [each.network for each in asked_for(spec)] == ["b", "a"]
+    assert asked_for(ContainerSpec(image="x", network_mode="host")) == ()
+    assert asked_for(ContainerSpec(image="x", network_mode="container:y")) == ()
 
 
 def test_the_table() -> None:

@@ -73,5 +73,4 @@ ROUTES = (
     Route("POST", "/build/cancel", _refusal("building images")),
     Route("POST", "/session", _refusal("a build session")),
     Route("POST", "/grpc", _refusal("building images")),
-    Route("GET", "/distribution/{name:path}/json", _refusal("inspecting a registry's manifest")),
 )

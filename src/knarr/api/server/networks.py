@@ -83,7 +83,7 @@ async def create(call: Call) -> Response:
             for each in (ipam.Config if ipam else None) or ()
         ),
         ipam_driver=ipam.Driver if ipam else "",
-        ipam_options=(ipam.Options if ipam else None) or {},
+        ipam_options=ipam.Options if ipam else {},
         internal=body.Internal,
         attachable=body.Attachable,
         ipv4=body.EnableIPv4 is not False,

@@ -3,6 +3,7 @@
 from knarr.api.server import streams
 from knarr.api.server.call import Call, Route
 from knarr.api.server.images import reference
+from knarr.api.server.replies import reply
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Denied, Invalid, Unsupported
 from knarr.model.platform import Platform
@@ -46,6 +47,28 @@ async def push(call: Call) -> Response:
     return await streams.progress(call.engine.images.push(ref, auth=call.credentials()))
 
 
+async def distribution(call: Call) -> Response:
+    """GET /distribution/{name}/json"""
+    found, platforms = await call.engine.images.distribution(
+        Reference.parse(call.name), auth=call.credentials()
+    )
+    return reply(
+        {
+            "Descriptor": {
+                "mediaType": found.media_type,
+                "digest": str(found.digest),
+                "size": found.size,
+            },
+            "Platforms": [_told(each) for each in platforms],
+        }
+    )
+
+
+def _told(platform: Platform) -> dict[str, str]:
+    value = {"architecture": platform.architecture, "os": platform.os}
+    return {**value, "variant": platform.variant} if platform.variant else value
+
+
 async def save(call: Call) -> Response:
     """GET /images/get and /images/{name}/get"""
     names = [call.request.params["name"]] if "name" in call.request.params else call.texts("names")
@@ -62,6 +85,7 @@ async def load(call: Call) -> Response:
 
 
 ROUTES = (
+    Route("GET", "/distribution/{name:path}/json", distribution),
     Route("POST", "/images/create", create),
     Route("POST", "/images/load", load),
     Route("GET", "/images/get", save),

@@ -7,7 +7,7 @@ next attempt, and nothing half-made is left.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from knarr.engine.images import listing, loading, pulling, pushing, removing, saving, tagging
+from knarr.engine.images import listing, loading, pulling, pushing, remote, removing, saving, tagging
 from knarr.engine.images.committing import Draft, commit_image
 from knarr.engine.images.importing import import_image
 from knarr.engine.images.layers import Layers
@@ -15,6 +15,7 @@ from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import streamed
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.values import PrunedImages
+from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
 from knarr.model.image import History, Image, ImageView, Progress, Removed
 from knarr.model.platform import Platform
@@ -41,6 +42,12 @@ class Images:
     ) -> AsyncIterator[Progress]:
         """Raises NotFound, Denied, NoMatchingPlatform, CorruptBlob, Unavailable."""
         return streamed(lambda report: pulling.pull(self._rooms, self._layers, ref, platform, auth, report))
+
+    async def distribution(
+        self, ref: Reference, *, auth: Auth | None = None
+    ) -> tuple[Descriptor, tuple[Platform, ...]]:
+        """What a registry has under a name, and the platforms that it serves. Raises NotFound, Denied, Unavailable."""
+        return await remote.distribution(self._rooms, ref, auth)
 
     def push(self, ref: Reference, *, auth: Auth | None = None) -> AsyncIterator[Progress]:
         """Without a tag in `ref`: every tag of the repository."""
