@@ -80,6 +80,24 @@ async def test_cve_2022_36109_a_group_that_is_refused_cannot_be_left(cell: Cell)
     assert "Permission denied" in found[1]
 
 
+async def test_no_new_privileges_means_it(cell: Cell) -> None:
+    """A set-uid program, and one with capabilities of its own, give nothing."""
+    script = (
+        "print(os.geteuid(), [line for line in open('/proc/self/status') if 'CapEff' in line][0].split()[1])"
+    )
+    found = []
+    for guarded in (False, True):
+        process = {"user": WEB, "noNewPrivileges": guarded}
+        order = cell.order("/usb/python", *python(script)[1:], **cell.weakened(None, {"process": process}))
+        (cell.upper / "usb").mkdir()
+        shutil.copy(PYTHON, cell.upper / "usb/python")
+        (cell.upper / "usb/python").chmod(0o4755)
+        found.append((await cell.output(order)).split())
+    assert found[0][0] == "0"
+    assert int(found[0][1], 16) != 0
+    assert found[1] == ["33", "0" * 16]
+
+
 @pytest.mark.parametrize("wish", ["1000", "4294967296"])
 async def test_cve_2016_3697_a_number_is_that_number(cell: Cell, wish: str) -> None:
     """And 2024-40635 (containerd): neither a name in the image's passwd nor an overflow makes it root."""
@@ -208,6 +226,7 @@ cat /host/secret
 mknod /tmp/k c 1 11 && (: >>/tmp/k) && echo device
 mkdir /tmp/c; mount -t cgroup -o pids cgroup /tmp/c && (: >>/tmp/c/release_agent) && echo agent
 mount -t tmpfs tmpfs /tmp/c && echo mounted
+echo x >/made
 true
 """
 
@@ -239,3 +258,4 @@ async def test_root_of_a_user_namespace_is_nobody_outside(cell: Cell, tmp_path: 
     assert {"pattern", "secret", "device", "mounted"} <= set(found[0].split())
     assert set(found[1].split()) & {"pattern", "secret", "device", "agent"} == set()
     assert "mounted" in found[1], "what is its own it may do"
+    assert (cell.upper / "made").stat().st_uid == 0, "CVE-2021-21284: the mapped range owns nothing on disk"
