@@ -1,6 +1,10 @@
-"""The two daemons, side by side, with the same image; each on its own everything."""
+"""The two daemons, side by side, with the same image; each on its own everything.
+
+What lives with the boot (the exec roots, containerd's state) is on a tmpfs, as /run is.
+"""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,9 +48,15 @@ def started(program: str = "docker") -> Iterator[Sides]:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="knarr-bench-")))
         image = busybox_tar(directory)
-        docker = Dockerd("ktbdock0", "10.233.1.0/24")
-        knarr = Knarrd("ktbknarr0", "10.233.0.0/24")
+        docker = Dockerd("ktbdock0", "10.233.4.0/22", state=_state())
+        knarr = Knarrd("ktbknarr0", "10.233.0.0/22", state=_state())
         yield Sides(_start(stack, docker, image), _start(stack, knarr, image), program)
+
+
+def _state() -> Path:
+    return Path(
+        tempfile.mkdtemp(prefix="knarr-bench-", dir="/dev/shm" if os.path.ismount("/dev/shm") else None)
+    )
 
 
 def _start(stack: contextlib.ExitStack, daemon: Daemon, image: Path) -> Side:

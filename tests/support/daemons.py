@@ -32,11 +32,20 @@ class Daemon:
 
     name = ""
 
-    def __init__(self, bridge: str, subnet: str, *, root: Path | None = None, options: Sequence[str] = ()):
+    def __init__(
+        self,
+        bridge: str,
+        subnet: str,
+        *,
+        root: Path | None = None,
+        state: Path | None = None,
+        options: Sequence[str] = (),
+    ):
         self.root = root or Path(tempfile.mkdtemp(prefix=f"{self.name}-test-"))
+        self.state = state or self.root
         self.bridge, self.subnet, self.options = bridge, subnet, tuple(options)
         self.data_root = self.root / "data"
-        self.exec_root = self.root / "exec"
+        self.exec_root = self.state / "exec"
         self.socket = self.root / "daemon.sock"
         self.log = self.root / "daemon.log"
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -190,8 +199,9 @@ class Daemon:
                 self.remove_containers()
         self.stop()
         subprocess.run(["ip", "link", "delete", self.bridge], check=False, capture_output=True)
-        for point in sorted(host.mounts([str(self.root)]), reverse=True):
+        for point in sorted(host.mounts([str(self.root), str(self.state)]), reverse=True):
             subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+        shutil.rmtree(self.state, ignore_errors=True)
         shutil.rmtree(self.root, ignore_errors=True)
 
 
@@ -274,7 +284,7 @@ class Dockerd(Daemon):
             "--root",
             str(self.root / "containerd"),
             "--state",
-            str(self.root / "containerd-state"),
+            str(self.state / "containerd-state"),
         ]
         containerd += ["--address", str(containerd_socket), "--config", os.devnull, "--log-level", "warn"]
         self._make_bridge()
