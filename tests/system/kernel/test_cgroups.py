@@ -1,5 +1,6 @@
 """OCI's resources in the files of whichever cgroup version this host has: the same tests run on both."""
 
+import errno
 import mmap
 import os
 import time
@@ -31,9 +32,21 @@ def cgroup() -> Iterator[Cgroup]:
     try:
         yield group
     finally:
-        group.remove()
-        open_cgroup(PARENT, hierarchy).remove()
+        remove(open_cgroup(PARENT, hierarchy))
     assert not host.cgroups(PARENT)
+
+
+def remove(group: Cgroup) -> None:
+    """With all below it; a process that was waited for may leave its cgroup a moment later."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            group.remove()
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def read(group: Cgroup, controller: str, name: str) -> str:
@@ -216,7 +229,7 @@ def test_processes_in_a_parent_keep_controllers_from_its_children(cgroup: Cgroup
                 inner.apply({"pids": {"limit": 5}})
 
     assert in_child(hold) == 0
-    inner.remove()
+    remove(inner)
 
 
 def test_a_threaded_cgroup_takes_no_container(cgroup: Cgroup) -> None:
