@@ -1,6 +1,7 @@
 """Archives in and out: layers, docker cp, volumes filled from images. What an old engine did is done by tarfile here."""
 
 import asyncio
+import gzip
 import io
 import json
 import os
@@ -246,6 +247,31 @@ def test_cve_2014_9358_an_archive_of_images_names_files_of_the_host(knarrd: Knar
         done = knarrd.docker("load", data=data, check=False)
         assert done.returncode != 0 or "rror" in done.stdout + done.stderr
     assert "evil" not in knarrd.docker("images", "-a").stdout
+
+
+def extended(size: int) -> bytes:
+    """A compressed archive whose first member's attributes are `size` bytes of nothing."""
+    header = tarfile.TarInfo("long")
+    header.type, header.size = tarfile.XHDTYPE, size
+    return gzip.compress(header.tobuf() + bytes(size) + tar_of(("file", {"data": b"x"})), 1)
+
+
+def test_cve_2017_14992_an_archive_that_unfolds_in_memory(knarrd: Knarrd) -> None:
+    """And 2023-25153 (containerd): a hundred kilobytes of gzip are a hundred megabytes of attributes."""
+    with tarfile.open(fileobj=io.BytesIO(extended(2 << 20)), mode="r|gz") as naive:
+        naive.next()
+        assert naive.offset > 2 << 20, "it was read, whole"
+    peak = Path(f"/proc/{knarrd.process.pid}/status")
+    before = memory(peak)
+    done = knarrd.docker("load", data=extended(100 << 20), check=False)
+    assert "too long names or attributes" in done.stdout + done.stderr
+    assert memory(peak) - before < 70 << 10, "in KiB: it was not"
+
+
+def memory(status: Path) -> int:
+    """The most that a process had."""
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1])
 
 
 def test_cve_2014_5282_an_image_is_named_by_its_content(knarrd: Knarrd) -> None:

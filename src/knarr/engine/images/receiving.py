@@ -19,6 +19,31 @@ from knarr.model.digest import Digest
 _CHUNK = 1 << 20
 _LINKS = 32
 _MOST = 100_000
+_EXTENSION, _EXTENSIONS = 1 << 20, 64 << 20
+_LONG = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class _Member(tarfile.TarInfo):
+    """Names and attributes are held in memory, and compress well: there is an end to them. Nothing here is sparse."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _LONG:
+            read = vars(archive).get("extensions", 0) + self.size
+            vars(archive)["extensions"] = read
+            if self.size > _EXTENSION or read > _EXTENSIONS:
+                raise BadImage("invalid archive: too long names or attributes")
+        elif self.type == tarfile.GNUTYPE_SPARSE:
+            raise BadImage("invalid archive: a sparse file")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
+
+    def _proc_gnusparse_10(self, *arguments: object) -> None:
+        raise BadImage("invalid archive: a sparse file")
 
 
 class Received:
@@ -89,7 +114,7 @@ def _read(pipe: BinaryIO, blobs: Blobs, hold: Hold) -> Received:
     received = Received()
     with pipe:
         try:
-            with tarfile.open(fileobj=pipe, mode="r|", bufsize=_CHUNK) as tar:
+            with tarfile.open(fileobj=pipe, mode="r|", bufsize=_CHUNK, tarinfo=_Member) as tar:
                 for number, member in enumerate(tar):
                     if number >= _MOST:
                         raise BadImage("invalid archive: too many files")
