@@ -27,7 +27,8 @@ from knarr.runtime import netns, view
 from knarr.runtime.seal import keep_only, seal_imports
 from knarr.runtime.shim import main as shim
 from knarr.runtime.shim import packets
-from knarr.runtime.shim.ahead import END, Ahead, bear_ahead, host_hierarchy
+from knarr.runtime.shim.ahead import END, TAKEN, Ahead, bear_ahead, host_hierarchy
+from knarr.runtime.shim.rehearsal import of_an_init
 from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions, maketar
 from knarr.snapshots.untar import UntarOptions, untar
@@ -36,11 +37,17 @@ from knarr.wire.zygote import describe
 _PAUSE = 0.05
 """After a child that died instead of waiting: should all of them do so, they must not become a storm."""
 
+_REHEARSALS = 20
+
 Reply = tuple[dict[str, Any], list[int]]
 
 
 def main(fd: int) -> None:
-    """Serves until the other end closes. One child is always ready: it waits for the next request itself."""
+    """Serves until the other end closes. One child is ready: it waits for the next request itself.
+
+    When it has taken one the next child is not forked at once: the container that is started has the machine, until its
+    program runs (the other end of `taken` is closed) or the next request comes.
+    """
     os.setsid()
     prctl(PR_SET_DUMPABLE, 0)
     keep_only({fd})
@@ -51,38 +58,52 @@ def main(fd: int) -> None:
     sock = socket.socket(fileno=fd)
     host_hierarchy()
     last()
+    for _ in range(_REHEARSALS):
+        shim.rehearse()
+        of_an_init()
     send_packet(sock, b'{"ready":true}')
-    taken, take = os.pipe()
     gc.collect()
     gc.disable()
+    holes = _fill_holes()
     gc.freeze()
     me = os.getpid()
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
     while True:
-        pid = os.fork()
-        if pid == 0:
+        taken, take = os.pipe()
+        if os.fork() == 0:
             os.close(taken)
             _live(sock, take, me)
-        outcome = _outcome(pid, taken)
+        os.close(take)
+        outcome = os.read(taken, 1)
+        if outcome == TAKEN:
+            poll.register(taken, select.POLLIN)
+            poll.poll()
+            poll.unregister(taken)
+        os.close(taken)
         if outcome == END:
-            return
+            break
         if not outcome:
             time.sleep(_PAUSE)
+    del holes
 
 
-def _outcome(pid: int, taken: int) -> bytes:
-    """What became of the child that waits: it took a request, saw the end, or was killed (b"")."""
-    try:
-        child = os.pidfd_open(pid)
-    except ProcessLookupError:
-        child = -1
-    poll = select.poll()
-    for fd in (taken, child):
-        if fd >= 0:
-            poll.register(fd, select.POLLIN)
-    ready = dict(poll.poll(None if child >= 0 else 0))
-    if child >= 0:
-        os.close(child)
-    return os.read(taken, 1) if taken in ready else b""
+_POOL, _FIRST, _LARGEST, _ENOUGH = 16 << 10, 48, 512, 5000
+
+
+def _fill_holes() -> list[object]:
+    """Objects for every hole in the interpreter's pools (CPython, Objects/obmalloc.c: blocks of one size share 16 KiB).
+
+    What a child allocates then lies in pools of its own, side by side, not in holes of pages that it would have to copy.
+    """
+    kept: list[object] = []
+    for size in range(16, _LARGEST + 1, 16):
+        for _ in range(_ENOUGH):
+            block = object() if size == 16 else float(len(kept)) if size == 32 else bytes(size - 33)
+            kept.append(block)
+            if id(block) % _POOL == _FIRST:
+                break
+    return kept
 
 
 def _live(sock: socket.socket, take: int, zygote: int) -> None:
@@ -95,9 +116,8 @@ def _live(sock: socket.socket, take: int, zygote: int) -> None:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         born = bear_ahead(sock, take)
-        os.close(take)
         sock.close()
-        packet, fds = recv_packet(born.control)
+        packet, fds = recv_packet(born.control, packets.LIMIT)
         prctl(PR_SET_PDEATHSIG, 0)
         if packet:
             _serve(packets.unpack(packet, fds), fds, born)
@@ -115,6 +135,7 @@ def _serve(request: dict[str, Any], fds: list[int], born: Ahead) -> None:
         shim.run(request["order"], reply, born)
     else:
         born.give_up()
+        os.close(born.take)
         _answer(request, fds[1:], reply)
 
 

@@ -15,7 +15,6 @@ SOURCE = Path(slim.__file__).parents[2]
 HEAVY = (
     "re",
     "enum",
-    "functools",
     "selectors",
     "contextlib",
     "dataclasses",

@@ -15,19 +15,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from knarr.kernel import mounts, process
+from knarr.kernel import process
 from knarr.kernel.cgroups import hierarchy
 from knarr.kernel.cgroups.open import open_cgroup
-from knarr.kernel.fd import RootFd
 from knarr.kernel.sockets import recv_packet, send_packet, socketpair
 from knarr.model.errors import KnarrError
 from knarr.runtime import defaults, failures
 from knarr.runtime.birth import clone_flags
-from knarr.runtime.caps import DEFAULT
 from knarr.runtime.hooks import base_state
 from knarr.runtime.plan import Step, plan_init
 from knarr.runtime.plan_namespaces import Namespaces, namespaces
-from knarr.runtime.shim.packets import unpack
+from knarr.runtime.shim.packets import LIMIT, unpack
+from knarr.runtime.shim.rehearsal import of_an_init
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
 
@@ -50,12 +49,14 @@ def host_hierarchy() -> hierarchy.Hierarchy:
 
 
 class Ahead:
-    """The shim's side: `ours` are its ends of the init's standard streams, `its` those of the init."""
+    """The shim's side: `ours` are its ends of the init's standard streams, `its` those of the init. While `take` is open
+    the zygote gives way."""
 
-    __slots__ = ("control", "its", "ours", "pid", "pidfd")
+    __slots__ = ("control", "its", "ours", "pid", "pidfd", "take")
 
-    def __init__(self, pid: int, pidfd: int, control: socket.socket, ours: Fds, its: Fds):
+    def __init__(self, pid: int, pidfd: int, control: socket.socket, ours: Fds, its: Fds, take: int):
         self.pid, self.pidfd, self.control, self.ours, self.its = pid, pidfd, control, ours, its
+        self.take = take
 
     def give_up(self) -> None:
         """Nobody needs it."""
@@ -76,7 +77,7 @@ def bear_ahead(orders: socket.socket, take: int) -> Ahead:
         close(ours)
         _live(orders, take, its_control, its)
     its_control.close()
-    return Ahead(pid, pidfd, control, ours, its)
+    return Ahead(pid, pidfd, control, ours, its, take)
 
 
 def close(fds: Sequence[int]) -> None:
@@ -98,7 +99,7 @@ def _live(orders: socket.socket, take: int, control: socket.socket, its: Fds) ->
     """The init's life. Without its shim it ends: by the signal, and if that is gone already, by the closed socket."""
     try:
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-        rehearse()
+        of_an_init()
         if not _alone(control):
             _take(orders, take, control, its)
     except BaseException:
@@ -109,7 +110,7 @@ def _live(orders: socket.socket, take: int, control: socket.socket, its: Fds) ->
 
 def _take(orders: socket.socket, take: int, control: socket.socket, its: Fds) -> None:
     """One order, or the end. What is no order for a container is the shim's."""
-    packet, fds = recv_packet(orders)
+    packet, fds = recv_packet(orders, LIMIT)
     os.write(take, TAKEN if packet else END)
     if packet:
         send_packet(control, packet, fds)
@@ -203,28 +204,3 @@ def read_filter(order: Mapping[str, Any]) -> bytes:
         return os.read(fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
-
-
-def rehearse() -> None:
-    """Does what every init does before it touches anything, so that its pages are its own before somebody waits for it."""
-    allowed = {kind: list(DEFAULT) for kind in ("bounding", "effective", "permitted")}
-    linux = {
-        "namespaces": [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "cgroup")],
-        "maskedPaths": list(defaults.MASKED_PATHS),
-        "readonlyPaths": list(defaults.READONLY_PATHS),
-    }
-    process_ = {
-        "args": ["true"],
-        "cwd": "/",
-        "env": ["PATH=/bin"],
-        "user": {"name": ""},
-        "capabilities": allowed,
-    }
-    text = json.dumps({"process": process_, "mounts": defaults.mounts(), "linux": linux})
-    bundle = json.loads(text)
-    clone_flags(namespaces(bundle["linux"]).new)
-    plan_init(bundle, [["overlay", "overlay", ["lowerdir=/a:/b", "upperdir=/c"]]], seccomp=True)
-    with RootFd("/") as root:
-        os.close(root.mkdirs("/"))
-        os.close(mounts.new_mount("tmpfs", "tmpfs", [("mode", "755")], mounts.MOUNT_ATTR_NOEXEC))
-        os.close(mounts.bind_tree("", dirfd=root.fileno(), recursive=False))

@@ -14,7 +14,7 @@ from knarr.runtime.plan import Step
 from knarr.runtime.prelude import remaining, walk_prelude
 from knarr.runtime.shim.ahead import Ahead, Fds, close, pipes
 from knarr.runtime.shim.loop import READ, Loop
-from knarr.runtime.shim.packets import unpack
+from knarr.runtime.shim.packets import LIMIT, unpack
 from knarr.runtime.shim.streams import Streams
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
@@ -41,6 +41,8 @@ class Recipe(NamedTuple):
 class Owner:
     """Who is told about a child: the container, or an exec of it."""
 
+    __slots__ = ()
+
     def walked(self, facts: dict[str, Any]) -> None:
         """It waits at its gate."""
 
@@ -62,6 +64,8 @@ class Owner:
 
 class Child:
     """The init or an exec, on behalf of its owner."""
+
+    __slots__ = ("_control", "_its", "_loop", "_owner", "executed", "pid", "pidfd", "streams")
 
     def __init__(self, loop: Loop, streams: Streams, owner: Owner):
         self._loop, self.streams, self._owner = loop, streams, owner
@@ -153,7 +157,7 @@ class Child:
         if self._control is None:
             return False
         try:
-            data, fds = recv_packet(self._control)
+            data, fds = recv_packet(self._control, LIMIT)
         except BlockingIOError:
             return False
         except OSError:

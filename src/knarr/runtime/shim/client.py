@@ -24,6 +24,8 @@ _REFILL = 1 << 18
 class Spill:
     """A queue of bytes in an unnamed file (O_TMPFILE)."""
 
+    __slots__ = ("_fd", "_read", "_written")
+
     def __init__(self, directory: str):
         self._fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._read = self._written = 0
@@ -55,6 +57,28 @@ class Spill:
 
 class Client:
     """`wants`: the streams (1, 2) that it sees. The owner gets `on_input(data)`, `on_end()`, `on_room()`, `on_close(detached)`."""
+
+    __slots__ = (
+        "_ended",
+        "_events",
+        "_finishing",
+        "_framed",
+        "_impatient",
+        "_loop",
+        "_queue",
+        "_size",
+        "_sock",
+        "_spill",
+        "_spill_dir",
+        "_wants",
+        "closed",
+        "matcher",
+        "on_close",
+        "on_end",
+        "on_input",
+        "on_room",
+        "takes_input",
+    )
 
     def __init__(self, loop: Loop, sock: socket.socket, wants: frozenset[int], framed: bool, spill_dir: str):
         self._loop, self._sock, self._wants, self._framed = loop, sock, wants, framed

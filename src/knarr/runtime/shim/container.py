@@ -37,6 +37,28 @@ _KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
 class Container(Held):
     """One container. `on_hello` and `on_failed` speak to whoever sent the order."""
 
+    __slots__ = (
+        "_error",
+        "_mounts",
+        "_order",
+        "_shares_pids",
+        "_starting",
+        "_steps",
+        "_take",
+        "_tty",
+        "_warnings",
+        "execs",
+        "exit",
+        "id",
+        "on_failed",
+        "on_hello",
+        "on_released",
+        "paused",
+        "ready",
+        "releasing",
+        "started",
+    )
+
     def __init__(self, loop: Loop, order: Mapping[str, Any]):
         super().__init__(loop, order)
         self._order: Mapping[str, Any] | None = order
@@ -44,7 +66,7 @@ class Container(Held):
         self._tty = bool(order["terminal"])
         self.execs: dict[str, Exec] = {}
         self.ready = self.started = self.paused = self.releasing = self._shares_pids = False
-        self._mounts = -1
+        self._mounts = self._take = -1
         self._starting: Request | None = None
         self.exit: dict[str, Any] | None = None
         self._error: BaseException | None = None
@@ -57,6 +79,7 @@ class Container(Held):
     def take_up(self, born: "ahead.Ahead") -> None:
         """The init that read the order."""
         assert self._order is not None
+        self._take = born.take
         self.init.take_up(born, tty=self._tty, stdin=bool(self._order.get("stdin")))
 
     # what the init says ------------------------------------------------------------------------------------------------
@@ -149,6 +172,7 @@ class Container(Held):
 
     def executed(self) -> None:
         """Or it died: its exit follows."""
+        os.close(self._take)
         request, self._starting = self._starting, None
         if request is None or not self.ready:
             return
@@ -339,11 +363,14 @@ class Container(Held):
         self.on_released()
 
     def _let_go(self) -> None:
-        """Unmounting writes back what the container wrote (overlayfs syncs its upper layer), so it can take long."""
+        self.unmount()
+        remove_cgroup(self.cgroup)
+
+    def unmount(self) -> None:
+        """It writes back what the container wrote (overlayfs syncs its upper layer), so it can take long."""
         if self._mounts >= 0:
             os.close(self._mounts)
             self._mounts = -1
-        remove_cgroup(self.cgroup)
         self.chores.stopped()
 
     def _clear_cgroup(self) -> None:

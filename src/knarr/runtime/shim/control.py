@@ -10,7 +10,7 @@ from typing import Any
 
 from knarr.kernel.sockets import recv_packet, send_packet
 from knarr.runtime.shim.loop import READ, Loop
-from knarr.runtime.shim.packets import pack, unpack
+from knarr.runtime.shim.packets import LIMIT, pack, unpack
 from knarr.wire.zygote import describe
 
 
@@ -40,6 +40,8 @@ Serve = Callable[[Request], None]
 class Connection:
     """One peer."""
 
+    __slots__ = ("_server", "_sock")
+
     def __init__(self, server: "Server", sock: socket.socket):
         self._server, self._sock = server, sock
         sock.setblocking(False)
@@ -56,7 +58,7 @@ class Connection:
 
     def _ready(self, events: int) -> None:
         try:
-            data, fds = recv_packet(self._sock)
+            data, fds = recv_packet(self._sock, LIMIT)
         except BlockingIOError:
             return
         except OSError:
@@ -87,28 +89,40 @@ class Connection:
             self._server.connections.discard(self)
 
 
+def listen(run_dir: str) -> socket.socket:
+    """`shim.sock` in `run_dir`, named through a descriptor: the path may be longer than an address holds."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.bind(f"/proc/self/fd/{directory}/shim.sock")
+    finally:
+        os.close(directory)
+    os.chmod(f"{run_dir}/shim.sock", 0o600)
+    sock.listen(16)
+    return sock
+
+
 class Server:
-    """Listens on `shim.sock` in `run_dir`, named through a descriptor: the path may be longer than an address holds.
+    """Accepts on `sock`, whose name in `run_dir` goes when it closes.
 
     `serve(name)` finds who serves a request, `greet()` is a new connection's first packet.
     """
 
+    __slots__ = ("_greet", "_path", "_sock", "connections", "loop", "serve")
+
     def __init__(
-        self, loop: Loop, run_dir: str, serve: Callable[[str], Serve], greet: Callable[[], dict[str, Any]]
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        run_dir: str,
+        serve: Callable[[str], Serve],
+        greet: Callable[[], dict[str, Any]],
     ):
         self.loop, self.serve, self._greet = loop, serve, greet
         self.connections: set[Connection] = set()
-        self._path = f"{run_dir}/shim.sock"
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._sock.bind(f"/proc/self/fd/{directory}/shim.sock")
-        finally:
-            os.close(directory)
-        os.chmod(self._path, 0o600)
-        self._sock.listen(16)
-        self._sock.setblocking(False)
-        loop.watch(self._sock.fileno(), READ, self._accept)
+        self._path, self._sock = f"{run_dir}/shim.sock", sock
+        sock.setblocking(False)
+        loop.watch(sock.fileno(), READ, self._accept)
 
     def adopt(self, sock: socket.socket) -> Connection:
         """A connection that exists already: the one that the order came on."""

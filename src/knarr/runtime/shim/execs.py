@@ -27,6 +27,8 @@ _UNSEEN = 5.0
 class Exec(Owner):
     """From its request to its clients' goodbye."""
 
+    __slots__ = ("_container", "_failed", "_request", "_waiting", "child", "name", "streams")
+
     def __init__(self, container: Held, request: Request):
         self._container = container
         self._request: Request | None = request

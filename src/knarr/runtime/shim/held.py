@@ -27,6 +27,21 @@ class Held(Owner):
     `space` are the namespaces of an init that was born apart, `root_ids` what the host calls its root.
     """
 
+    __slots__ = (
+        "_seccomp",
+        "_spill_dir",
+        "cgroup",
+        "chores",
+        "init",
+        "loop",
+        "root_ids",
+        "run_dir",
+        "space",
+        "streams",
+        "tell",
+        "unseen",
+    )
+
     def __init__(self, loop: Loop, order: Mapping[str, Any]):
         self.loop = loop
         self.tell: Callable[[dict[str, Any]], bool] = _nobody

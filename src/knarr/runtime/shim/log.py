@@ -16,6 +16,8 @@ STREAMS = ("stdin", "stdout", "stderr")
 class JsonLog:
     """`max_size` -1 never rotates; `max_file` counts the present file."""
 
+    __slots__ = ("_fd", "_max_file", "_max_size", "_partial", "_path", "_prefix", "_second", "_size", "lost")
+
     def __init__(self, path: str, max_size: int = -1, max_file: int = 1):
         self._path, self._max_size, self._max_file = path, max_size, max(1, max_file)
         self._partial = [b"", b"", b""]

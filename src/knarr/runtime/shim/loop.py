@@ -12,6 +12,8 @@ BROKEN = select.EPOLLHUP | select.EPOLLERR
 class Loop:
     """Descriptors and what to call when they are ready; one deadline at a time a name."""
 
+    __slots__ = ("_callbacks", "_epoll", "_running", "_timers", "on_bug")
+
     def __init__(self) -> None:
         self._epoll = select.epoll(select.EPOLL_CLOEXEC)
         self._callbacks: dict[int, tuple[Callable[[int], None], int]] = {}

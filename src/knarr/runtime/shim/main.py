@@ -10,12 +10,13 @@ from typing import Any
 
 from knarr.kernel import process
 from knarr.kernel.cgroups.open import open_cgroup
+from knarr.kernel.sockets import send_packet, socketpair
 from knarr.model.errors import Invalid
-from knarr.runtime.shim.ahead import Ahead, host_hierarchy
+from knarr.runtime.shim.ahead import Ahead, host_hierarchy, pipes
 from knarr.runtime.shim.container import Container, remove_cgroup
-from knarr.runtime.shim.control import Server
+from knarr.runtime.shim.control import Server, listen
 from knarr.runtime.shim.loop import Loop
-from knarr.runtime.shim.packets import pack
+from knarr.runtime.shim.packets import pack, unpack
 from knarr.wire.zygote import describe
 
 _LINGER = 10.0
@@ -32,7 +33,7 @@ def run(order: Mapping[str, Any], first: socket.socket, born: Ahead) -> None:
         run_dir: str = order["run_dir"]
         _leave_the_daemon(run_dir)
         container = Container(loop, order)
-        server = Server(loop, run_dir, container.serve, container.hello)
+        server = Server(loop, listen(run_dir), run_dir, container.serve, container.hello)
     except (OSError, KeyError, ValueError, TypeError) as error:
         _refuse(first, born, order, error)
         return
@@ -42,6 +43,35 @@ def run(order: Mapping[str, Any], first: socket.socket, born: Ahead) -> None:
     gc.enable()
     loop.on_bug = lambda: _record(run_dir)
     loop.run()
+
+
+def rehearse() -> None:
+    """A life without a container: what runs here has run before a shim does it (see `rehearsal`)."""
+    loop = Loop()
+    mine, theirs = socketpair()
+    control, its_control = socketpair()
+    container = Container(loop, unpack(_NOTHING, []))
+    server = Server(loop, socketpair()[0], "", container.serve, container.hello)
+    _serve(loop, server, container, theirs)
+    pidfd = os.pidfd_open(os.getpid())
+    container.take_up(Ahead(os.getpid(), pidfd, control, *pipes(stdin=True), os.dup(pidfd)))
+    for sock, message in (
+        (mine, {"id": 0, "do": "start"}),
+        (its_control, {"ready": 1, "warnings": [], "steps": []}),
+    ):
+        send_packet(sock, pack(message))
+        loop.turn(0)
+    for sock in (its_control, mine):
+        sock.close()
+        loop.turn(0)
+    container.unmount()
+    container.streams.finish()
+    server.close()
+    os.close(pidfd)
+    loop.close()
+
+
+_NOTHING = b"""{"id": "", "run_dir": "", "cgroup": "", "terminal": false, "log": {"driver": "none"}, "stdin": false}"""
 
 
 def _serve(loop: Loop, server: Server, container: Container, first: socket.socket) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 from knarr.kernel.memfd import contents
 
+LIMIT = 96 << 10
+"""Of a packet: more than wire.zygote's INLINE, and little enough for the allocator to take it from what it has."""
+
 
 def pack(message: Mapping[str, Any]) -> bytes:
     """One object."""

@@ -23,6 +23,20 @@ _LEFT = 64  # reads: more than the largest pipe holds, should a stranger go on w
 class Streams:
     """One process's. `stdin` is -1 when it has none; with a terminal `stdin` and the one output are the master."""
 
+    __slots__ = (
+        "_ending",
+        "_input",
+        "_log",
+        "_loop",
+        "_outputs",
+        "_paused",
+        "_stdin",
+        "_stdin_once",
+        "_waiting",
+        "clients",
+        "master",
+    )
+
     def __init__(self, loop: Loop, log: JsonLog | None, stdin_once: bool):
         self._loop, self._log, self._stdin_once = loop, log, stdin_once
         self._outputs: dict[int, int] = {}
