@@ -221,3 +221,11 @@ def test_what_a_registry_has(daemon: Daemon, registry: str, scratch: str) -> Non
     status, error = daemon.api("GET", f"/v1.51/distribution/{registry}/nothing:1/json")
     assert status in (403, 404)
     assert error["message"]
+
+
+def test_what_cannot_be_loaded_is_said_in_the_stream(daemon: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "no.tar"
+    file.write_bytes(b"abc")
+    done = daemon.docker("load", "-i", str(file), check=False)
+    assert done.returncode == 1
+    assert done.stderr

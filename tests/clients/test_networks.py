@@ -181,6 +181,12 @@ def test_an_address_of_ones_own(daemon: Daemon, net: str) -> None:
         assert message in done.stderr
 
 
+def test_link_local_addresses(daemon: Daemon, net: str) -> None:
+    _box(daemon, "one", "--network", net, "--link-local-ip", "169.254.8.8")
+    assert _places(daemon, "one")[net]["IPAMConfig"] == {"LinkLocalIPs": ["169.254.8.8"]}
+    assert "169.254.8.8/16" in daemon.docker("exec", "one", "ip", "addr", "show", "eth0").stdout
+
+
 def test_a_range_and_what_is_kept_back(daemon: Daemon, net: str) -> None:
     flags = ("--subnet", "10.231.50.0/24", "--ip-range", "10.231.50.128/30", "--gateway", "10.231.50.254")
     daemon.docker("network", "create", *flags, "--aux-address", "kept=10.231.50.129", "ranged")

@@ -95,6 +95,7 @@ class Places:
             interface=f"eth{number}",
             default_route=outward,
             published=published,
+            link_local=place.asked.link_local,
         )
 
     async def attach(
@@ -143,15 +144,18 @@ class Places:
         zones = {net.name: net.zone for net in nets}
         outward = any(not plan.network.internal for plan in plans)
         upstreams = await blocking(self._upstreams, live.spec) if outward and zones else ()
+        links = dict(
+            map(_link, (*live.spec.links, *(each for asked in live.spec.endpoints for each in asked.links)))
+        )
         known = self._servers.get(live.id)
         if known is not None:
-            known.sight.zones, known.resolver.upstreams = zones, upstreams
+            known.sight.change(zones, links)
+            known.resolver.upstreams = upstreams
         elif zones:
             # Here, because most daemons have no networks of users' own, and dnslib is large.
             from knarr.network.dns.resolver import Resolver
 
-            links = [*live.spec.links, *(link for each in live.spec.endpoints for link in each.links)]
-            sight = Sight(zones, dict(map(_link, links)))
+            sight = Sight(zones, links)
             server = self._servers[live.id] = _Server(Resolver(sight, upstreams), sight)
             await server.resolver.serve(*await alone(namespace.listen, path, *DNS))
 

@@ -128,6 +128,7 @@ class EndpointSpec:
     links: tuple[str, ...] = ()
     ipv4: str = ""
     ipv6: str = ""
+    link_local: tuple[str, ...] = ()
     mac: str = ""
     driver_options: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0

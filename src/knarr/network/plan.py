@@ -99,6 +99,7 @@ class EndpointPlan:
     interface: str = "eth0"
     default_route: bool = True
     published: tuple[Published, ...] = ()
+    link_local: tuple[str, ...] = ()
 
     @property
     def veth(self) -> str:
@@ -115,6 +116,7 @@ class EndpointPlan:
             "interface": self.interface,
             "default_route": self.default_route,
             "published": [[str(each.port), each.host_ip, each.host_port] for each in self.published],
+            "link_local": list(self.link_local),
         }
 
     @classmethod
@@ -130,6 +132,7 @@ class EndpointPlan:
             published=tuple(
                 Published(Port.parse(port), ip, number) for port, ip, number in value["published"]
             ),
+            link_local=tuple(value.get("link_local", ())),
         )
 
     def actions(self) -> tuple[Action, ...]:
@@ -151,6 +154,7 @@ def plan_endpoint(
     interface: str = "eth0",
     default_route: bool = True,
     published: Iterable[Published] = (),
+    link_local: Iterable[str] = (),
 ) -> EndpointPlan:
     """Plans one endpoint; without `mac` it follows from the address, so that no neighbour's ARP cache goes stale.
 
@@ -164,6 +168,7 @@ def plan_endpoint(
         interface=interface,
         default_route=default_route and not config.internal,
         published=tuple(published),
+        link_local=tuple(_checked_link_local(each) for each in link_local),
     )
 
 
@@ -189,6 +194,16 @@ def _checked_mac(mac: str) -> str:
     if not good:
         raise Invalid(f"address {mac}: invalid MAC address")
     return ":".join(parts)
+
+
+def _checked_link_local(address: str) -> str:
+    try:
+        good = IPv4Address(address).is_link_local
+    except ValueError:
+        good = False
+    if not good:
+        raise Invalid(f"invalid link-local IP address: {address}")
+    return address
 
 
 def _actions(plan: EndpointPlan) -> Iterator[Action]:
@@ -225,6 +240,18 @@ def _actions(plan: EndpointPlan) -> Iterator[Action]:
         },
         reason=f"a free address of {network.subnet}",
     )
+    for address in plan.link_local:
+        yield Action(
+            where="inside",
+            name="address",
+            arguments={
+                "name": plan.interface,
+                "address": address,
+                "prefix": 16,
+                "broadcast": "169.254.255.255",
+            },
+            reason="asked for",
+        )
     yield Action(
         where="inside", name="up", arguments={"name": plan.interface}, reason="the cable carries packets"
     )

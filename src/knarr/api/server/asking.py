@@ -218,6 +218,7 @@ def endpoint(network: str, body: spec.Endpoint) -> EndpointSpec:
         links=_tuple(body.Links),
         ipv4=addresses.IPv4Address,
         ipv6=addresses.IPv6Address,
+        link_local=_tuple(addresses.LinkLocalIPs),
         mac=body.MacAddress,
         driver_options=body.DriverOpts or {},
         priority=body.GwPriority,

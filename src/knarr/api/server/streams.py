@@ -146,13 +146,20 @@ def error_line(error: BaseException) -> bytes:
     return encode({"errorDetail": {"message": text}, "error": text}) + b"\r\n"
 
 
-async def progress(lines: AsyncIterator[Progress]) -> Response:
-    """Answers with the lines. What goes wrong before the first is raised, so that it has a status; afterwards it is a line."""
+async def progress(lines: AsyncIterator[Progress], *, always: bool = False) -> Response:
+    """Answers with the lines. What goes wrong before the first is raised, so that it has a status; afterwards (`always`: in
+    every case) it is a line."""
     source = lines.__aiter__()
+    first: Progress | None = None
     try:
-        first: Progress | None = await source.__anext__()
+        first = await source.__anext__()
     except StopAsyncIteration:
-        first = None
+        pass
+    except Exception as error:
+        await close(lines)
+        if always:
+            return Response(200, error_line(error), {"Content-Type": "application/json"})
+        raise
     except BaseException:
         await close(lines)
         raise

@@ -297,8 +297,12 @@ def networks(view: ContainerView, version: Version) -> dict[str, Any]:
 def endpoint(view: EndpointView, asked: EndpointSpec | None = None) -> dict[str, Any]:
     """EndpointSettings."""
     addresses = None
-    if asked and (asked.ipv4 or asked.ipv6):
-        fixed = {"IPv4Address": asked.ipv4, "IPv6Address": asked.ipv6}
+    if asked and (asked.ipv4 or asked.ipv6 or asked.link_local):
+        fixed = {
+            "IPv4Address": asked.ipv4,
+            "IPv6Address": asked.ipv6,
+            "LinkLocalIPs": list(asked.link_local),
+        }
         addresses = {key: each for key, each in fixed.items() if each}
     return {
         "IPAMConfig": addresses,

@@ -81,7 +81,7 @@ async def save(call: Call) -> Response:
 async def load(call: Call) -> Response:
     """POST /images/load"""
     lines = call.engine.images.load(call.request.body(), quiet=call.flag("quiet", True))
-    return await streams.progress(lines)
+    return await streams.progress(lines, always=True)
 
 
 ROUTES = (

@@ -42,21 +42,25 @@ class Sight:
     """What a container may ask for: the zones of its networks by the networks' names, and its own links (alias → name)."""
 
     def __init__(self, zones: Mapping[str, Zone], links: Mapping[str, str]) -> None:
-        self.zones = dict(zones)
+        self.change(zones, links)
+
+    def change(self, zones: Mapping[str, Zone], links: Mapping[str, str]) -> None:
+        """The container's networks are others now."""
+        self._zones = dict(zones)
         self._links = {alias.lower(): name.lower() for alias, name in links.items()}
 
     def addresses(self, name: str) -> Sequence[str] | None:
         """By name, or by name and network ("web.front")."""
         name = self._links.get(name, name)
-        found = [address for zone in self.zones.values() for address in zone.addresses(name)]
+        found = [address for zone in self._zones.values() for address in zone.addresses(name)]
         if not found:
             bare, _, network = name.rpartition(".")
-            found = self.zones[network].addresses(bare) if network in self.zones else []
+            found = self._zones[network].addresses(bare) if network in self._zones else []
         return found or None
 
     def name(self, address: str) -> str | None:
         """With the network, as Docker tells it: "web.front"."""
-        for network, zone in self.zones.items():
+        for network, zone in self._zones.items():
             owner = zone.owner(address)
             if owner is not None:
                 return f"{owner}.{network}"
