@@ -67,7 +67,7 @@ class Lifecycle:
     async def _start(self, live: Live, *, restart_count: int, explain: bool = False) -> tuple[Step, ...]:
         """The caller holds the lock."""
         live.row = replace(live.row, state=replace(live.state, restart_count=restart_count))
-        self._forget_execs(live)
+        self._roster.forget_execs(live)
         await self._cleaned(live)
         if live.leaving is not None:
             await asyncio.wait([live.leaving])
@@ -84,11 +84,6 @@ class Lifecycle:
             await attaching.hand_over(shim, late, live.spec.tty)
         live.pending.clear()
         return steps
-
-    def _forget_execs(self, live: Live) -> None:
-        for exec_id in live.execs:
-            self._roster.execs.pop(exec_id, None)
-        live.execs.clear()
 
     def watch(self, live: Live, shim: Shim) -> None:
         """From here on its end is noticed."""

@@ -188,5 +188,9 @@ class Roster:
         if self._by_name.get(live.name) == live.id:
             del self._by_name[live.name]
         del self._ids[bisect_left(self._ids, live.id)]
+
+    def forget_execs(self, live: Live) -> None:
+        """Nobody will ask for them again."""
         for exec_id in live.execs:
             self.execs.pop(exec_id, None)
+        live.execs.clear()
