@@ -31,6 +31,16 @@ echo done
 """
 
 
+BANG = """#!/proc/self/exe -IS
+import os
+try:
+    os.chmod("/proc/self/exe", 0o777)
+    print("written")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
 async def joined(cell: Cell, spy: str, *weak: Sequence[Any]) -> str:
     """What the container's own process finds out about an exec that waits right before its execve."""
     order = cell.order("sh", "-c", spy, **cell.weakened(None, {}))
@@ -61,7 +71,10 @@ async def test_cve_2016_9962_a_joining_exec_cannot_be_looked_into(cell: Cell) ->
 async def test_cve_2019_5736_the_interpreter_cannot_be_written(
     cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its bytes are busy as long as the shim runs; that its mode can be changed shows a way to write."""
+    """Neither by an exec's /proc/PID/exe, nor by an image's program whose interpreter is /proc/self/exe.
+
+    Its bytes are busy as long as the shim runs; that its mode can be changed shows a way to write.
+    """
     own = tmp_path / "bin" / "python3"
     own.parent.mkdir()
     shutil.copy(os.path.realpath(sys.executable), own)
@@ -78,9 +91,15 @@ async def test_cve_2019_5736_the_interpreter_cannot_be_written(
             seen = await joined(cell, SPY, ["dumpable"])
             assert (own.stat().st_mode != before) == writable
             assert ("Read-only file system" in seen) != writable
+            own.chmod(before & 0o7777)
+            order = cell.order("/bang", **cell.weakened(None, {}))
+            (cell.upper / "bang").write_text(BANG)
+            (cell.upper / "bang").chmod(0o755)
+            assert await cell.output(order) == ("written\n" if writable else "Read-only file system\n")
+            assert (own.stat().st_mode != before) == writable
         finally:
             await cell.zygote.close()
-        own.chmod(before & 0o7777)
+            own.chmod(before & 0o7777)
 
 
 async def test_cve_2019_5736_the_interpreter_is_not_a_command(cell: Cell) -> None:
