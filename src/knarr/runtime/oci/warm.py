@@ -20,6 +20,7 @@ from knarr.kernel import process
 from knarr.kernel.sockets import peer, recv_packet, send_packet
 from knarr.runtime.oci import cgroups, front, making, manual
 from knarr.runtime.oci.forerunner import Forerunner, arrange, memory, populate
+from knarr.runtime.oci.rehearsal import rehearse
 
 LOADED = (making, manual)
 _VERBS = (
@@ -53,6 +54,7 @@ def serve(path: str) -> None:
     for name in _VERBS:
         __import__(f"knarr.runtime.oci.verbs.{name}")
     cgroups.host_hierarchy()
+    rehearse()
     taken, take = os.pipe()
     gc.collect()
     gc.disable()
