@@ -22,7 +22,7 @@ _NET_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A device: in the container at `path`, on the host `kind` ("c", "b") `major`:`minor`."""
+    """A device: in the container at `path`, on the host `kind` ("c", "b") `major`:`minor` at `source`."""
 
     path: str
     kind: str
@@ -32,6 +32,7 @@ class Node:
     uid: int
     gid: int
     permissions: str = "rwm"
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +196,15 @@ def _mounts(spec: ContainerSpec, facts: Facts) -> list[dict[str, Any]]:
     elif facts.shm_source:
         chosen["/dev/shm"] = _bind(facts.shm_source, "/dev/shm")
     read_only = ("ro",) if spec.read_only else ()
-    owned = ("idmap",) if facts.ids.uids else ()
+    mapped = bool(facts.ids.uids)
+    owned = ("idmap",) if mapped else ()
+    for node in facts.nodes if mapped else ():
+        chosen[node.path] = _bind(node.source, node.path)
     for source, target in facts.files:
         chosen[target] = _bind(source, target, *read_only, *owned)
     for placed in facts.mounts:
         chosen.pop(placed.target, None)
-        chosen[placed.target] = _placed(placed, mapped=bool(facts.ids.uids))
+        chosen[placed.target] = _placed(placed, mapped=mapped)
     if facts.init:
         chosen[_INIT_TARGET] = _bind(facts.init, _INIT_TARGET, "ro")
     return list(chosen.values())
@@ -260,7 +264,7 @@ def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
                 "uid": node.uid,
                 "gid": node.gid,
             }
-            for node in facts.nodes
+            for node in (() if facts.ids.uids else facts.nodes)
         ],
         "sysctl": {**(net_sysctls if own_network else {}), **spec.sysctls},
         "maskedPaths": [] if open_paths else list(masked),

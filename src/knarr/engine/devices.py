@@ -88,6 +88,7 @@ def _node(host: str, target: str, permissions: str = "rwm") -> Node | None:
         uid=found.st_uid,
         gid=found.st_gid,
         permissions=permissions,
+        source=host,
     )
 
 

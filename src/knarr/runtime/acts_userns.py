@@ -3,13 +3,15 @@
 import os
 import resource
 from collections.abc import Sequence
+from typing import Any
 
+from knarr.kernel import mounts
 from knarr.kernel.process import prlimit
 from knarr.model.errors import Invalid
-from knarr.runtime import mapped_root
+from knarr.runtime import acts_mounts, mapped_root
 from knarr.runtime.acts_mounts import ROOT
-from knarr.runtime.acts_mounts import make_root as make_plain_root
 from knarr.runtime.idmap import map_tree, user_namespace
+from knarr.runtime.plan_mounts import Options
 from knarr.runtime.plan_namespaces import IdMap, outside
 from knarr.runtime.state import Walk
 
@@ -22,7 +24,7 @@ def idmap(walk: Walk, number: int, source: str, uids: IdMap, gids: IdMap, recurs
 def make_root(walk: Walk, kind: str, source: str, words: Sequence[str]) -> None:
     """The root before there is a container. The word "idmap" asks for the container's ids on files that keep theirs on disk."""
     if "idmap" not in words:
-        walk.trees[ROOT] = make_plain_root(kind, source, words)
+        walk.trees[ROOT] = acts_mounts.make_root(kind, source, words)
         return
     owner = (outside(walk.space.uids, 0), outside(walk.space.gids, 0))
     if owner[0] is None or owner[1] is None:
@@ -58,11 +60,41 @@ def open_cgroup(walk: Walk) -> None:
         walk.entries.append(os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CLOEXEC))
 
 
-def raise_limit(walk: Walk, name: str, hard: int) -> None:
+def take_spare(walk: Walk, number: int, source: str) -> None:
+    """For a mount that may be refused. A host need not have mounted its message queues (mq_overview(7))."""
+    try:
+        walk.trees[number] = mounts.bind_tree(source)
+    except FileNotFoundError:
+        if source.endswith("mqueue"):
+            walk.trees[number] = mounts.new_mount("mqueue", "mqueue", [])
+
+
+def mount_or_bind(walk: Walk, number: int, act: str, *words: Any) -> None:
+    """A file system that belongs to a namespace whose owner the container's root may not be: then it gets the host's, bound."""
+    spare = walk.trees.pop(number, -1)
+    try:
+        if act == "mount":
+            acts_mounts.mount(walk, *words)
+        else:
+            acts_mounts.cgroup_mount(walk, *words)
+    except PermissionError:
+        if spare < 0:
+            raise
+        options: Options = words[1] if act == "cgroup-mount" else words[3]
+        walk.trees[number] = spare
+        acts_mounts.bind(walk, number, words[0], _as_bound(options))
+    else:
+        if spare >= 0:
+            os.close(spare)
+
+
+def _as_bound(options: Options) -> Options:
+    """What makes it read-only holds for everything below it, too."""
+    return Options(on=options.on, recursive=tuple({"ro"} & {*options.on}), propagation=("rprivate",))
+
+
+def raise_limit(walk: Walk, number: int, hard: int) -> None:
     """Only the hard limit: a low soft one would bind the walk. What may not be raised the walk's own act tells of."""
-    number = getattr(resource, name, None)
-    if number is None:
-        return
     soft, present = resource.getrlimit(number)
     wanted = -1 if hard >= 1 << 63 else hard
     if present >= 0 and not 0 <= wanted <= present:

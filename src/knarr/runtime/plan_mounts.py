@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from knarr.model.errors import Invalid
 from knarr.runtime.defaults import DEVICE_LINKS, DEVICES
+from knarr.runtime.plan_namespaces import id_map
 from knarr.runtime.plan_steps import Space, Step, clean
 
 _ATIMES = ("noatime", "relatime", "strictatime")
@@ -51,6 +52,11 @@ _INSIDE_PROC = frozenset(
     )
 )
 """What lxcfs emulates, as runc has it (rootfs_linux.go, checkProcMount)."""
+
+
+_OWNERS = {"sysfs": "network", "proc": "pid", "mqueue": "ipc", "cgroup": "cgroup"}
+"""Whose owner may mount it (mount_namespaces(7), user_namespaces(7)): others get the host's, bound."""
+_SOURCES = {"sysfs": "/sys", "proc": "/proc", "mqueue": "/dev/mqueue", "cgroup": "/sys/fs/cgroup"}
 
 
 class Options(NamedTuple):
@@ -155,6 +161,7 @@ class Mounts:
             for number, entry in enumerate(bundle.get("mounts") or ())
         ]
         self._user = space.has("user")
+        self._foreign = self._not_owned() if self._user else frozenset()
 
     def _inside(self, entry: Mapping[str, Any]) -> str:
         """The destination in the container; one that is spelled with the root's own path on the host counts as well."""
@@ -169,11 +176,24 @@ class Mounts:
             return False
         return f"{clean(str(entry.get('source') or '/'))}/".startswith(f"{self._home}/")
 
+    def _not_owned(self) -> frozenset[int]:
+        """Mounts of namespaces that the container's user namespace need not own."""
+        return frozenset(
+            mount.number
+            for mount in self._mounts
+            if mount.kind in _OWNERS and _OWNERS[mount.kind] not in self._space.new
+        )
+
     def sources(self) -> Iterator[Step]:
         """Before `isolate`: a tree cloned now is still a peer of the host's mount, which rshared and rslave need."""
         for mount in self._mounts:
             if mount.bind and not mount.ours:
-                yield mount.take()
+                yield from mount.hold()
+            elif mount.number in self._foreign:
+                source = _SOURCES[mount.kind]
+                yield Step(
+                    "take-spare", f"the host's own, if {mount.kind} is refused", (mount.number, source)
+                )
         if any(mount.kind == "cgroup" for mount in self._mounts):
             yield Step("take-cgroups", "hold the container's own control groups")
         if self._root_kind == "bind" and self._space.has("mount"):
@@ -206,7 +226,11 @@ class Mounts:
         """In the order of the configuration."""
         default = "rprivate" if self._private else "rslave"
         for mount in self._mounts:
-            yield from mount.steps(default)
+            for step in mount.steps(default):
+                if mount.number in self._foreign and step.act in ("mount", "cgroup-mount"):
+                    words = (mount.number, step.act, *step.arguments)
+                    step = Step("mount-or-bind", step.reason, words)
+                yield step
 
     def devices(self) -> Iterator[Step]:
         """The usual nodes, unless /dev is the host's (then it has them), and the asked ones."""
@@ -239,7 +263,7 @@ class _Mount:
     """One entry of `mounts`, read and checked."""
 
     def __init__(self, number: int, entry: Mapping[str, Any], path: str, ours: bool, label: str):
-        self._number, self.path, self.ours = number, path, ours
+        self.number, self.path, self.ours = number, path, ours
         self._wish = str(entry.get("destination") or "")
         self.options = _parsed(tuple(entry.get("options") or ()))
         kind = str(entry.get("type") or "")
@@ -249,6 +273,8 @@ class _Mount:
         self.bind = self.bind and not self._remount
         self._source = str(entry.get("source") or kind)
         self._label = label
+        self._uids, self._gids = id_map(entry.get("uidMappings")), id_map(entry.get("gidMappings"))
+        self._mapped = bool({"idmap", "ridmap"} & {*self.options.extras} or self._uids or self._gids)
         self._check()
         late = "ro" in self.options.on and not self.bind and not self._remount
         self.closed_late = late and (kind == "tmpfs" or path == "/dev")
@@ -266,8 +292,12 @@ class _Mount:
             raise Invalid(
                 f"invalid mount {place}: bind mounts cannot have any filesystem-specific options applied: {words}"
             )
-        if {"idmap", "ridmap"} & set(self.options.extras) and not self.bind:
+        if self._mapped and not self.bind:
             raise Invalid(f"invalid mount {place}: id-mapped mounts are only supported for bind-mounts")
+        if bool(self._uids) != bool(self._gids):
+            raise Invalid(
+                f"invalid mount {place}: id-mapped mounts must have both uid and gid mappings specified"
+            )
         if "tmpcopyup" in self.options.extras and self.kind != "tmpfs":
             raise Invalid(f"invalid mount {place}: tmpcopyup is an option of tmpfs, not of {self.kind}")
         try:
@@ -275,11 +305,15 @@ class _Mount:
         except Invalid as error:
             raise Invalid(f'error mounting "{self._source}" to rootfs at "{place}": {error}') from None
 
-    def take(self) -> Step:
-        """Holds the tree that is bound."""
+    def hold(self) -> Iterator[Step]:
+        """Holds the tree that is bound, its owners mapped if that is asked for."""
         reason = f"hold {self._source} of the host for {self._wish}"
         recursive = "bind" not in self.options.extras
-        return Step("take", reason, (self._number, self._source, self._wish, recursive))
+        yield Step("take", reason, (self.number, self._source, self._wish, recursive))
+        if self._mapped:
+            deep = "ridmap" in self.options.extras
+            words = (self.number, self._source, self._uids, self._gids, deep)
+            yield Step("idmap", "its files belong to other ids than on disk", words)
 
     def steps(self, propagation: str) -> Iterator[Step]:
         """What is done for it at its turn."""
@@ -291,11 +325,11 @@ class _Mount:
             return
         if self.bind:
             if self.ours:
-                yield self.take()
+                yield from self.hold()
             options = self.options
             if not options.propagation:
                 options = options._replace(propagation=(propagation,))
-            yield Step("bind", f"{self._source} of the host", (self._number, self.path, options))
+            yield Step("bind", f"{self._source} of the host", (self.number, self.path, options))
         elif self.kind == "cgroup":
             yield Step("cgroup-mount", "the container's own control groups", (self.path, self.options))
         elif "tmpcopyup" in self.options.extras:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from knarr.model.errors import Invalid
-from knarr.runtime.plan import split_namespaces
+from knarr.runtime.plan_steps import split_namespaces
 
 IdMap = tuple[tuple[int, int, int], ...]
 

@@ -6,18 +6,11 @@ What it opens the init inherits: trees, the root, the host's /proc. A failure he
 import os
 from collections.abc import Callable, Sequence
 
-from knarr.runtime import acts_userns, failures
+from knarr.runtime import failures
 from knarr.runtime.plan import Step
 from knarr.runtime.plan_userns import part
 from knarr.runtime.state import Walk
-from knarr.runtime.walk import ACTS
-
-_ACTS: dict[str, Callable[..., None]] = {
-    **ACTS,
-    "open-cgroup": acts_userns.open_cgroup,
-    "make-root": acts_userns.make_root,
-    "raise-limit": acts_userns.raise_limit,
-}
+from knarr.runtime.walk import act
 
 Prepare = Callable[[Walk], Sequence[Step]]
 
@@ -25,10 +18,9 @@ Prepare = Callable[[Walk], Sequence[Step]]
 def walk_prelude(walk: Walk, prepare: Prepare, prefix: str) -> None:
     """Plans, acts the part that comes before the birth, and leaves the rest to the init. Raises as a walk would tell it."""
     try:
-        parts = part(prepare(walk), walk.space)
+        parts = part(prepare(walk), walk.space, privileged=os.geteuid() == 0)
         umask = os.umask(0)
-        for step in parts.ahead:
-            _ACTS[step.act](walk, *step.arguments)
+        walk.told += [act(walk, step) for step in parts.ahead]
         os.umask(umask)
         walk.rest = parts.rest
         while walk.mappings:

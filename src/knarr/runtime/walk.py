@@ -22,6 +22,7 @@ from knarr.runtime import (
     acts_process,
     acts_procfs,
     acts_scheduling,
+    acts_userns,
     failures,
 )
 from knarr.runtime.plan import Step
@@ -31,12 +32,17 @@ from knarr.wire.zygote import describe
 
 ACTS: dict[str, Callable[..., None]] = {
     "protect": acts_process.protect,
+    "open-cgroup": acts_userns.open_cgroup,
+    "raise-limit": acts_userns.raise_limit,
+    "make-root": acts_userns.make_root,
     "enter-cgroup": acts_process.enter_cgroup,
     "join-container": acts_process.join_container,
     "keyring": acts_process.keyring,
     "procfs": acts_procfs.procfs,
     "oom-score": acts_procfs.oom_score,
     "take": acts_mounts.take,
+    "idmap": acts_userns.idmap,
+    "take-spare": acts_userns.take_spare,
     "take-cgroups": acts_mounts.take_cgroups,
     "take-root": acts_mounts.take_root,
     "join": acts_process.join,
@@ -48,6 +54,7 @@ ACTS: dict[str, Callable[..., None]] = {
     "root": acts_mounts.root,
     "enter-root": acts_mounts.enter_root,
     "mount": acts_mounts.mount,
+    "mount-or-bind": acts_userns.mount_or_bind,
     "copy-up": acts_mounts.copy_up,
     "remount": acts_mounts.remount,
     "cgroup-mount": acts_mounts.cgroup_mount,
@@ -107,7 +114,7 @@ def walk_to_execve(
         os.umask(0)
         told = _acted(walk, steps, explain)
         os.umask(walk.umask)
-        walk.tell(_ready(walk, told))
+        walk.tell(_ready(walk, walk.told + told if explain else []))
         if walk.wait():
             if walk.after_gate is not None:
                 walk.after_gate()
@@ -130,20 +137,21 @@ def _ready(walk: Walk, steps: list[dict[str, Any]]) -> dict[str, Any]:
 def _acted(walk: Walk, steps: Sequence[Step], explain: bool) -> list[dict[str, Any]]:
     """Acts; what was done, if anybody wants to know."""
     if explain:
-        return [_act(walk, step) for step in steps]
-    for act, _, arguments in steps:
-        ACTS[act](walk, *arguments)
+        return [act(walk, step) for step in steps]
+    for name, _, arguments in steps:
+        ACTS[name](walk, *arguments)
     return []
 
 
-def _act(walk: Walk, step: Step) -> dict[str, Any]:
+def act(walk: Walk, step: Step) -> dict[str, Any]:
+    """Does one step; what is told of it."""
     began = time.monotonic_ns()
     at = time.time_ns()
     ACTS[step.act](walk, *step.arguments)
     words = " ".join(str(word) for word in step.arguments if isinstance(word, (str, int)))
     took = time.monotonic_ns() - began
     told = {"name": f"{step.act} {words}".rstrip(), "reason": step.reason, "at": at, "duration": took}
-    return {**told, "objects": _layers(step.arguments[2])} if step.act == "root" else told
+    return {**told, "objects": _layers(step.arguments[2])} if step.act in ("root", "make-root") else told
 
 
 def _layers(options: Sequence[str]) -> dict[str, str]:

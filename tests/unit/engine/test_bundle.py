@@ -6,6 +6,7 @@ import pytest
 
 from knarr.engine import bundle
 from knarr.engine.record import Placed
+from knarr.engine.userns import Ids
 from knarr.model.container import ContainerSpec, DeviceMapping, ExecSpec, Resources, Ulimit
 from knarr.runtime.caps import ALL, DEFAULT
 
@@ -158,3 +159,37 @@ def test_exec_adds_to_the_containers_process() -> None:
 def test_a_privileged_exec_has_every_capability() -> None:
     process = bundle.exec_process(spec(), ExecSpec(command=("id",), privileged=True), EVERY)
     assert process["capabilities"]["bounding"] == list(ALL)
+
+
+def test_a_user_namespace() -> None:
+    """Volumes and the engine's files take the container's ids, binds when they are asked to; devices are the host's nodes."""
+    line = ((0, 100_000, 65_536),)
+    node = bundle.Node(path="/dev/x", kind="c", major=9, minor=8, mode=0o600, uid=0, gid=0, source="/dev/y")
+    placed = (
+        Placed(type="volume", target="/v", source="/data/v", name="v"),
+        Placed(type="bind", target="/b", source="/srv"),
+        Placed(type="bind", target="/m", source="/srv", options=("ridmap",)),
+    )
+    config = made(
+        spec(),
+        joined={"user": "/run/userns/x", "network": "/run/netns/x"},
+        ids=Ids(line, line),
+        mounts=placed,
+        nodes=(node,),
+        files=(("/data/hosts", "/etc/hosts"),),
+    )
+    linux = config["linux"]
+    assert {"type": "user", "path": "/run/userns/x"} in linux["namespaces"]
+    wanted = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
+    assert linux["uidMappings"] == linux["gidMappings"] == wanted
+    assert linux["sysctl"]["net.ipv4.ping_group_range"] == "0 65535"
+    options = {each["destination"]: each["options"] for each in config["mounts"]}
+    assert "idmap" in options["/v"]
+    assert "idmap" in options["/etc/hosts"]
+    assert "ridmap" in options["/m"]
+    assert not {"idmap", "ridmap"} & {*options["/b"], *options["/dev/x"]}
+    assert linux["devices"] == []
+    assert any(rule.get("major") == 9 for rule in linux["resources"]["devices"])
+    plain = made(spec(), mounts=placed, nodes=(node,))
+    assert "uidMappings" not in plain["linux"]
+    assert not any("idmap" in each["options"] or "ridmap" in each["options"] for each in plain["mounts"])

@@ -11,6 +11,7 @@ from knarr.runtime.plan import Options, Step, parse_options, plan_exec, plan_ini
 from knarr.runtime.walk import ACTS
 from knarr.wire.shim import folded
 
+USERNS = ("device-bind", "take-spare", "raise-limit", "open-cgroup", "mount-or-bind", "idmap", "make-root")
 ROOT = [["overlay", "overlay", ["lowerdir=/a:/b", "upperdir=/u", "workdir=/w"]]]
 
 
@@ -96,7 +97,7 @@ def test_every_step_has_an_act_and_a_reason() -> None:
     steps += plan_init(everything(), [["bind", "/image", ["rbind"]]], seccomp=True, no_pivot=True)
     steps += plan_init(bare(), [["bind", "/image", ["rbind"]]], seccomp=False)
     steps += plan_exec({**everything()["process"], "noNewPrivileges": True}, seccomp=True)
-    steps += tuple(Step(act, "userns") for act in ("device-bind",))
+    steps += tuple(Step(act, "userns") for act in USERNS)
     assert {step.act for step in steps} == set(ACTS)
     assert all(step.reason for step in steps)
 

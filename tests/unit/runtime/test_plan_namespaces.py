@@ -156,7 +156,7 @@ def test_what_needs_the_host_comes_ahead() -> None:
         "make-root",
         "raise-limit",
     ]
-    assert ahead[-1].arguments == ("RLIMIT_CORE", 2)
+    assert ahead[-1].arguments == (4, 2)
     assert [step.act for step in rest] == ["isolate", "root", "pivot", "rlimit", "identity"]
     ahead, rest = part(steps, Namespaces(("mount", "time")))
     assert ahead == ()

@@ -130,8 +130,10 @@ class Child:
         process.waitid_pidfd(self.pidfd)
         os.close(self.pidfd)
         self.pid, self.pidfd = 0, -1
-        self._start(recipe, self._its)
-        self._settle()
+        try:
+            self._start(recipe, self._its)
+        finally:
+            self._settle()
 
     def _settle(self) -> None:
         """The process's ends of its streams are its own."""

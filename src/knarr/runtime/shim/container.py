@@ -115,9 +115,19 @@ class Container(Held):
         explain = bool(order.get("explain"))
         try:
             self.init.bear_anew(Recipe(born, prepare, failures.RUN, explain=explain))
+        except OSError as error:
+            self._unborn(failures.failure(failures.RUN, failures.spoken(error)))
+        except KnarrError as error:
+            self._unborn(error)
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def _unborn(self, error: KnarrError) -> None:
+        """Nobody was born, so nobody's exit will be told."""
+        self._fail(error)
+        self.streams.finish()
+        self._never_was(0, oom=False)
 
     def _await_strangers(self) -> None:
         """In the host's pid namespace the container's orphans become ours (PR_SET_CHILD_SUBREAPER)."""

@@ -9,6 +9,7 @@ from knarr.kernel.cgroups.open import open_cgroup
 from knarr.model.errors import Invalid
 from knarr.runtime.plan import Step, plan_exec
 from knarr.runtime.plan_namespaces import Namespaces
+from knarr.runtime.plan_userns import beside
 from knarr.runtime.shim import ahead
 from knarr.runtime.shim.child import Child, Owner
 from knarr.runtime.shim.chores import Chores
@@ -82,7 +83,7 @@ class Held(Owner):
         walk.cgroup, walk.run_dir, walk.init_pidfd = self.cgroup, self.run_dir, self.init.pidfd
         walk.space = self.space
         walk.filter = ahead.read_filter(self._seccomp)
-        return plan_exec(process, seccomp=bool(walk.filter))
+        return beside(plan_exec(process, seccomp=bool(walk.filter)), self.space)
 
     def forget_exec(self, name: str, seen: Callable[[], None]) -> None:
         """It is reaped; its clients wait until that was seen."""

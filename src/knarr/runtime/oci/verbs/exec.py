@@ -19,6 +19,7 @@ from knarr.runtime.oci.subcgroups import Place, born_in, locate, parse_places
 from knarr.runtime.plan import Step, plan_exec
 from knarr.runtime.plan_checks import numbers
 from knarr.runtime.plan_namespaces import namespaces
+from knarr.runtime.plan_userns import beside
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
 
@@ -91,12 +92,13 @@ def _bear(container: Container, process: dict[str, Any], plug: Plug, preserved: 
         plug.own(*root_ids(container.pid))
 
     def prepare(_: Walk) -> Sequence[Step]:
-        return plan_exec(
+        steps = plan_exec(
             process,
             seccomp=bool(walk.filter),
             linux=container.config.get("linux"),
             no_keyring=bool(container.state.get("no_new_keyring")),
         )
+        return beside(steps, walk.space)
 
     def life() -> NoReturn:
         walk_to_execve(walk, prepare, "")
