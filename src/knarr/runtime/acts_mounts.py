@@ -91,6 +91,16 @@ def take(walk: Walk, number: int, source: str, destination: str, recursive: bool
         raise _unmountable(error, source, destination) from None
 
 
+def take_own(walk: Walk, number: int, source: str, destination: str, recursive: bool) -> None:
+    """The same for what is in the new root already."""
+    try:
+        place = walk.root.open(source, os.O_PATH)
+        walk.trees[number] = mounts.bind_tree("", dirfd=place, recursive=recursive)
+        os.close(place)
+    except OSError as error:
+        raise _unmountable(error, source, destination) from None
+
+
 def _unmountable(error: OSError, source: str, destination: str) -> OSError:
     return OSError(error.errno, error.strerror, f'error mounting "{source}" to rootfs at "{destination}"')
 
@@ -144,9 +154,12 @@ def root(walk: Walk, kind: str, source: str, words: Sequence[str], slave: bool) 
 
 
 def enter_root(walk: Walk, source: str) -> None:
-    """Without a mount namespace: the directory itself, and all mounts in it are the runtime's own, too."""
-    walk.root = RootFd("/", os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    os.fchdir(walk.root.fileno())
+    """Without a mount namespace: a mount of its own, at the directory itself, so that all of it can be unmounted at once."""
+    tree = mounts.bind_tree(source)
+    mounts.attach_mount(tree, AT_FDCWD, source)
+    propagate(tree, "rprivate")
+    os.fchdir(tree)
+    walk.root = RootFd("/", tree)
 
 
 def make_root(kind: str, source: str, words: Sequence[str]) -> int:

@@ -157,7 +157,7 @@ class Mounts:
         self._private = self._propagation.endswith("private")
         label = self._linux.get("mountLabel") or ""
         self._mounts = [
-            _Mount(number, entry, self._inside(entry), self._is_ours(entry), label)
+            _Mount(number, entry, self._inside(entry), self._own_source(entry), label)
             for number, entry in enumerate(bundle.get("mounts") or ())
         ]
         self._user = space.has("user")
@@ -170,11 +170,12 @@ class Mounts:
             path = path[len(self._home) :]
         return path
 
-    def _is_ours(self, entry: Mapping[str, Any]) -> bool:
-        """Whether a bind's source is something of the new root, which an earlier mount may have made."""
+    def _own_source(self, entry: Mapping[str, Any]) -> str:
+        """A source that is in the new root, where an earlier mount may have made it, as the container will name it."""
         if self._home in ("", "/"):
-            return False
-        return f"{clean(str(entry.get('source') or '/'))}/".startswith(f"{self._home}/")
+            return ""
+        source = clean(str(entry.get("source") or "/"))
+        return (source[len(self._home) :] or "/") if f"{source}/".startswith(f"{self._home}/") else ""
 
     def _not_owned(self) -> frozenset[int]:
         """Mounts of namespaces that the container's user namespace need not own."""
@@ -187,7 +188,7 @@ class Mounts:
     def sources(self) -> Iterator[Step]:
         """Before `isolate`: a tree cloned now is still a peer of the host's mount, which rshared and rslave need."""
         for mount in self._mounts:
-            if mount.bind and not mount.ours:
+            if mount.bind and not mount.own:
                 yield from mount.hold()
             elif mount.number in self._foreign:
                 source = _SOURCES[mount.kind]
@@ -262,8 +263,8 @@ class Mounts:
 class _Mount:
     """One entry of `mounts`, read and checked."""
 
-    def __init__(self, number: int, entry: Mapping[str, Any], path: str, ours: bool, label: str):
-        self.number, self.path, self.ours = number, path, ours
+    def __init__(self, number: int, entry: Mapping[str, Any], path: str, own: str, label: str):
+        self.number, self.path, self.own = number, path, own
         self._wish = str(entry.get("destination") or "")
         self.options = _parsed(tuple(entry.get("options") or ()))
         kind = str(entry.get("type") or "")
@@ -309,11 +310,13 @@ class _Mount:
         """Holds the tree that is bound, its owners mapped if that is asked for."""
         reason = f"hold {self._source} of the host for {self._wish}"
         recursive = "bind" not in self.options.extras
-        yield Step("take", reason, (self.number, self._source, self._wish, recursive))
+        act, source = ("take-own", self.own) if self.own else ("take", self._source)
+        yield Step(act, reason, (self.number, source, self._wish, recursive))
         if self._mapped:
             deep = "ridmap" in self.options.extras
             words = (self.number, self._source, self._uids, self._gids, deep)
-            yield Step("idmap", "its files belong to other ids than on disk", words)
+            act = "idmap-own" if self.own else "idmap"
+            yield Step(act, "its files belong to other ids than on disk", words)
 
     def steps(self, propagation: str) -> Iterator[Step]:
         """What is done for it at its turn."""
@@ -324,7 +327,7 @@ class _Mount:
             yield Step("remount", "asked for", (self.path, self.kind, self._source, self.options))
             return
         if self.bind:
-            if self.ours:
+            if self.own:
                 yield from self.hold()
             options = self.options
             if not options.propagation:

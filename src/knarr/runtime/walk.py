@@ -43,6 +43,8 @@ ACTS: dict[str, Callable[..., None]] = {
     "take": acts_mounts.take,
     "idmap": acts_userns.idmap,
     "take-spare": acts_userns.take_spare,
+    "idmap-own": acts_userns.idmap,
+    "take-own": acts_mounts.take_own,
     "take-cgroups": acts_mounts.take_cgroups,
     "take-root": acts_mounts.take_root,
     "join": acts_process.join,

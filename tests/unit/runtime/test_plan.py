@@ -12,6 +12,7 @@ from knarr.runtime.walk import ACTS
 from knarr.wire.shim import folded
 
 USERNS = ("device-bind", "take-spare", "raise-limit", "open-cgroup", "mount-or-bind", "idmap", "make-root")
+IDS = [{"containerID": 0, "hostID": 1, "size": 1}]
 ROOT = [["overlay", "overlay", ["lowerdir=/a:/b", "upperdir=/u", "workdir=/w"]]]
 
 
@@ -95,6 +96,9 @@ def test_every_step_has_an_act_and_a_reason() -> None:
     guarded = bundle(process={"noNewPrivileges": True, "user": {"uid": 1, "gid": 2}})
     steps = plan_init(everything(), ROOT, seccomp=True) + plan_init(guarded, ROOT, seccomp=True)
     steps += plan_init(everything(), [["bind", "/image", ["rbind"]]], seccomp=True, no_pivot=True)
+    mapped = {"options": ["rbind", "idmap"], "uidMappings": IDS, "gidMappings": IDS}
+    own = [{"destination": "/own", "type": "bind", "source": "/image/x", **mapped}]
+    steps += plan_init(bundle(mounts=own), [["bind", "/image", ["rbind"]]], seccomp=True)
     steps += plan_init(bare(), [["bind", "/image", ["rbind"]]], seccomp=False)
     steps += plan_exec({**everything()["process"], "noNewPrivileges": True}, seccomp=True)
     steps += tuple(Step(act, "userns") for act in USERNS)

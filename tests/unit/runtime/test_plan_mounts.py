@@ -213,12 +213,19 @@ def test_sources_in_the_root_are_taken_in_their_turn() -> None:
         {"destination": "/c", "type": "bind", "source": "/bundle/rootfs-other"},
         {"destination": "/bundle/rootfs/d", "type": "tmpfs"},
     )
-    order = [
-        (step.act, step.arguments[0]) for step in steps if step.act in ("take", "isolate", "bind", "mount")
-    ]
+    acts = ("take", "take-own", "isolate", "bind", "mount")
+    order = [(step.act, step.arguments[0]) for step in steps if step.act in acts]
     assert order == [
-        ("take", 0), ("take", 2), ("isolate", "rslave"), ("bind", 0), ("take", 1), ("bind", 1), ("bind", 2), ("mount", "/d"),
-    ]  # fmt: skip
+        ("take", 0),
+        ("take", 2),
+        ("isolate", "rslave"),
+        ("bind", 0),
+        ("take-own", 1),
+        ("bind", 1),
+        ("bind", 2),
+        ("mount", "/d"),
+    ]
+    assert of(steps, "take-own") == [(1, "/a", "/b", True)]
 
 
 def test_the_roots_propagation() -> None:
