@@ -2,7 +2,7 @@
 
 import json
 import os
-import subprocess
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,39 +200,28 @@ def test_its_network_is_its_own(daemon: Daemon) -> None:
     out = run(daemon, "--cap-add", "NET_ADMIN", "busybox", "sh", "-c", script)
     assert f"inet {SUBNET.rpartition('.')[0]}." in out
     assert "lo" in out.split()
-    daemon.docker(
-        "run",
-        "-d",
-        "--name",
-        "web",
-        "-p",
-        "127.0.0.1::80",
-        "busybox",
-        "nc",
-        "-lk",
-        "-p",
-        "80",
-        "-e",
-        "echo",
-        "hi",
-    )
-    address, _, port = daemon.docker("port", "web", "80").stdout.strip().rpartition(":")
-    host.wait_for(lambda: _said(address, int(port)) == b"hi\n", "an answer")
+    serve = "while true; do echo hi | nc -l -p 80; done"
+    daemon.docker("run", "-d", "--name", "web", "-p", "127.0.0.1:18473:80", "busybox", "sh", "-c", serve)
+    host.wait_for(lambda: _said("127.0.0.1", 18473) == b"hi\n", "an answer")
 
 
 def _said(address: str, port: int) -> bytes:
-    return subprocess.run(
-        ["nc", "-w", "5", address, str(port)], capture_output=True, check=False, stdin=subprocess.DEVNULL
-    ).stdout
+    try:
+        with socket.create_connection((address, port), 5) as connection:
+            return connection.recv(100)
+    except OSError:
+        return b""
 
 
 def test_a_shared_network_comes_with_its_user_namespace(daemon: Daemon) -> None:
-    daemon.docker("run", "-d", "--name", "first", "busybox", "sleep", "1000")
-    shared = ("--network", "container:first", "--ipc", "container:first", "--pid", "container:first")
-    namespaces = run(
-        daemon, *shared[:2], "busybox", "readlink", "/proc/self/ns/net", "/proc/self/ns/user"
-    ).split()
-    assert namespaces == [os.readlink(f"/proc/{pid(daemon, 'first')}/ns/{kind}") for kind in ("net", "user")]
+    daemon.docker("run", "-d", "--name", "first", "--ipc", "shareable", "busybox", "sleep", "1000")
+    shared = [f"--{kind}=container:first" for kind in ("network", "pid", "ipc")]
+    script = "readlink /proc/self/ns/net; readlink /proc/self/ns/user; ls /dev/mqueue; ps | grep -q sleep && echo seen"
+    namespaces = run(daemon, *shared, "busybox", "sh", "-ec", script).split()
+    assert namespaces[2:] == ["seen"]
+    assert namespaces[:2] == [
+        os.readlink(f"/proc/{pid(daemon, 'first')}/ns/{kind}") for kind in ("net", "user")
+    ]
 
 
 def test_it_lives_again(daemon: Daemon) -> None:
@@ -295,19 +284,30 @@ def test_binds_that_are_mapped(knarrd: Daemon, tmp_path: Path) -> None:
 
 
 def test_ranges_of_a_containers_own(knarrd: Daemon) -> None:
-    for name in ("a", "b"):
-        knarrd.docker("run", "-d", "--name", name, "--userns=auto", "busybox", "sleep", "1000")
-    maps = [knarrd.docker("exec", name, "cat", "/proc/self/uid_map").stdout.split() for name in ("a", "b")]
+    for name in ("one", "two"):
+        knarrd.docker(
+            "run", "-d", "--name", name, "--security-opt", "userns=auto", "busybox", "sleep", "1000"
+        )
+    maps = [
+        knarrd.docker("exec", name, "cat", "/proc/self/uid_map").stdout.split() for name in ("one", "two")
+    ]
     assert [(line[0], line[2]) for line in maps] == [("0", str(SIZE))] * 2
     firsts = sorted(int(line[1]) for line in maps)
     assert firsts[0] + SIZE <= firsts[1]
     assert all(first + SIZE <= FIRST or first >= FIRST + SIZE for first in firsts)
-    knarrd.docker("restart", "-t", "0", "a")
-    assert knarrd.docker("exec", "a", "cat", "/proc/self/uid_map").stdout.split() == maps[0]
-    assert mapping(knarrd, "--userns=private") == ["0", str(FIRST), str(SIZE)]
+    knarrd.docker("restart", "-t", "0", "one")
+    assert knarrd.docker("exec", "one", "cat", "/proc/self/uid_map").stdout.split() == maps[0]
+    assert mapping(knarrd, "--security-opt", "userns=private") == ["0", str(FIRST), str(SIZE)]
     knarrd.docker("run", "-d", "--name", "plain", "--userns=host", "busybox", "sleep", "1000")
     refused = knarrd.docker(
-        "run", "--rm", "--userns=auto", "--network=container:plain", "busybox", "true", check=False
+        "run",
+        "--rm",
+        "--security-opt",
+        "userns=auto",
+        "--network=container:plain",
+        "busybox",
+        "true",
+        check=False,
     )
     assert "cannot share namespaces of container" in refused.stderr
 
@@ -324,19 +324,11 @@ def test_a_daemon_that_comes_back_finds_it(knarrd: Knarrd) -> None:
     host.settle(lambda: set(os.listdir(left)))
 
 
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [
-        ("default", 'no subuid ranges found for user "dockremap": add a line such as "dockremap:100000:65536" to /etc/subuid'),
-        ("no-such-user", 'Error during uid lookup for "no-such-user"'),
-        ("nobody:no-such-group", 'Error during groupname lookup for "no-such-group"'),
-        ("a:b:c", 'Invalid user/group specification in --userns-remap: "a:b:c"'),
-    ],
-)  # fmt: skip
-def test_settings_that_cannot_be(setting: str, words: str, peer: bool) -> None:
+def test_a_user_without_ranges_is_named(peer: bool) -> None:
     if peer:
         pytest.skip("dockerd makes the user")
-    daemon = _Knarrd(BRIDGE, SUBNET, options=("--userns-remap", setting))
+    daemon = _Knarrd(BRIDGE, SUBNET, options=("--userns-remap", "default"))
+    words = 'no subuid ranges found for user "dockremap": add a line such as "dockremap:100000:65536" to /etc/subuid'
     try:
         daemon.begin()
         daemon.process.wait(60)

@@ -241,6 +241,7 @@ def check_security_options(options: Iterable[str]) -> None:
             "no-new-privileges",
             "systempaths",
             "writable-cgroups",
+            "userns",
         ):
             raise Invalid(f"invalid --security-opt 2: {_quoted(option)}")
         if key == "no-new-privileges" and value not in ("true", "false"):

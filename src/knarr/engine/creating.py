@@ -247,15 +247,16 @@ class Creator:
     def _shared_ids(self, spec: ContainerSpec) -> userns.Ids:
         """The daemon's mapping; none for a container without a user namespace, or with a range that is yet to be found."""
         remap = self._world.remap
-        mapped = userns.is_mapped(spec.userns_mode, remap is not None)
-        own = userns.has_own_range(spec.userns_mode, remap is not None)
+        mode = userns.mode_of(spec)
+        mapped = userns.is_mapped(mode, remap is not None)
+        own = userns.has_own_range(mode, remap is not None)
         return remap if mapped and not own and remap is not None else userns.Ids()
 
     async def _write(self, row: Row, wishes: _Wishes) -> Row:
         """The row as it is written: a range of ids is chosen in the transaction that takes it."""
         made = [name for name, _ in wishes.volumes]
         areas: Sequence[tuple[int, int]] = ()
-        if userns.has_own_range(row.spec.userns_mode, self._world.remap is not None):
+        if userns.has_own_range(userns.mode_of(row.spec), self._world.remap is not None):
             areas = await blocking(userns.read_areas)
 
         def write(tx: sqlite3.Connection) -> None:

@@ -28,6 +28,7 @@ OWNER = "knarr"
 _CONTAINERS = ((0x80000, 0x70000000 - 0x80000),)
 """The ids that systemd leaves to containers (systemd's UIDS-GIDS.md): used where /etc/subuid says nothing."""
 _DEFAULT = "dockremap"
+_OPTION = "userns="
 
 
 class Ids(NamedTuple):
@@ -48,6 +49,14 @@ class SubId(NamedTuple):
     size: int
 
 
+def mode_of(spec: ContainerSpec) -> str:
+    """HostConfig.UsernsMode, or what --security-opt says: the docker CLI lets nothing but "host" through as --userns."""
+    for option in spec.security_options:
+        if option.startswith(_OPTION) and not spec.userns_mode:
+            return option[len(_OPTION) :]
+    return spec.userns_mode
+
+
 def is_mapped(mode: str, remapped: bool) -> bool:
     """Whether a container has a user namespace; `remapped`: the daemon gives one to each that does not say "host"."""
     return mode in ("private", "auto") or (not mode and remapped)
@@ -60,9 +69,10 @@ def has_own_range(mode: str, remapped: bool) -> bool:
 
 def check(spec: ContainerSpec, remapped: bool) -> None:
     """Raises Invalid with dockerd's words for what a user namespace excludes."""
-    if spec.userns_mode not in MODES:
-        raise Invalid(f"invalid user namespace mode: {spec.userns_mode}")
-    if not is_mapped(spec.userns_mode, remapped):
+    mode = mode_of(spec)
+    if mode not in MODES:
+        raise Invalid(f"invalid user namespace mode: {mode}")
+    if not is_mapped(mode, remapped):
         return
     if spec.privileged:
         raise Invalid(

@@ -1,5 +1,7 @@
 """Who gets a user namespace, of which ids: modes, /etc/subuid, ranges that are nobody else's."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,14 @@ def test_what_a_user_namespace_excludes(field: dict[str, object], words: str) ->
         userns.check(ContainerSpec(image="x", userns_mode="keep-id"), False)
 
 
+def test_the_docker_cli_asks_by_a_security_option() -> None:
+    asked = ContainerSpec(image="x", security_options=("no-new-privileges", "userns=auto"))
+    assert userns.mode_of(asked) == "auto"
+    assert userns.mode_of(replace(asked, userns_mode="host")) == "host"
+    with pytest.raises(Invalid, match="invalid user namespace mode: none"):
+        userns.check(replace(asked, security_options=("userns=none",)), False)
+
+
 def test_own_ranges_are_of_knarr_or_of_nobody() -> None:
     mine = "knarr:1000000:131072\nknarr:9000000:65536\n"
     assert userns.areas(SUBIDS + mine, mine) == ((1_000_000, 131_072), (9_000_000, 65_536))
@@ -122,3 +132,23 @@ def test_a_full_area_is_a_conflict() -> None:
 
 def test_an_own_range_is_the_same_for_users_and_groups() -> None:
     assert userns.own_ids(700_000) == Ids(((0, 700_000, 65_536),), ((0, 700_000, 65_536),))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("no-such-user", 'Error during uid lookup for "no-such-user": no matching entries in passwd file'),
+        ("4294967290", "Uid 4294967290 has no entry in /etc/passwd"),
+        ("a:b:c", 'Invalid user/group specification in --userns-remap: "a:b:c"'),
+        (":b", 'Invalid user/group specification in --userns-remap: ":b"'),
+    ],
+)
+def test_settings_that_cannot_be(setting: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        userns.read_remap(setting)
+
+
+def test_settings_that_turn_nothing_on() -> None:
+    assert userns.read_remap("") is None
+    assert userns.read_remap("root") is None
+    assert userns.read_remap("0:0") is None
