@@ -111,14 +111,15 @@ async def test_cve_2019_5736_the_interpreter_is_not_a_command(cell: Cell) -> Non
 
 async def test_cve_2024_21626_no_directory_of_the_host_is_a_way_out(cell: Cell, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("the host's")
+    (tmp_path / "inner").mkdir()
     there = {"cwd": "/proc/self/fd/200"}
-    weak: Weak = [["leak", 200, "/"], ["naive-cwd"], ["without", "directory"]]
-    assert await cell.say("cat", f".{tmp_path}/secret", process=there, weak=weak) == "the host's"
-    leak: Weak = [["leak", 200, "/"]]
+    weak: Weak = [["leak", 200, str(tmp_path / "inner")], ["naive-cwd"], ["without", "directory"]]
+    assert await cell.say("cat", "../secret", process=there, weak=weak) == "the host's"
+    leak: Weak = [["leak", 200, str(tmp_path / "inner")]]
     some: list[Weak | None] = [leak, [*leak, ["without", "directory"]], [["naive-cwd"]], None]
     for less in some:
         with pytest.raises(KnarrError, match=r"ymbolic links|no such file"):
-            await cell.say("cat", f".{tmp_path}/secret", process=there, weak=less)
+            await cell.say("cat", "../secret", process=there, weak=less)
 
 
 async def test_cve_2024_21626_nothing_of_the_host_is_open(cell: Cell, tmp_path: Path) -> None:

@@ -238,7 +238,11 @@ async def test_root_of_a_user_namespace_is_nobody_outside(cell: Cell, tmp_path: 
     everything = {kind: list(caps.ALL) for kind in ("bounding", "effective", "permitted")}
     kinds = [{"type": kind} for kind in ("mount", "pid", "network", "ipc", "uts")]
     mapping = [{"containerID": 0, "hostID": 1 << 20, "size": 65536}]
-    own = {"namespaces": [*kinds, {"type": "user"}], "uidMappings": mapping, "gidMappings": mapping}
+    own = {
+        "namespaces": [*kinds, {"type": "cgroup"}, {"type": "user"}],
+        "uidMappings": mapping,
+        "gidMappings": mapping,
+    }
     open_paths = {
         "readonlyPaths": [],
         "maskedPaths": [],
