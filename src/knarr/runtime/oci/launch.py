@@ -51,17 +51,24 @@ class Child:
                 self.on_master(fds[0])
             elif "hooks" in message:
                 self.on_hooks(message["hooks"])
-                self._line.send(b"x")
+                self._nod()
             elif "listener" in message:
                 self.on_listener(message["listener"])
-                self._line.send(b"x")
+                self._nod()
 
     def go(self) -> None:
         """To one that was born early: its cgroup is there."""
-        self._line.send(b"x", socket.MSG_NOSIGNAL)
+        self._nod()
+
+    def _nod(self) -> None:
+        """One that has failed meanwhile is still to be heard."""
+        try:
+            self._line.send(b"x", socket.MSG_NOSIGNAL)
+        except BrokenPipeError:
+            return
 
     def _hear(self) -> tuple[dict[str, Any], list[int]]:
-        data, fds = recv_packet(self._line)
+        data, fds = _receive(self._line)
         if not data:
             raise Unavailable(f"the process was ended ({self._fate()})")
         message: dict[str, Any] = json.loads(data)
@@ -84,7 +91,7 @@ class Child:
 
     def promise_gate(self) -> None:
         """Opens it before it is reached: nobody has a word to say in between."""
-        self._line.send(b"x", socket.MSG_NOSIGNAL)
+        self._nod()
         self._promised = True
 
     def open_gate(self) -> None:
@@ -113,9 +120,17 @@ def hand_listener(container: Container | None, child: Child, number: int) -> Non
     hand_over(child.pidfd, number, child.pid, profile, state)
 
 
+def _receive(line: socket.socket) -> tuple[bytes, list[int]]:
+    """Whoever ends without reading what we said resets the line; what it said itself comes after that (net/unix/af_unix.c)."""
+    try:
+        return recv_packet(line)
+    except ConnectionResetError:
+        return recv_packet(line)
+
+
 def hear_end(line: socket.socket) -> None:
     """End of file on a walk's line: it has executed. Raises what it told instead."""
-    data, _ = recv_packet(line)
+    data, _ = _receive(line)
     if data and "error" in (message := json.loads(data)):
         raise revive(message["error"])
 
