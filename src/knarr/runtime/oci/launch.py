@@ -64,7 +64,7 @@ class Child:
         """One that has failed meanwhile is still to be heard."""
         try:
             self._line.send(b"x", socket.MSG_NOSIGNAL)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             return
 
     def _hear(self) -> tuple[dict[str, Any], list[int]]:
