@@ -67,6 +67,25 @@ def test_failures_leave_nothing(oci: Oci, zygote: str) -> None:
     assert not oci.left()
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"linux": {"sysctl": {"kernel.panic": "1"}}}, "is not in a separate kernel namespace"),
+        ({"linux": {"resources": {"pids": {"limit": "x"}}}}, "run failed"),
+        (
+            {"mounts": [{"destination": "/x", "type": "bind", "source": "/nosuch", "options": ["bind"]}]},
+            "/nosuch",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_whenever_it_shows(
+    oci: Oci, zygote: str, changes: dict[str, object], complaint: str
+) -> None:
+    name, bundle = oci.bundle("true", **changes)
+    assert complaint in oci.fails("--zygote", zygote, "run", "-b", bundle, name)
+    assert not oci.left()
+
+
 def test_signals_reach_the_container(oci: Oci, zygote: str) -> None:
     name, bundle = oci.bundle("sh", "-c", "trap 'exit 6' USR1; echo ready; while :; do sleep 0.05; done")
     argv = oci.argv("--zygote", zygote, "run", "-b", bundle, name)
