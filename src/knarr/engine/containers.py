@@ -9,7 +9,20 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import replace
 
-from knarr.engine import archive, attaching, bundle, checks, devices, filters, limits, plan, rows, top, views
+from knarr.engine import (
+    archive,
+    attaching,
+    bundle,
+    checks,
+    devices,
+    filters,
+    limits,
+    links,
+    plan,
+    rows,
+    top,
+    views,
+)
 from knarr.engine.committing import Commit, commit
 from knarr.engine.creating import Creator
 from knarr.engine.errors import IsPaused, IsRestarting, NameTaken
@@ -33,7 +46,7 @@ from knarr.engine.values import (
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerView, Resources, RestartPolicy, Status
-from knarr.model.errors import Invalid, KnarrError, NotFound
+from knarr.model.errors import Invalid, KnarrError
 from knarr.model.image import Image
 from knarr.model.system import Step
 from knarr.snapshots.changes import changes
@@ -124,14 +137,27 @@ class Containers:
     ) -> None:
         """`volumes` takes its anonymous volumes too. Raises CannotRemove, RemovalInProgress."""
         if link:
-            raise NotFound(f"Cannot get parent / for name {name}")
+            await self._unlink(name)
+            return
         await self._world.whole(self._lifecycle.remove(self._roster.find(name), force=force, volumes=volumes))
+
+    async def _unlink(self, name: str) -> None:
+        """`name` is "container/alias"."""
+        owner, slash, alias = name.removeprefix("/").rpartition("/")
+        if not slash:
+            raise Invalid(f"Conflict, cannot remove the default link name of the container: {name}")
+        live = self._roster.find(owner)
+        async with live.lock:
+            live.row = replace(live.row, spec=links.without(live, alias))
+            await self._world.commit(lambda tx: rows.save_spec(tx, live.row))
 
     async def inspect(self, name: str, *, size: bool = False) -> ContainerView:
         """What it was asked to be and what it is."""
         live = self._roster.find(name)
         seen = replace(
-            views.view(self._world, live), graph_data=await blocking(views.graph_data, self._world, live)
+            views.view(self._world, live),
+            graph_data=await blocking(views.graph_data, self._world, live),
+            spec=replace(live.spec, links=links.shown(live, self._roster)),
         )
         return await self._sized(seen, live) if size else seen
 
@@ -157,7 +183,11 @@ class Containers:
             if (everything or live.runs or live.status is Status.RESTARTING) and chosen(live)
         ]
         found.sort(key=lambda live: live.row.created, reverse=True)
-        seen = [views.view(self._world, live) for live in found[: limit if limit > 0 else None]]
+        called = links.names(self._roster)
+        seen = [
+            replace(views.view(self._world, live), links=tuple(called.get(live.id, ())))
+            for live in found[: limit if limit > 0 else None]
+        ]
         if size:
             seen = [await self._sized(each, live) for each, live in zip(seen, found, strict=False)]
         return seen

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from knarr.engine import rows, userns
+from knarr.engine import links, rows, userns
 from knarr.engine.checks import check_name
 from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
 from knarr.engine.live import Live, Roster
@@ -28,7 +28,7 @@ from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, MountSpec, Status
 from knarr.model.descriptor import chain_ids
 from knarr.model.digest import Digest
-from knarr.model.errors import Conflict, Invalid, NotFound, Unsupported
+from knarr.model.errors import Conflict, Invalid, NotFound
 from knarr.model.image import Image, ImageView
 from knarr.model.mount import Mount
 from knarr.model.undo import Undo
@@ -86,7 +86,7 @@ class Creator:
         return Created(container_id, planned.warnings)
 
     def _resolve(self, asked: ContainerSpec) -> ContainerSpec:
-        """Names of other containers become ids; what is not there is missed at the start. Raises Unsupported."""
+        """Names of other containers become ids; what is not there is missed at the start. Raises Invalid."""
         changes = {}
         for word in ("network_mode", "pid_mode", "ipc_mode"):
             mode: str = getattr(asked, word)
@@ -95,9 +95,8 @@ class Creator:
                     changes[word] = f"container:{self._roster.find(mode.partition(':')[2]).id}"
         if changes:
             asked = replace(asked, **changes)  # type: ignore[arg-type]
-        mode = asked.network_mode
-        if asked.links and mode in ("", "default", "bridge"):
-            raise Unsupported("links are not supported: use a user-defined network")
+        if links.legacy(asked):
+            asked = replace(asked, links=links.resolve(asked.links, self._roster))
         for each in asked_for(asked):
             net = self._world.nets.named(each.network) or self._world.nets.get(each.network)
             if net is not None:

@@ -20,10 +20,10 @@ _SERVER = "127.0.0.11"
 _PUBLIC = ("8.8.8.8", "8.8.4.4")
 
 
-def hosts(spec: ContainerSpec, addresses: Iterable[str], gateway: str) -> str:
-    """/etc/hosts; `gateway` stands for host-gateway."""
+def hosts(spec: ContainerSpec, addresses: Iterable[str], gateway: str, neighbours: Iterable[str] = ()) -> str:
+    """/etc/hosts; `gateway` stands for host-gateway, `neighbours` are further lines."""
     lines = [_LOCAL]
-    lines += (f"{line}\n" for line in extra_hosts(spec.extra_hosts, gateway))
+    lines += (f"{line}\n" for line in (*extra_hosts(spec.extra_hosts, gateway), *neighbours))
     full = f"{spec.hostname}.{spec.domainname}" if spec.domainname else spec.hostname
     short, dot, _ = full.partition(".")
     names = f"{full} {short}" if dot else full

@@ -25,12 +25,13 @@ _INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """One life: `borrowed` is the container whose network it shares, `served` whether it has a name server, `named` (descriptor, path) of namespaces to be named."""
+    """One life: `borrowed` is the container whose network it shares, `served` whether it has a name server, `neighbours` further lines of /etc/hosts, `named` (descriptor, path) of namespaces to be named."""
 
     live: Live
     spec: ContainerSpec
     borrowed: str = ""
     addresses: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
     served: bool = False
     named: tuple[tuple[int, str], ...] = ()
 
@@ -85,7 +86,7 @@ def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:
         private = spec.network_mode != "host"
         default = world.nets.bridge
         gateway = default.config.gateway if default and default.config else "127.0.0.1"
-        hosts = hostfiles.hosts(spec, wish.addresses, gateway)
+        hosts = hostfiles.hosts(spec, wish.addresses, gateway, wish.neighbours)
         if not private:
             extra = hostfiles.extra_hosts(spec.extra_hosts, gateway)
             hosts = _read("/etc/hosts") + "".join(f"{line}\n" for line in extra)

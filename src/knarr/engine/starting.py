@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import attaching, bundle, health, preparing, rows, userns
+from knarr.engine import attaching, bundle, health, links, preparing, rows, userns
 from knarr.engine.birth import Birth
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
@@ -50,6 +50,7 @@ class _Life:
     joined: dict[str, str] = field(default_factory=dict)
     shm_source: str = ""
     borrowed: str = ""
+    neighbours: tuple[str, ...] = ()
     ids: Ids = NO_IDS
     own_user: bool = False
     steps: list[Step] = field(default_factory=list)
@@ -61,6 +62,7 @@ class _Life:
             spec=self.spec,
             borrowed=self.borrowed,
             addresses=tuple(plan.address for _, plan in self.endpoints),
+            neighbours=self.neighbours,
             served=any(place.net.own for place, _ in self.endpoints),
             named=self._named(netns),
         )
@@ -102,6 +104,8 @@ class Starter:
         live, world = life.live, self._world
         self._join(life)
         life.spec = self._identity(life)
+        if links.legacy(life.spec):
+            self._link(life)
         begun = time.time_ns()
         life.endpoints = await self._places.plan(live, life.spec, life.undo)
         intent = self._write_starting(life)
@@ -218,6 +222,13 @@ class Starter:
         if not life.borrowed:
             return life.spec
         return replace(life.spec, hostname=self._roster.find(life.borrowed).spec.hostname)
+
+    def _link(self, life: _Life) -> None:
+        """What it shall know of those that it is linked to. Raises CannotLink."""
+        found = links.addressed(life.live, self._roster)
+        told = [word for each in found for word in links.environment(life.live, *each)]
+        life.spec = replace(life.spec, environment=(*told, *life.spec.environment))
+        life.neighbours = tuple(links.hosts(*each) for each in found)
 
     async def _namespace(self, life: _Life) -> Netns:
         path = life.joined["network"]

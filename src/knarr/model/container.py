@@ -300,7 +300,7 @@ class ContainerView:
     """Everything that `ps` and inspect need to know of one container.
 
     `image_id` is `sha256:…`, `image` the name that the user gave. `path` and `args` are what is executed. The sizes are
-    None unless they were asked for. `files` are the host's paths: keys "resolv.conf", "hostname", "hosts", "log".
+    None unless they were asked for. `links` are the names that others link to it by. `files` are the host's paths: keys "resolv.conf", "hostname", "hosts", "log".
     """
 
     id: str
@@ -319,6 +319,7 @@ class ContainerView:
     files: Mapping[str, str] = field(default_factory=dict)
     exec_ids: tuple[str, ...] = ()
     graph_data: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
     size_rw: int | None = None
     size_root_fs: int | None = None
 

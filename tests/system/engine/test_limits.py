@@ -136,4 +136,8 @@ async def test_a_container_with_cgroups_of_its_own_takes_execs_and_goes(lab: Lab
     if VERSION == 2:
         assert text == "0::/inner\n"
     await lab.containers.remove(made, force=True)
-    assert "cgroups" not in lab.home.left()
+
+    async def gone() -> bool:
+        return "cgroups" not in lab.home.left()
+
+    await until(gone, "the end of its cgroups")

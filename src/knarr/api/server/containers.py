@@ -324,5 +324,5 @@ ROUTES = (
     Route("GET", "/containers/{name}/changes", changes),
     Route("GET", "/containers/{name}/export", export),
     Route("POST", "/commit", commit),
-    Route("DELETE", "/containers/{name}", remove),
+    Route("DELETE", "/containers/{name:path}", remove),
 )

@@ -14,7 +14,7 @@ def summary(view: ContainerView, version: Version, now: int) -> dict[str, Any]:
     """One entry of GET /containers/json."""
     value: dict[str, Any] = {
         "Id": view.id,
-        "Names": [f"/{view.name}"],
+        "Names": [f"/{view.name}", *view.links],
         "Image": view.spec.image,
         "ImageID": view.image_id,
         "Command": _command(view.path, view.args),
