@@ -40,7 +40,7 @@ class Facts:
     """What the host adds. `joined` maps a kind of namespace to the path of one to join, or "" for the host's own.
 
     `files` are (host path, path in the container); `numbers` the (major, minor) of block devices in limits; `ids` the
-    mappings of the user namespace in `joined`.
+    mappings of the user namespace in `joined`; `seccomp` how its filter is loaded.
     """
 
     capabilities: frozenset[str]
@@ -54,6 +54,7 @@ class Facts:
     init: str = ""
     no_new_privileges: bool = False
     ids: Ids = NO_IDS
+    seccomp: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_bundle(spec: ContainerSpec, path: str, args: Sequence[str], facts: Facts) -> dict[str, Any]:
@@ -270,6 +271,7 @@ def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
         "maskedPaths": [] if open_paths else list(masked),
         "readonlyPaths": [] if open_paths else list(readonly),
         "rootfsPropagation": _root_propagation(facts.mounts),
+        **({"seccomp": dict(facts.seccomp)} if facts.seccomp else {}),
         "cgroupsPath": facts.cgroup,
     }
 

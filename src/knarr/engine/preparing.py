@@ -10,7 +10,7 @@ from knarr.engine import bundle, devices, hostfiles
 from knarr.engine.checks import size
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
-from knarr.engine.seccomp import filter_path
+from knarr.engine.seccomp import filter_path, loading
 from knarr.engine.world import World
 from knarr.kernel.files import read_text
 from knarr.model.container import ContainerSpec, LogConfig
@@ -45,6 +45,7 @@ class Prepared:
     numbers: Mapping[str, tuple[int, int]]
     files: tuple[tuple[str, str], ...]
     seccomp: str | None
+    seccomp_loading: Mapping[str, Any]
     init: str
 
 
@@ -73,6 +74,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
         numbers=devices.numbers(spec.resources),
         files=_write_files(world, wish),
         seccomp=seccomp,
+        seccomp_loading=loading(profile or ""),
         init=_init_path() if spec.init else "",
     )
 

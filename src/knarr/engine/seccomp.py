@@ -5,9 +5,11 @@ import json
 import os
 import platform
 import threading
+from typing import Any
 
 from knarr.kernel.files import read_text, write_atomic
 from knarr.model.errors import Invalid
+from knarr.runtime.plan_seccomp import NOTIFY
 from knarr.runtime.seccomp.compiler import compile_default, compile_profile
 
 _known: dict[tuple[str, str, tuple[str, ...]], str] = {}
@@ -38,6 +40,16 @@ def _made(directory: str, profile: str, capabilities: tuple[str, ...]) -> str:
             program = compile_default(capabilities, machine, kernel)
         write_atomic(path, program, 0o444, sync=False)
     return path
+
+
+def loading(profile: str) -> dict[str, Any]:
+    """What a profile says beside its rules, as OCI's linux.seccomp: flags, and who decides on the calls of its agent."""
+    document = json.loads(profile) if profile else {}
+    kept = {
+        name: document[name] for name in ("flags", "listenerPath", "listenerMetadata") if name in document
+    }
+    asked = [entry for entry in document.get("syscalls") or () if entry.get("action") == NOTIFY]
+    return {**kept, "syscalls": asked} if asked else kept
 
 
 def _kernel(release: str) -> tuple[int, int]:

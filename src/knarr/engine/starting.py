@@ -278,6 +278,7 @@ class Starter:
             init=prepared.init,
             no_new_privileges=world.settings.no_new_privileges,
             ids=life.ids,
+            seccomp=prepared.seccomp_loading,
         )
         mapped = ("idmap",) if life.ids.uids else ()
         return {

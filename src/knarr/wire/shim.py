@@ -79,9 +79,12 @@ def folded(order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chores(bundle: Mapping[str, Any]) -> dict[str, Any]:
-    """What the shim itself has to do for a container, if anything: hooks, and who decides on system calls."""
+    """What the shim itself has to do for a container, if anything: hooks, and whom execs must ask about system calls."""
     seccomp = (bundle.get("linux") or {}).get("seccomp") or {}
-    agent = {name: seccomp[name] for name in ("listenerPath", "listenerMetadata") if seccomp.get(name)}
+    agent = {name: seccomp[name] for name in ("flags", "listenerPath", "listenerMetadata") if name in seccomp}
+    if agent.get("listenerPath"):
+        asked = [rule for rule in seccomp.get("syscalls") or () if rule.get("action") == "SCMP_ACT_NOTIFY"]
+        agent["syscalls"] = asked
     hooks = {name: found for name, found in (bundle.get("hooks") or {}).items() if found}
     if not agent and not hooks:
         return {}

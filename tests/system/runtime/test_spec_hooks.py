@@ -221,15 +221,29 @@ async def test_an_agent_decides(runtime: Runtime, tmp_path: Path, agent: Agent, 
     assert agent.calls
 
 
+async def test_an_agent_decides_for_execs(runtime: Runtime, tmp_path: Path, agent: Agent) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": str(tmp_path / "agent.sock"),
+        "syscalls": rules("mkdir", "mkdirat", action="SCMP_ACT_NOTIFY"),
+    }
+    order = filtered(runtime, profile, "sleep", "1000")
+    shim = await runtime.launch(order)
+    await shim.start()
+    process = {**order["bundle"]["process"], "args": ["sh", "-c", "mkdir /tmp/x && exit 9; exit 7"]}
+    handle = await shim.exec("e1", process)
+    assert (await handle.exited).code == 7
+    assert [told["state"]["status"] for told in agent.told] == ["creating", "running"]
+    assert agent.told[1]["pid"] == handle.pid
+
+
 async def test_an_agent_that_is_not_there(runtime: Runtime, tmp_path: Path) -> None:
     profile = {
         "defaultAction": "SCMP_ACT_ALLOW",
         "listenerPath": str(tmp_path / "nobody.sock"),
         "syscalls": rules("mkdir", action="SCMP_ACT_NOTIFY"),
     }
-    with pytest.raises(
-        Exception, match=r"unable to give the seccomp listener to .*nobody.sock: no such file"
-    ):
+    with pytest.raises(Exception, match=r"failed to connect with seccomp agent .*nobody.sock: no such file"):
         await runtime.launch(filtered(runtime, profile, "true"))
 
 

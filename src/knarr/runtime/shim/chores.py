@@ -12,21 +12,21 @@ from knarr.runtime.listener import hand_over
 
 
 class Chores:
-    """Of one container."""
+    """Of one container; `agent` is OCI's linux.seccomp as far as execs need it."""
 
-    __slots__ = ("_agent", "_base", "_hooks")
+    __slots__ = ("_base", "_hooks", "agent")
 
     def __init__(self, order: Mapping[str, Any]):
         wish = order.get("chores") or {}
         self._hooks: Mapping[str, Any] = wish.get("hooks") or {}
-        self._agent: Mapping[str, Any] = wish.get("agent") or {}
+        self.agent: Mapping[str, Any] = wish.get("agent") or {}
         self._base = base_state(order, wish.get("annotations") or {})
 
     def do(self, message: Mapping[str, Any], status: str, pid: int, pidfd: int) -> None:
         """What a walk asks for. Raises KnarrError."""
         state = state_of(self._base, status, pid)
         if "listener" in message:
-            hand_over(pidfd, message["listener"], pid, self._agent, state)
+            hand_over(pidfd, message["listener"], pid, self.agent, state)
         for name in message.get("hooks") or ():
             run_hooks(name, self._hooks[name], state)
 

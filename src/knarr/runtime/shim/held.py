@@ -83,7 +83,8 @@ class Held(Owner):
         walk.cgroup, walk.run_dir, walk.init_pidfd = self.cgroup, self.run_dir, self.init.pidfd
         walk.space = self.space
         walk.filter = ahead.read_filter(self._seccomp)
-        return beside(plan_exec(process, seccomp=bool(walk.filter)), self.space)
+        linux = {"seccomp": self.chores.agent}
+        return beside(plan_exec(process, seccomp=bool(walk.filter), linux=linux), self.space)
 
     def forget_exec(self, name: str, seen: Callable[[], None]) -> None:
         """It is reaped; its clients wait until that was seen."""
