@@ -1,8 +1,10 @@
 """User namespaces, by the unmodified docker CLI: a daemon with --userns-remap, and containers with ids of their own."""
 
+import contextlib
 import json
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,7 @@ class _Covered(Daemon):
     """With lines of its own in /etc/subuid and /etc/subgid."""
 
     def commands(self) -> list[tuple[list[str], dict[str, str]]]:
+        self.root.chmod(0o711)  # the remapped root must get through
         for name in ("etc", "work"):
             (self.root / name).mkdir(exist_ok=True)
         for kind in ("subuid", "subgid"):
@@ -295,8 +298,11 @@ def test_ranges_of_a_containers_own(knarrd: Daemon) -> None:
     firsts = sorted(int(line[1]) for line in maps)
     assert firsts[0] + SIZE <= firsts[1]
     assert all(first + SIZE <= FIRST or first >= FIRST + SIZE for first in firsts)
+    assert _ranges(knarrd) == set(firsts)
     knarrd.docker("restart", "-t", "0", "one")
     assert knarrd.docker("exec", "one", "cat", "/proc/self/uid_map").stdout.split() == maps[0]
+    knarrd.docker("rm", "-f", "two")
+    assert _ranges(knarrd) == {int(maps[0][1])}
     assert mapping(knarrd, "--security-opt", "userns=private") == ["0", str(FIRST), str(SIZE)]
     knarrd.docker("run", "-d", "--name", "plain", "--userns=host", "busybox", "sleep", "1000")
     refused = knarrd.docker(
@@ -310,6 +316,18 @@ def test_ranges_of_a_containers_own(knarrd: Daemon) -> None:
         check=False,
     )
     assert "cannot share namespaces of container" in refused.stderr
+
+
+def _ranges(daemon: Daemon) -> set[int]:
+    """Where the ranges begin that containers have for themselves."""
+    with contextlib.closing(sqlite3.connect(f"file:{daemon.data_root}/state.db?mode=ro", uri=True)) as state:
+        return {first for (first,) in state.execute("SELECT first FROM id_ranges")}
+
+
+def test_knarrs_own_command_line(knarrd: Knarrd) -> None:
+    line = knarrd.knarr("run", "--rm", "--userns=auto", "busybox", "cat", "/proc/self/uid_map").stdout.split()
+    assert line[0] == "0"
+    assert int(line[1]) >= FIRST + SIZE
 
 
 def test_a_daemon_that_comes_back_finds_it(knarrd: Knarrd) -> None:
