@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 OPEN = """
 import json, os, sys
@@ -11,7 +12,7 @@ numbers = [os.open("/", os.O_RDONLY) for _ in range(6)]
 """
 
 
-def say(script: str) -> object:
+def say(script: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-c", OPEN + script], capture_output=True, text=True, check=True, timeout=60
     )
@@ -25,7 +26,7 @@ keep_only([*kept, -1, 0, 1])
 open_now = [number for number in numbers if os.path.exists(f"/proc/self/fd/{number}")]
 print(json.dumps([kept, open_now, [os.fstat(number).st_mode > 0 for number in (0, 1, 2)]]))
 """
-    kept, open_now, streams = say(script)  # type: ignore[misc]
+    kept, open_now, streams = say(script)
     assert open_now == kept
     assert streams == [True, True, True]
 
