@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from knarr.kernel.cgroups.open import open_cgroup
+from knarr.kernel.cgroups.v1 import CgroupV1
+from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.model.errors import Invalid
 from knarr.runtime.plan import Step, plan_exec
 from knarr.runtime.plan_namespaces import Namespaces
@@ -29,9 +31,10 @@ class Held(Owner):
     """
 
     __slots__ = (
+        "_cgroup",
+        "_place",
         "_seccomp",
         "_spill_dir",
-        "cgroup",
         "chores",
         "init",
         "loop",
@@ -50,13 +53,21 @@ class Held(Owner):
         self._seccomp: dict[str, Any] = {"seccomp": order.get("seccomp")}
         log = order.get("log") or {}
         self._spill_dir = os.path.dirname(log.get("path") or "") or self.run_dir
-        self.cgroup = open_cgroup(order["cgroup"], ahead.host_hierarchy())
+        self._place: str = order["cgroup"]
+        self._cgroup: CgroupV1 | CgroupV2 | None = None
         self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
         self.init = Child(loop, self.streams, self)
         self.chores = Chores(order)
         self.unseen: dict[str, Callable[[], None]] = {}
         self.space = Namespaces()
         self.root_ids = (0, 0)
+
+    @property
+    def cgroup(self) -> CgroupV1 | CgroupV2:
+        """Where its processes are."""
+        if self._cgroup is None:
+            self._cgroup = open_cgroup(self._place, ahead.host_hierarchy())
+        return self._cgroup
 
     def client(self, request: Request, name: str | None, tty: bool) -> Client:
         """The client that a request brings, to the init (None) or an exec."""
