@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from knarr import zygote
+from knarr import jobs
 from knarr.kernel import fd, mounts, process
 from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD
@@ -35,10 +35,10 @@ def install() -> None:
     """Wraps every act; called before the zygote begins."""
     for act, original in list(walking.ACTS.items()):
         walking.ACTS[act] = _wrapped(act, original)
-    zygote.JOBS["lazy-import"] = lazy_import
-    zygote.JOBS["swapped-get"] = swapped_get
-    zygote.JOBS["naive-get"] = naive_get
-    zygote.JOBS["naive-read"] = naive_read
+    jobs.JOBS["lazy-import"] = lazy_import
+    jobs.JOBS["swapped-get"] = swapped_get
+    jobs.JOBS["naive-get"] = naive_get
+    jobs.JOBS["naive-read"] = naive_read
 
 
 def _wrapped(act: str, original: Callable[..., None]) -> Callable[..., None]:
@@ -291,7 +291,7 @@ def _import(name: str) -> str:
         return f"refused: {error}"
 
 
-def lazy_import(request: dict[str, Any], fds: list[int]) -> zygote.Reply:
+def lazy_import(request: dict[str, Any], fds: list[int]) -> jobs.Reply:
     """A job that stands in a container's root and wants a module that nobody loaded."""
     view.enter(request["view"])
     if request["unsealed"]:
@@ -299,7 +299,7 @@ def lazy_import(request: dict[str, Any], fds: list[int]) -> zygote.Reply:
     return {"said": _import(request["module"])}, []
 
 
-def swapped_get(request: dict[str, Any], fds: list[int]) -> zygote.Reply:
+def swapped_get(request: dict[str, Any], fds: list[int]) -> jobs.Reply:
     """docker cp from a container that moves a link into the way right after the job has stepped in."""
     view.enter(request["view"])
     os.rename(request["replaced"], request["replaced"] + ".away")
@@ -307,13 +307,13 @@ def swapped_get(request: dict[str, Any], fds: list[int]) -> zygote.Reply:
     return maketar(fds[0], "/", request["path"], TarOptions(**request["options"]))._asdict(), []
 
 
-def naive_read(request: dict[str, Any], fds: list[int]) -> zygote.Reply:
+def naive_read(request: dict[str, Any], fds: list[int]) -> jobs.Reply:
     """A small file of a container, read where its devices work."""
     vars(view)["_without_devices"] = lambda: None
-    return zygote.read({**request, "limit": 1}, fds)
+    return jobs.read({**request, "limit": 1}, fds)
 
 
-def naive_get(request: dict[str, Any], fds: list[int]) -> zygote.Reply:
+def naive_get(request: dict[str, Any], fds: list[int]) -> jobs.Reply:
     """The same, as it was before 2018: the path is resolved, found harmless, and then used by name on the host."""
     base = f"/proc/{request['view']['pid']}/root"
     path = base + request["path"]
