@@ -97,8 +97,7 @@ def labels(process: Mapping[str, Any]) -> Iterator[Step]:
 def scheduling(process: Mapping[str, Any], linux: Mapping[str, Any]) -> Iterator[Step]:
     """When, where and how it runs; nothing of it is changed unless it is asked for."""
     if process.get("scheduler"):
-        few_cpus = bool(((linux.get("resources") or {}).get("cpu") or {}).get("cpus"))
-        yield Step("scheduler", "asked for", (_scheduler(process["scheduler"]), few_cpus))
+        yield Step("scheduler", "asked for", _scheduler(process["scheduler"]))
     if process.get("ioPriority"):
         yield Step("io-priority", "asked for", _io_priority(process["ioPriority"]))
     if linux.get("personality"):

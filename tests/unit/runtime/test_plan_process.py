@@ -85,9 +85,7 @@ def test_an_exec_honours_what_an_init_does() -> None:
 )
 def test_schedulers(wish: dict[str, Any], words: tuple[int, ...]) -> None:
     (step,) = scheduling({"scheduler": wish}, {})
-    assert step.arguments == (words, False)
-    (step,) = scheduling({"scheduler": wish}, {"resources": {"cpu": {"cpus": "0"}}})
-    assert step.arguments == (words, True)
+    assert step.arguments == words
 
 
 @pytest.mark.parametrize(
