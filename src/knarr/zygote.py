@@ -1,8 +1,8 @@
 """The composition root of the fork server: a small process that forks ready-made jobs and does nothing else itself.
 
-Started once by knarrd (`engine.zygote`), with its end of a packet pair as descriptor argument. Everything that a job needs
-is imported before the first fork, and the heap is frozen (gc.freeze), so that a fork copies as few pages as can be. A job
-whose peer is gone ends quietly: nobody is left to tell. Shapes: wire.zygote.
+Started once by knarrd (`engine.zygote`), with its end of a packet pair as descriptor argument. Everything that a container
+needs is imported and rehearsed before the first fork, and the heap is frozen (gc.freeze), so that a fork copies as few pages
+as can be. A job whose peer is gone ends quietly: nobody is left to tell. Shapes: wire.zygote.
 """
 
 import gc
