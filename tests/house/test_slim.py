@@ -57,6 +57,7 @@ def test_a_name_that_a_stand_in_lacks_comes_from_the_real_module() -> None:
 def test_json(value: object) -> None:
     assert slim.dumps(value) == json.dumps(value)
     assert slim.loads(json.dumps(value)) == value
+    assert slim.dumps(value, indent=2) == json.dumps(value, indent=2)
     compact = {"separators": (",", ":"), "ensure_ascii": False}
     assert slim.dumps(value, **compact) == json.dumps(value, **compact)  # type: ignore[arg-type]
 

@@ -154,8 +154,16 @@ def _refuse(value: object) -> object:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def dumps(value: object, *, ensure_ascii: bool = True, separators: tuple[str, str] = (", ", ": ")) -> str:
-    """A value as JSON."""
+def dumps(
+    value: object,
+    *,
+    ensure_ascii: bool = True,
+    separators: tuple[str, str] = (", ", ": "),
+    indent: int | str | None = None,
+) -> str:
+    """A value as JSON; for people with the real module."""
+    if indent is not None:
+        return str(_real("json").dumps(value, ensure_ascii=ensure_ascii, indent=indent))  # type: ignore[attr-defined]
     words = _json.encode_basestring_ascii if ensure_ascii else _json.encode_basestring
     if isinstance(value, str):
         return words(value)

@@ -8,7 +8,7 @@ import os
 import sys
 
 _STUB = (
-    "import sys; del sys.argv[0]; sys.path.insert(0, sys.argv.pop(0)); "
+    "import sys; del sys.argv[0]; sys.path.insert(0, sys.argv.pop(0)); import knarr.runtime.slim; "
     "from knarr.runtime.oci.main import main; sys.exit(main())"
 )
 
