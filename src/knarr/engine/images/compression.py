@@ -4,13 +4,8 @@ Everything here blocks and takes any number of bytes; what comes out goes to the
 archive that inflates a million times costs time, not memory.
 """
 
-import bz2
-import lzma
 from collections.abc import Callable
 from typing import Protocol
-
-import zstandard
-from isal import igzip_lib, isal_zlib
 
 from knarr.engine.images.errors import BadImage
 
@@ -100,14 +95,29 @@ class _Decompressor(Protocol):
         """bz2's, lzma's and igzip_lib's: what was not returned yet comes with the next call."""
 
 
-_DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
-    "gzip": lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP),
-    "bzip2": bz2.BZ2Decompressor,  # type: ignore[dict-item]
-    "xz": lzma.LZMADecompressor,  # type: ignore[dict-item]
-}
+_Damages = tuple[type[Exception], ...]
 
 
-_DAMAGES: tuple[type[Exception], ...] = (igzip_lib.error, OSError, lzma.LZMAError, EOFError)  # type: ignore[assignment]
+def _gzip() -> tuple[Callable[[], _Decompressor], _Damages]:
+    from isal import igzip_lib
+
+    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), (igzip_lib.error,)  # type: ignore[return-value]
+
+
+def _bzip2() -> tuple[Callable[[], _Decompressor], _Damages]:
+    import bz2
+
+    return bz2.BZ2Decompressor, ()  # type: ignore[return-value]
+
+
+def _xz() -> tuple[Callable[[], _Decompressor], _Damages]:
+    import lzma
+
+    return lzma.LZMADecompressor, (lzma.LZMAError,)  # type: ignore[return-value]
+
+
+_FORMATS = {"gzip": _gzip, "bzip2": _bzip2, "xz": _xz}
+"""How to begin a member, and what damage raises. A library is loaded when the first archive needs it."""
 
 
 class _Members:
@@ -116,14 +126,15 @@ class _Members:
     def __init__(self, sink: Sink, name: str) -> None:
         self._sink = sink
         self._name = name
-        self._new = _DECOMPRESSORS[name]
+        self._new, damages = _FORMATS[name]()
+        self._damages: _Damages = (*damages, OSError, EOFError)
         self._member: _Decompressor | None = self._new()
 
     def write(self, data: bytes) -> None:
         try:
             while data:
                 data = self._member_data(data)
-        except _DAMAGES as error:
+        except self._damages as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the sink's own
             raise BadImage(f"invalid {self._name} data: {error}") from error
@@ -156,6 +167,9 @@ class _Frames:
     """zstd: frames one after another; zstandard's writer gives each piece to its target as it is made."""
 
     def __init__(self, sink: Sink) -> None:
+        import zstandard
+
+        self._damage = zstandard.ZstdError
         self._writer = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_writer(
             _Target(sink),  # type: ignore[arg-type]
             write_size=_PIECE,
@@ -165,7 +179,7 @@ class _Frames:
     def write(self, data: bytes) -> None:
         try:
             self._writer.write(data)
-        except zstandard.ZstdError as error:
+        except self._damage as error:
             raise BadImage(f"invalid zstd data: {error}") from error
 
     def finish(self) -> None:
@@ -187,6 +201,8 @@ class Deflater:
     """What is written comes out of `sink` as gzip: the same bytes for the same input, however it is cut."""
 
     def __init__(self, sink: Sink) -> None:
+        from isal import isal_zlib
+
         self._sink = sink
         self._compressor = isal_zlib.compressobj(_LEVEL, wbits=31)
         self._waiting = bytearray()

@@ -2,14 +2,13 @@
 
 `name` is a reference, an id or a unique prefix of an id. A method that gives `Progress` raises what is wrong when it is
 iterated: before the first line if nothing was begun. Closing the iterator stops the work; what was fetched stays for the
-next attempt, and nothing half-made is left.
+next attempt, and nothing half-made is left. What moves archives is loaded when it is first used: most of a day nothing does.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from knarr.engine.images import listing, loading, pulling, pushing, remote, removing, saving, tagging
+from knarr.engine.images import listing, remote, removing, tagging
 from knarr.engine.images.committing import Draft, commit_image
-from knarr.engine.images.importing import import_image
 from knarr.engine.images.layers import Layers
 from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import streamed
@@ -41,6 +40,8 @@ class Images:
         self, ref: Reference, *, platform: Platform | None = None, auth: Auth | None = None
     ) -> AsyncIterator[Progress]:
         """Raises NotFound, Denied, NoMatchingPlatform, CorruptBlob, Unavailable."""
+        from knarr.engine.images import pulling
+
         return streamed(lambda report: pulling.pull(self._rooms, self._layers, ref, platform, auth, report))
 
     async def distribution(
@@ -51,6 +52,8 @@ class Images:
 
     def push(self, ref: Reference, *, auth: Auth | None = None) -> AsyncIterator[Progress]:
         """Without a tag in `ref`: every tag of the repository."""
+        from knarr.engine.images import pushing
+
         return streamed(lambda report: pushing.push(self._rooms, ref, auth, report))
 
     async def get(self, name: str) -> ImageView:
@@ -117,6 +120,8 @@ class Images:
         platform: Platform | None = None,
     ) -> AsyncIterator[Progress]:
         """A root file system as a tar (plain or compressed) becomes an image; its id is the last line's status."""
+        from knarr.engine.images.importing import import_image
+
         return streamed(
             lambda report: import_image(self._rooms, stream, ref, changes, message, source, platform, report)
         )
@@ -129,8 +134,12 @@ class Images:
         self, stream: AsyncIterator[bytes], *, platform: Platform | None = None, quiet: bool = False
     ) -> AsyncIterator[Progress]:
         """Docker's archive or an OCI layout, as a tar (plain or compressed)."""
+        from knarr.engine.images import loading
+
         return streamed(lambda report: loading.load(self._rooms, stream, platform, report, quiet=quiet))
 
     async def save(self, names: Sequence[str], *, platform: Platform | None = None) -> AsyncIterator[bytes]:
         """A tar that is both Docker's archive and an OCI layout; names are looked up before it returns."""
+        from knarr.engine.images import saving
+
         return await saving.save(self._rooms, names, platform)
