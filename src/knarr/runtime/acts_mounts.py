@@ -18,13 +18,12 @@ from knarr.kernel.fd import (
     filesystem,
     openat2,
 )
-from knarr.kernel.files import read_text
-from knarr.kernel.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
+from knarr.kernel.libc import AT_EMPTY_PATH, AT_RECURSIVE
 from knarr.kernel.process import CLONE_NEWNS, setns
 from knarr.model.errors import Invalid
 from knarr.runtime.acts_procfs import selinux_is_on
 from knarr.runtime.copying import copy_tree
-from knarr.runtime.plan_mounts import Options, check_place, parse_options
+from knarr.runtime.plan_mounts import Options, check_place
 from knarr.runtime.state import Walk
 
 _BITS = {
@@ -38,9 +37,6 @@ _BITS = {
     "relatime": mounts.MOUNT_ATTR_RELATIME,
     "nosymfollow": mounts.MOUNT_ATTR_NOSYMFOLLOW,
 }
-ROOT = -1
-"""The root's number among the trees."""
-
 _ATIMES = frozenset(("noatime", "strictatime", "relatime"))
 _PROPAGATION = {
     "private": mounts.MS_PRIVATE,
@@ -126,128 +122,6 @@ def take_cgroups(walk: Walk) -> None:
         by_directory.setdefault(directory, []).append(name.removeprefix("name="))
     for directory, names in by_directory.items():
         walk.cgroup_trees.append((tuple(names), mounts.bind_tree(directory, recursive=False)))
-
-
-def take_root(walk: Walk, source: str, recursive: bool) -> None:
-    """The clone of a directory that becomes the root."""
-    walk.trees[ROOT] = mounts.bind_tree(source, recursive=recursive)
-
-
-def isolate(walk: Walk, word: str) -> None:
-    """What is mounted from here on is not seen outside."""
-    mounts.mount(None, "/", None, mounts.MS_REC | _PROPAGATION[word[1:]])
-
-
-def root(walk: Walk, kind: str, source: str, words: Sequence[str], slave: bool) -> None:
-    """The root, where nobody else has anything mounted in this namespace; only a slave goes on hearing of the host."""
-    fd = walk.trees.pop(ROOT, -1)
-    if fd < 0:
-        fd = make_root(kind, source, words)
-    try:
-        mounts.attach_mount(fd, AT_FDCWD, walk.place or walk.run_dir)
-    except PermissionError:
-        mounts.attach_mount(fd, AT_FDCWD, "/")  # a user namespace's root may not get to every directory
-    if kind == "bind":
-        propagate(fd, "rslave" if slave else "rprivate")
-    os.fchdir(fd)
-    walk.root = RootFd("/", fd)
-
-
-def enter_root(walk: Walk, source: str) -> None:
-    """Without a mount namespace: a mount of its own, at the directory itself, so that all of it can be unmounted at once."""
-    tree = mounts.bind_tree(source)
-    mounts.attach_mount(tree, AT_FDCWD, source)
-    propagate(tree, "rprivate")
-    os.fchdir(tree)
-    walk.root = RootFd("/", tree)
-
-
-def make_root(kind: str, source: str, words: Sequence[str]) -> int:
-    """A detached mount of a snapshot. overlayfs takes its layers one by one, so that their number is not bound."""
-    if kind == "bind":
-        return mounts.bind_tree(source, recursive="rbind" in words)
-    options = parse_options(words)
-    bits = attribute_bits(options.on)
-    lowers: list[str] = []
-    parameters: list[tuple[str, str | None]] = []
-    for word in options.data:
-        key, equals, value = word.partition("=")
-        if kind == "overlay" and key == "lowerdir":
-            lowers += value.split(":")
-        else:
-            parameters.append((key, value if equals else None))
-    try:
-        return mounts.new_mount(kind, source, [("lowerdir+", lower) for lower in lowers] + parameters, bits)
-    except OSError as error:
-        if not lowers or error.errno != errno.EINVAL:
-            raise
-        return mounts.overlay_by_descriptors(lowers, parameters, bits)
-
-
-def pivot(walk: Walk) -> None:
-    """pivot_root(".", ".") stacks the old root on the new one, then takes it off (pivot_root(2))."""
-    walk.close_procfs()
-    os.fchdir(walk.root.fileno())
-    mounts.pivot_root(".", ".")
-    mounts.umount2(".", mounts.MNT_DETACH)
-    os.chdir("/")
-
-
-def move_root(walk: Walk) -> None:
-    """Without pivot_root(2): the host's own procfs and sysfs go first, as a chroot could be left (runc, msMoveRoot)."""
-    walk.close_procfs()
-    home = os.readlink(f"/proc/self/fd/{walk.root.fileno()}")
-    for place in _kernel_mounts(home):
-        _uncover(place)
-    os.fchdir(walk.root.fileno())
-    mounts.move_mount(walk.root.fileno(), "", AT_FDCWD, "/", mounts.MOVE_MOUNT_F_EMPTY_PATH)
-    os.chroot(".")
-    os.chdir("/")
-
-
-def _kernel_mounts(but_below: str) -> list[str]:
-    """Where whole proc and sysfs file systems are mounted (proc_pid_mountinfo(5))."""
-    found = []
-    for line in read_text("/proc/self/mountinfo").splitlines():
-        fields = line.split(" ")
-        kind = fields[fields.index("-") + 1]
-        place = _unescaped(fields[4])
-        if kind in ("proc", "sysfs") and fields[3] == "/" and not f"{place}/".startswith(f"{but_below}/"):
-            found.append(place)
-    return found
-
-
-def _unescaped(word: str) -> str:
-    """mountinfo writes blanks and backslashes as octal numbers (proc_pid_mountinfo(5))."""
-    for written, meant in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
-        word = word.replace(written, meant)
-    return word
-
-
-def _uncover(place: str) -> None:
-    try:
-        mounts.mount(None, place, None, mounts.MS_SLAVE | mounts.MS_REC)
-        mounts.umount2(place, mounts.MNT_DETACH)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EPERM):
-            raise
-        mounts.mount("tmpfs", place, "tmpfs")
-
-
-def chroot(walk: Walk) -> None:
-    """Without a mount namespace there is nothing to pivot."""
-    walk.close_procfs()
-    os.fchdir(walk.root.fileno())
-    os.chroot(".")
-    os.chdir("/")
-
-
-def root_propagation(walk: Walk, word: str) -> None:
-    """Of what is the root by now."""
-    kind, deep = _propagation(word)
-    mounts.mount_setattr(AT_FDCWD, "/", deep, propagation=kind)
 
 
 def bind(walk: Walk, number: int, destination: str, options: Options) -> None:
@@ -342,14 +216,15 @@ def _set(tree: int, deep: int, on: Sequence[str], off: Sequence[str]) -> None:
     mounts.mount_setattr(tree, "", AT_EMPTY_PATH | deep, attr_set=to_set, attr_clr=to_clear)
 
 
-def _propagation(word: str) -> tuple[int, int]:
+def propagation(word: str) -> tuple[int, int]:
+    """The MS_* of a word, and AT_RECURSIVE where it is for everything below."""
     kind = _PROPAGATION.get(word)
     return (kind, 0) if kind else (_PROPAGATION[word[1:]], AT_RECURSIVE)
 
 
 def propagate(tree: int, word: str) -> None:
     """Sets a propagation type: "rslave" on everything below, too."""
-    kind, deep = _propagation(word)
+    kind, deep = propagation(word)
     mounts.mount_setattr(tree, "", AT_EMPTY_PATH | deep, propagation=kind)
 
 

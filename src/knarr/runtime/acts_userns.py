@@ -8,8 +8,8 @@ from typing import Any
 from knarr.kernel import mounts
 from knarr.kernel.process import prlimit
 from knarr.model.errors import Invalid
-from knarr.runtime import acts_mounts, mapped_root
-from knarr.runtime.acts_mounts import ROOT
+from knarr.runtime import acts_mounts, acts_root, mapped_root
+from knarr.runtime.acts_root import ROOT
 from knarr.runtime.idmap import map_tree, user_namespace
 from knarr.runtime.plan_mounts import Options
 from knarr.runtime.plan_namespaces import IdMap, outside
@@ -24,7 +24,7 @@ def idmap(walk: Walk, number: int, source: str, uids: IdMap, gids: IdMap, recurs
 def make_root(walk: Walk, kind: str, source: str, words: Sequence[str]) -> None:
     """The root before there is a container. The word "idmap" asks for the container's ids on files that keep theirs on disk."""
     if "idmap" not in words:
-        walk.trees[ROOT] = acts_mounts.make_root(kind, source, words)
+        walk.trees[ROOT] = acts_root.make_root(kind, source, words)
         return
     owner = (outside(walk.space.uids, 0), outside(walk.space.gids, 0))
     if owner[0] is None or owner[1] is None:

@@ -13,7 +13,8 @@ from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD, AT_RECURSIVE
 from knarr.kernel.process import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
 from knarr.model.errors import Conflict
-from knarr.runtime.acts_mounts import make_root, place_tree
+from knarr.runtime.acts_mounts import place_tree
+from knarr.runtime.acts_root import make_root
 from knarr.runtime.birth import become_root
 from knarr.runtime.seal import seal_imports
 
