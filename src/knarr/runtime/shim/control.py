@@ -120,7 +120,7 @@ class Server:
     ):
         self.loop, self.serve, self._greet = loop, serve, greet
         self.connections: set[Connection] = set()
-        self._path, self._sock = f"{run_dir}/shim.sock", sock
+        self._path, self._sock = run_dir and f"{run_dir}/shim.sock", sock
         sock.setblocking(False)
         loop.watch(sock.fileno(), READ, self._accept)
 
@@ -150,6 +150,7 @@ class Server:
         self.loop.forget(self._sock.fileno())
         self._sock.close()
         try:
-            os.unlink(self._path)
+            if self._path:
+                os.unlink(self._path)
         except FileNotFoundError:
             return
