@@ -188,6 +188,10 @@ def test_streams_terminals_limits_and_init(daemon: Daemon) -> None:
         run(daemon, *options, "--read-only", "--tmpfs", "/t", "busybox", "sh", "-c", "touch /t/x; ls /t")
         == "x\n"
     )
+    assert (
+        run(daemon, "--device", "/dev/zero:/dev/zero", "busybox", "sh", "-c", "head -c 3 /dev/zero | wc -c")
+        == "3\n"
+    )
     assert "init" in run(daemon, "--init", "busybox", "cat", "/proc/1/cmdline")
     with Terminal(["docker", "run", "--rm", "-it", "busybox", "sh"], daemon.environment()) as terminal:
         terminal.expect("# ")
@@ -274,6 +278,13 @@ def test_ids_on_disk_are_the_images(knarrd: Daemon) -> None:
     )
     knarrd.docker("rm", "disk")
     knarrd.docker("volume", "rm", "vol")
+
+
+def test_a_device_by_another_name(knarrd: Daemon) -> None:
+    out = run(
+        knarrd, "--device", "/dev/zero:/dev/nothing", "busybox", "sh", "-c", "head -c 3 /dev/nothing | wc -c"
+    )
+    assert out == "3\n"
 
 
 def test_binds_that_are_mapped(knarrd: Daemon, tmp_path: Path) -> None:
