@@ -12,7 +12,8 @@ from knarr.runtime.plan_steps import Step
 
 _AHEAD = frozenset(("procfs", "oom-score", "take", "take-spare", "take-cgroups", "idmap"))
 _JOINED = frozenset(("join",))
-_OTHERWISE = frozenset(("take-root",))
+_OTHERWISE = frozenset(("take-root", "net-device"))
+"""The root is made ahead; devices of the host's network are moved by who bears the init."""
 
 
 class Parts(NamedTuple):

@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from knarr.kernel.process import CLONE_NEWNET, unshare
-from knarr.runtime.acts_network import host_route, net_device
+from knarr.kernel.process import CLONE_NEWNET, unshare, waitid_pidfd
+from knarr.runtime.acts_network import host_route, move_devices, net_device
+from knarr.runtime.birth import bear
+from knarr.runtime.plan_namespaces import Namespaces
 from knarr.runtime.state import Walk
 
 SIX = os.path.exists("/proc/net/if_inet6")
@@ -77,6 +79,37 @@ def test_a_device_moves(wish: str) -> None:
     wanted: set[Any] = {("10.7.0.5", 24, "10.7.0.255")}
     assert found == wanted | ({("fd00:7::5", 64, None)} if SIX else set())
     assert "10.8.0.6" not in {each["local"] for each in link["addr_info"]}
+
+
+def test_a_device_moves_to_a_process_in_a_user_namespace() -> None:
+    ids = ((0, 100_000, 65_536),)
+    space = Namespaces(("mount", "network", "user"), (), ids, ids)
+
+    def job() -> Any:
+        unshare(CLONE_NEWNET)
+        ip("link", "add", "first", "type", "veth", "peer", "name", "second")
+        ip("address", "add", "10.7.0.5/24", "dev", "first")
+        host = host_route({"netDevices": {"first": {}}})
+        assert host is not None
+        reader, writer = os.pipe()
+
+        def life() -> NoReturn:
+            os.dup2(writer, 1)
+            os.execvp("ip", ["ip", "-json", "address", "show", "dev", "eth9"])
+
+        def admit(pid: int, uid: int, gid: int) -> None:
+            move_devices(host, pid, {"first": {"name": "eth9"}})
+
+        _, pidfd = bear(space, life, admit=admit)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            said = json.load(file)
+        waitid_pidfd(pidfd)
+        return said
+
+    (link,) = in_child(job)
+    assert "UP" in link["flags"]
+    assert [each["local"] for each in link["addr_info"] if each["family"] == "inet"] == ["10.7.0.5"]
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -145,7 +145,18 @@ def test_offsets() -> None:
 
 
 def test_what_needs_the_host_comes_ahead() -> None:
-    acts = ("procfs", "oom-score", "take", "join", "isolate", "root", "pivot", "rlimit", "identity")
+    acts = (
+        "procfs",
+        "oom-score",
+        "take",
+        "join",
+        "net-device",
+        "isolate",
+        "root",
+        "pivot",
+        "rlimit",
+        "identity",
+    )
     steps = [Step(act, "", ("RLIMIT_CORE", 4, 1, 2) if act == "rlimit" else ()) for act in acts]
     ahead, rest = part(steps, Namespaces(("mount", "user"), (), ((0, 1, 1),)))
     assert [step.act for step in ahead] == [

@@ -10,7 +10,7 @@ from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.files import write_text
 from knarr.model.errors import Conflict, KnarrError
-from knarr.runtime.acts_network import host_route
+from knarr.runtime.acts_network import host_route, move_devices
 from knarr.runtime.birth import bear
 from knarr.runtime.oci import bundle as bundles
 from knarr.runtime.oci import cgroups, foreground, launch
@@ -146,6 +146,8 @@ class Making:
     def _now(self, recipe: Recipe, fd: int, doorway: socket.socket | None) -> Child:
         def admit(pid: int, uid: int, gid: int) -> None:
             self.plug.own(uid, gid)
+            if birth.walk.host_route is not None and self.space.own_user:
+                move_devices(birth.walk.host_route, pid, self.linux["netDevices"])
             if self.group.beside:
                 write_text(f"{self.group.beside}/cgroup.procs", str(pid))
 
