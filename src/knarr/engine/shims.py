@@ -125,8 +125,6 @@ class Shim:
             self._lost()
             return
         self._heard(message)
-        if message.get("event") == "exec-exited":
-            self._channel.post({"id": 0, "do": "exec-seen", "exec": message["exec"]})
 
     def _heard(self, message: Mapping[str, Any]) -> None:
         event = message.get("event")

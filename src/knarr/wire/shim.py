@@ -32,7 +32,6 @@ REQUESTS = {
     "exec": "{process, stdin, stdout, stderr, framed, keys, tail, exec} + [client]? → {pid}: `exec` is its id",
     "exec-resize": "{exec, width, height} → {}",
     "exec-signal": "{exec, signal} → {}",
-    "exec-seen": "{exec} → {}: answers `exec-exited`; only then the exec's clients see the end of their streams",
     "pause": "{} → {}",
     "resume": "{} → {}",
     "update": "{resources} → {}: OCI linux.resources",

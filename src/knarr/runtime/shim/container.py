@@ -270,10 +270,10 @@ class Container(Held):
             self.execs.pop(begun.name, None)
             raise
 
-    def forget_exec(self, name: str, seen: Callable[[], None]) -> None:
+    def forget_exec(self, name: str) -> None:
         """As every holder, and it is none of those that run."""
         self.execs.pop(name, None)
-        super().forget_exec(name, seen)
+        super().forget_exec(name)
 
     def exec_resize(self, request: Request) -> None:
         """An exec's terminal."""
@@ -283,13 +283,6 @@ class Container(Held):
     def exec_signal(self, request: Request) -> None:
         """To an exec."""
         _signal(self._exec(request).child, int(request.fields["signal"]))
-        request.answer({})
-
-    def exec_seen(self, request: Request) -> None:
-        """The exit of an exec is known to whoever may be asked for it."""
-        seen = self.unseen.get(request.fields["exec"])
-        if seen is not None:
-            seen()
         request.answer({})
 
     def _exec(self, request: Request) -> Exec:
@@ -426,7 +419,6 @@ _REQUESTS = {
     "exec": "exec",
     "exec-resize": "exec_resize",
     "exec-signal": "exec_signal",
-    "exec-seen": "exec_seen",
     "pause": "pause",
     "resume": "resume",
     "update": "update",

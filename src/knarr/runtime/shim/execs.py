@@ -1,7 +1,6 @@
 """One exec of a container: a process beside the init, with streams of its own.
 
-Its clients see the end of their streams only after its exit was told and seen (`exec-seen`): the first thing that they ask
-for then is its exit code.
+Its exit is told before its clients see the end of their streams: the first thing that they ask for then is its exit code.
 """
 
 import os
@@ -20,8 +19,6 @@ from knarr.runtime.shim.held import Held
 from knarr.runtime.shim.streams import Streams
 from knarr.runtime.state import Walk
 from knarr.wire.zygote import revive
-
-_UNSEEN = 5.0
 
 
 class Exec(Owner):
@@ -96,20 +93,12 @@ class Exec(Owner):
             self._waiting = None
 
     def exited(self, code: int) -> None:
-        """Told first; the clients are let go when it was seen, or after a while."""
+        """Told first: what asks knarrd for the exit code afterwards is answered after this packet."""
         container = self._container
-        container.forget_exec(self.name, self.seen)
+        container.forget_exec(self.name)
         if self._failed:
             self.streams.give_back()
             return
         self.streams.finish(let_go=False)
-        container.loop.after(self, _UNSEEN, self.seen)
-        event = {"event": "exec-exited", "exec": self.name, "code": code, "at": time.time_ns()}
-        if not container.tell(event):
-            self.seen()
-
-    def seen(self) -> None:
-        """Its exit is known to whoever may be asked for it."""
-        self._container.loop.cancel(self)
-        self._container.unseen.pop(self.name, None)
+        container.tell({"event": "exec-exited", "exec": self.name, "code": code, "at": time.time_ns()})
         self.streams.let_go()

@@ -25,7 +25,7 @@ from knarr.wire.detachkeys import Matcher, parse
 
 
 class Held(Owner):
-    """`tell(event)` reaches every connection, and says if there was one. `unseen` are execs whose end nobody saw yet.
+    """`tell(event)` reaches every connection, and says if there was one.
 
     `space` are the namespaces of an init that was born apart, `root_ids` what the host calls its root.
     """
@@ -43,7 +43,6 @@ class Held(Owner):
         "space",
         "streams",
         "tell",
-        "unseen",
     )
 
     def __init__(self, loop: Loop, order: Mapping[str, Any]):
@@ -58,7 +57,6 @@ class Held(Owner):
         self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
         self.init = Child(loop, self.streams, self)
         self.chores = Chores(order)
-        self.unseen: dict[str, Callable[[], None]] = {}
         self.space = Namespaces()
         self.root_ids = (0, 0)
 
@@ -97,9 +95,8 @@ class Held(Owner):
         linux = {"seccomp": self.chores.agent}
         return beside(plan_exec(process, seccomp=bool(walk.filter), linux=linux), self.space)
 
-    def forget_exec(self, name: str, seen: Callable[[], None]) -> None:
-        """It is reaped; its clients wait until that was seen."""
-        self.unseen[name] = seen
+    def forget_exec(self, name: str) -> None:
+        """It is reaped."""
 
 
 def _nobody(event: dict[str, Any]) -> bool:
