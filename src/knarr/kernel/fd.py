@@ -73,13 +73,15 @@ def openat2(dirfd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) 
 PROC_SUPER_MAGIC = 0x9FA0
 DEVPTS_SUPER_MAGIC = 0x1CD1
 SELINUX_MAGIC = 0xF97CFF8C
+_Statfs = ctypes.c_long * 32
+_fstatfs = libc.fstatfs
 
 
 def filesystem(fd: int) -> int:
     """The type of the file system that a descriptor is on (fstatfs(2), f_type)."""
-    buffer = (ctypes.c_long * 32)()
-    check(libc.fstatfs(fd, buffer))
-    return buffer[0] & 0xFFFFFFFF
+    buffer = _Statfs()
+    check(_fstatfs(fd, buffer))
+    return int(buffer[0]) & 0xFFFFFFFF
 
 
 class RootFd:

@@ -57,3 +57,10 @@ def memory_policy(walk: Walk, mode: int, nodes: Sequence[int]) -> None:
         if error.errno == errno.EINVAL:
             raise Invalid(f"memoryPolicy: mode {mode} with nodes {nodes} is not possible here") from None
         raise OSError(error.errno, error.strerror, "failed to set memory policy") from None
+
+
+def intel_rdt(walk: Walk) -> None:
+    """resctrl, the file system of cache and bandwidth control, is not used (resctrl.rst)."""
+    if not os.path.exists("/sys/fs/resctrl/schemata"):
+        raise Unsupported("intelRdt is specified in config, but Intel RDT is not enabled")
+    raise Unsupported("intelRdt is specified in config, but knarr does not use resctrl")

@@ -8,7 +8,6 @@ function an act, by the act's name.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from knarr.model.errors import Unsupported
 from knarr.runtime import plan_process as of
 from knarr.runtime.plan_checks import check_hooks, check_space, check_version, sysctls
 from knarr.runtime.plan_mounts import Mounts
@@ -43,7 +42,7 @@ def plan_init(
     space = split_namespaces(linux.get("namespaces") or ())
     _check(bundle, linux, space)
     mounts = Mounts(bundle, rootfs, space)
-    steps = [_PROTECT, Step("enter-cgroup", "its limits hold from here on")]
+    steps = [_PROTECT, *of.refused(linux), Step("enter-cgroup", "its limits hold from here on")]
     if not no_keyring:
         steps.append(_KEYRING)
     steps += _through_procfs([*of.host_writes(process)])
@@ -105,8 +104,6 @@ def _check(bundle: Mapping[str, Any], linux: Mapping[str, Any], space: Space) ->
     check_space(bundle, linux, space)
     if bundle.get("hooks"):
         check_hooks(bundle["hooks"])
-    if linux.get("intelRdt"):
-        raise Unsupported("intelRdt is specified in config, but Intel RDT is not enabled")
 
 
 def _filter(linux: Mapping[str, Any], seccomp: bool) -> Mapping[str, Any] | None:

@@ -80,6 +80,12 @@ def checked(process: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return process
 
 
+def refused(linux: Mapping[str, Any]) -> Iterator[Step]:
+    """What is asked for and never done: the act says whether the kernel lacks it, or we."""
+    if linux.get("intelRdt") is not None:
+        yield Step("intel-rdt", "asked for")
+
+
 def host_writes(process: Mapping[str, Any]) -> Iterator[Step]:
     """What is written through the host's own procfs, before anything of the container's is in sight."""
     if process.get("oomScoreAdj") is not None:

@@ -86,6 +86,7 @@ ACTS: dict[str, Callable[..., None]] = {
     "readonly": acts_files.readonly,
     "mask": acts_files.mask,
     "readonly-root": acts_files.readonly_root,
+    "intel-rdt": acts_scheduling.intel_rdt,
     "affinity": acts_scheduling.affinity,
     "scheduler": acts_scheduling.scheduler,
     "io-priority": acts_scheduling.io_priority,
