@@ -8,7 +8,7 @@ import json
 import os
 import select
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from knarr.kernel.files import write_all
@@ -45,12 +45,26 @@ def run_hooks(
     environment: Mapping[str, str] | None = None,
 ) -> None:
     """All of one kind; `environment` is for those that bring none. Raises HookFailed with runc's words."""
+    for complaint in _complaints(name, hooks, state, environment or {}):
+        raise HookFailed(complaint)
+
+
+def run_poststop(
+    hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any], environment: Mapping[str, str]
+) -> list[str]:
+    """All of them, whatever becomes of the others; what is to be warned of (runtime.md, "Lifecycle", 13)."""
+    return list(_complaints("poststop", hooks, state, environment))
+
+
+def _complaints(
+    name: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[str]:
     text = json.dumps(state).encode()
     for number, hook in enumerate(hooks):
         try:
-            _run(hook, text, environment or {})
+            _run(hook, text, environment)
         except HookFailed as error:
-            raise HookFailed(f"error running {name} hook #{number}: {error}") from None
+            yield f"error running {name} hook #{number}: {error}"
 
 
 def _run(hook: Mapping[str, Any], text: bytes, environment: Mapping[str, str]) -> None:

@@ -236,3 +236,31 @@ def test_help_names_the_command(oci: Oci) -> None:
     assert oci("--help").stdout.splitlines()[1] == "   knarr-oci - Open Container Initiative runtime"
     assert oci("exec", "-h").stdout.splitlines()[1].startswith("   knarr-oci exec - ")
     assert oci("--version").stdout.startswith("knarr-oci version ")
+
+
+def test_failing_poststop_hooks_are_warned_of_and_all_are_run(oci: Oci) -> None:
+    hook = {"path": "/bin/false"}
+    name, bundle = oci.bundle("true", hooks={"poststop": [hook, {"path": "/bin/true"}, hook]})
+    done = oci("run", "-b", bundle, name)
+    warnings = [line for line in done.stderr.splitlines() if "level=warning" in line]
+    assert ["hook #0" in warnings[0], "hook #2" in warnings[1]] == [True, True]
+
+
+def test_a_failing_poststart_hook_ends_the_container(oci: Oci) -> None:
+    name, bundle = oci.bundle("sleep", "1000", hooks={"poststart": [{"path": "/bin/false"}]})
+    oci("create", "-b", bundle, name)
+    assert "error running poststart hook #0" in oci.fails("start", name)
+    assert "container does not exist" in oci.fails("state", name)
+
+
+def test_hooks_without_an_environment_have_the_runtimes(oci: Oci) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", 'test "$KNARR_TEST" = of-the-caller']}
+    name, bundle = oci.bundle("true", hooks={"createRuntime": [hook], "poststop": [hook]})
+    done = oci("run", "-b", bundle, name, env={**os.environ, "KNARR_TEST": "of-the-caller"})
+    assert done.stderr == ""
+
+
+def test_a_network_of_its_own_has_a_loopback(oci: Oci) -> None:
+    name, bundle = oci.bundle("cat", "/sys/class/net/lo/flags")
+    flags = int(oci("run", "-b", bundle, name).stdout, 16)
+    assert flags & 1

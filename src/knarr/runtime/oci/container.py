@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from knarr.kernel.cgroups.v1 import CgroupV1
     from knarr.kernel.cgroups.v2 import CgroupV2
+    from knarr.runtime.oci.log import Log
 
 CREATED, RUNNING, PAUSED, STOPPED = "created", "running", "paused", "stopped"
 _PATIENCE = 10.0
@@ -149,7 +150,7 @@ class Container:
         if group is not None:
             group.thaw()
 
-    def end(self) -> None:
+    def end(self, log: "Log") -> None:
         """Kills and forgets: `delete --force`, and of one that was never started. Raises KnarrError if the init does not die."""
         fd = -1
         try:
@@ -162,10 +163,10 @@ class Container:
             os.close(fd)
         if self.alive():
             raise KnarrError("container init still running")
-        self.destroy()
+        self.destroy(log)
 
-    def destroy(self) -> None:
-        """Takes away what is left of a container whose init is gone, then runs its poststop hooks."""
+    def destroy(self, log: "Log") -> None:
+        """Takes away what is left of a container whose init is gone, then runs its poststop hooks; `log` is told of theirs."""
         if self.alive():
             raise StillRunning
         try:
@@ -179,7 +180,12 @@ class Container:
                 group.thaw()
             _remove(group)
         self.record.remove()
-        self.run_hooks("poststop", STOPPED)
+        hooks = (self.config.get("hooks") or {}).get("poststop")
+        if hooks:
+            from knarr.runtime.hooks import run_poststop, state_of
+
+            for complaint in run_poststop(hooks, state_of(self.base_state(), STOPPED, 0), os.environ):
+                log.warning(complaint)
 
     def run_hooks(self, moment: str, status: str) -> None:
         """The hooks of a moment, in the runtime's namespaces, and its environment for those that bring none."""
@@ -187,8 +193,7 @@ class Container:
         if hooks:
             from knarr.runtime.hooks import run_hooks, state_of
 
-            pid = 0 if status == STOPPED else self.pid
-            run_hooks(moment, hooks, state_of(self.base_state(), status, pid), os.environ)
+            run_hooks(moment, hooks, state_of(self.base_state(), status, self.pid), os.environ)
 
     def base_state(self) -> "dict[str, Any]":
         """What hooks are told of it, whatever its status."""

@@ -87,7 +87,7 @@ class Making:
         self.plug.streams.close()
         if self.container is not None:
             try:
-                self.container.destroy()
+                self.container.destroy(self.session.log)
             except (KnarrError, OSError) as error:
                 self.session.log.warning(words(error))
 
@@ -220,7 +220,7 @@ def run_in_front(making: Making, container: Container, child: Child, *, keep: bo
         making.undo()
         raise
     if not keep:
-        container.destroy()
+        container.destroy(making.session.log)
     return code
 
 

@@ -19,9 +19,9 @@ def run(session: Session) -> int:
         raise
     status = container.status()
     if force or status == CREATED:
-        container.end()
+        container.end(session.log)
     elif status == STOPPED:
-        container.destroy()
+        container.destroy(session.log)
     else:
         raise Conflict(f"cannot delete container {name} that is not stopped: {status}")
     return 0

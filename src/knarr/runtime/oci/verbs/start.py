@@ -1,6 +1,5 @@
 """start: opens the door at which a created init waits."""
 
-import signal
 import socket
 
 from knarr.model.errors import Conflict, KnarrError
@@ -28,6 +27,6 @@ def run(session: Session) -> int:
     try:
         container.run_hooks("poststart", RUNNING)
     except KnarrError:
-        container.signal(signal.SIGKILL)
+        container.end(session.log)
         raise
     return 0
