@@ -15,7 +15,7 @@ from tests.support.daemons import BIN, Knarrd
 from tests.support.remains import remains
 
 AS_NOBODY = """
-import os, sys
+import os, shutil, sys  # argparse loads shutil late, when the interpreter may be out of reach
 from knarr.daemon import main
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
