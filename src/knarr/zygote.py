@@ -51,7 +51,7 @@ def main(fd: int) -> None:
     last()
     for _ in range(_REHEARSALS):
         shim.rehearse()
-        of_an_init()
+        of_an_init(host_hierarchy())
     send_packet(sock, b'{"ready":true}')
     gc.collect()
     gc.disable()

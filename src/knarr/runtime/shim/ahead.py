@@ -25,6 +25,7 @@ from knarr.runtime.birth import clone_flags
 from knarr.runtime.hooks import base_state
 from knarr.runtime.plan import Step, plan_init
 from knarr.runtime.plan_namespaces import Namespaces, namespaces
+from knarr.runtime.seal import seal_imports
 from knarr.runtime.shim.packets import LIMIT, unpack
 from knarr.runtime.shim.rehearsal import of_an_init
 from knarr.runtime.state import Walk
@@ -99,7 +100,8 @@ def _live(orders: socket.socket, take: int, control: socket.socket, its: Fds) ->
     """The init's life. Without its shim it ends: by the signal, and if that is gone already, by the closed socket."""
     try:
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-        of_an_init()
+        seal_imports()
+        of_an_init(host_hierarchy())
         if not _alone(control):
             _take(orders, take, control, its)
     except BaseException:
