@@ -14,7 +14,7 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 
 class JsonLog:
-    """`max_size` -1 never rotates; `max_file` counts the present file, which is made for the first line."""
+    """`max_size` -1 never rotates; `max_file` counts the present file."""
 
     __slots__ = ("_fd", "_max_file", "_max_size", "_partial", "_path", "_prefix", "_second", "_size", "lost")
 
@@ -22,7 +22,8 @@ class JsonLog:
         self._path, self._max_size, self._max_file = path, max_size, max(1, max_file)
         self._partial = [b"", b"", b""]
         self._second, self._prefix = -1, ""
-        self._fd, self._size = -1, 0
+        self._fd = self._open()
+        self._size = os.fstat(self._fd).st_size
         self.lost = 0
 
     def _open(self) -> int:
@@ -51,9 +52,7 @@ class JsonLog:
 
     def close(self) -> None:
         """Lets go of the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        os.close(self._fd)
 
     def _put(self, stream: int, data: bytes) -> None:
         lines = io.StringIO(data.decode("utf-8", "replace"), newline="\n").readlines()
@@ -74,9 +73,6 @@ class JsonLog:
         return f"{self._prefix}.{fraction:09d}Z"
 
     def _append(self, encoded: bytes, stream: int, lines: list[str]) -> None:
-        if self._fd < 0 and not self._begin():
-            self.lost += len(lines)
-            return
         if self._max_size >= 0 and self._size + len(encoded) > self._max_size:
             if len(lines) > 1:
                 middle = len(lines) // 2
@@ -92,14 +88,6 @@ class JsonLog:
             self._size += len(encoded)
         except OSError:
             self.lost += len(lines)
-
-    def _begin(self) -> bool:
-        try:
-            self._fd = self._open()
-            self._size = os.fstat(self._fd).st_size
-        except OSError:
-            return False
-        return True
 
     def _rotate(self) -> None:
         try:
