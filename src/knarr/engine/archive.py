@@ -28,7 +28,7 @@ def view(world: World, live: Live) -> RootView:
     if live.runs:
         return RootView(pid=live.state.pid)
     binds = tuple(
-        (mount.source, mount.target)
+        (mount.source, mount.target, mount.subpath)
         for mount in live.extra.mounts
         if mount.source and os.path.exists(mount.source)
     )

@@ -234,7 +234,8 @@ def _placed(mount: Placed, *, mapped: bool) -> dict[str, Any]:
         options.append("idmap")
     elif mapped:
         options += [word for word in mount.options if word in ("idmap", "ridmap")]
-    return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
+    found = {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
+    return {**found, "subpath": mount.subpath} if mount.subpath else found
 
 
 def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:

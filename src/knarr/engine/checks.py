@@ -213,6 +213,10 @@ def check_mount(mount: MountSpec) -> None:
     elif mount.type == "volume":
         if mount.source:
             check_volume_name(mount.source)
+        if mount.subpath and not mount.source:
+            raise _mount_error(mount, "must not set Subpath when using anonymous volumes")
+        if mount.subpath.startswith("/") or ".." in mount.subpath.split("/"):
+            raise _mount_error(mount, "subpath must be a relative path within the volume")
     elif mount.type == "tmpfs":
         if mount.source:
             raise _mount_error(mount, "field Source must not be specified")

@@ -125,7 +125,7 @@ class Creator:
         for mount in plan_mounts(spec, inherited):
             placed = self._place(mount, wishes)
             wishes.placed.append(placed)
-            if placed.type == "volume" and not mount.no_copy:
+            if placed.type == "volume" and not mount.no_copy and not mount.subpath:
                 wishes.filled.append(placed)
         return wishes
 
@@ -178,6 +178,7 @@ class Creator:
             source=self._world.paths.volume(name),
             driver="local",
             anonymous=not mount.source or self._volumes.is_anonymous(name),
+            subpath=mount.subpath,
         )
 
     async def _prepare(

@@ -28,13 +28,14 @@ class Placed:
     options: tuple[str, ...] = ()
     asked_by: str = "mounts"
     anonymous: bool = False
+    subpath: str = ""
 
     def point(self) -> MountPoint:
         """As inspect tells of it."""
         return MountPoint(
             type=self.type,
             name=self.name,
-            source=self.source,
+            source=f"{self.source}/{self.subpath}".rstrip("/") if self.subpath else self.source,
             target=self.target,
             driver=self.driver,
             mode=self.mode,

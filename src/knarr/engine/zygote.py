@@ -57,14 +57,15 @@ class Netns(NamedTuple):
 
 
 class RootView(NamedTuple):
-    """A container's root as a job shall see it: of process `pid`, or the mounts of a stopped one, `binds` over them.
+    """A container's root as a job shall see it: of process `pid`, or the mounts of a stopped one, over them `binds` (source,
+    target, "" or what is below the source).
 
     One overlay must not be mounted twice at a time: the caller lets jobs on one stopped container follow each other.
     """
 
     pid: int = 0
     mounts: tuple[Mount, ...] = ()
-    binds: tuple[tuple[str, str], ...] = ()
+    binds: tuple[tuple[str, str, str], ...] = ()
 
 
 class FileStat(NamedTuple):
@@ -322,7 +323,7 @@ class Zygote:
         if view.pid:
             return {"pid": view.pid}
         mounted = [[mount.type, mount.source, list(mount.options)] for mount in view.mounts]
-        return {"mounts": mounted, "binds": [list(pair) for pair in view.binds], "place": self._place}
+        return {"mounts": mounted, "binds": [list(bind) for bind in view.binds], "place": self._place}
 
     async def launch(self, order: Mapping[str, Any]) -> Shim:
         """Forks a shim and its init up to the gate. Raises NoSuchCommand, CannotExecute, Invalid, OSError, KnarrError.

@@ -102,7 +102,8 @@ class MountSpec:
 
     An empty `source` of a volume means an anonymous one. `asked_by` keeps the form in which it came: "binds" (-v), "mounts"
     (--mount), "tmpfs" (--tmpfs) or "image" (VOLUME), because inspect shows each in its own list. `create_source` makes a
-    missing bind source, as -v does and --mount does not. `options` are mount words such as `size=64m`.
+    missing bind source, as -v does and --mount does not. `options` are mount words such as `size=64m`. `subpath` is the part
+    of a volume that is mounted; it must be there.
     """
 
     type: str
@@ -117,6 +118,7 @@ class MountSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     driver: str = ""
     driver_options: Mapping[str, str] = field(default_factory=dict)
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

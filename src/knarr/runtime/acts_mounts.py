@@ -75,16 +75,29 @@ def attribute_bits(words: Sequence[str]) -> int:
     return bits
 
 
-def take(walk: Walk, number: int, source: str, destination: str, recursive: bool) -> None:
-    """Clones the mount at `source` of the host, or of the mount namespace of a process ("pid:N/path")."""
+def take(walk: Walk, number: int, source: str, destination: str, recursive: bool, below: str = "") -> None:
+    """Clones the mount at `source` of the host, or of the mount namespace of a process ("pid:N/path"); of a volume perhaps
+    only what is `below`."""
     try:
         if source.startswith("pid:"):
             pid, _, path = source[4:].partition("/")
             walk.trees[number] = _take_from(pid, path, recursive)
         else:
-            walk.trees[number] = mounts.bind_tree(source, recursive=recursive)
+            walk.trees[number] = tree_below(source, below, recursive=recursive)
     except OSError as error:
-        raise _unmountable(error, source, destination) from None
+        raise _unmountable(error, f"{source}/{below}" if below else source, destination) from None
+
+
+def tree_below(source: str, below: str = "", *, recursive: bool = True) -> int:
+    """A clone of `source`, or of a path in it that is found without leaving it, whatever links a container put there."""
+    if not below:
+        return mounts.bind_tree(source, recursive=recursive)
+    with RootFd(source) as inside:
+        place = inside.open(below, os.O_PATH)
+        try:
+            return mounts.bind_tree("", dirfd=place, recursive=recursive)
+        finally:
+            os.close(place)
 
 
 def take_own(walk: Walk, number: int, source: str, destination: str, recursive: bool) -> None:

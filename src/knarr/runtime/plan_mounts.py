@@ -273,6 +273,7 @@ class _Mount:
         self._remount = "remount" in self.options.extras
         self.bind = self.bind and not self._remount
         self._source = str(entry.get("source") or kind)
+        self._below = (str(entry["subpath"]),) if entry.get("subpath") else ()
         self._label = label
         self._uids, self._gids = id_map(entry.get("uidMappings")), id_map(entry.get("gidMappings"))
         self._mapped = bool({"idmap", "ridmap"} & {*self.options.extras} or self._uids or self._gids)
@@ -311,7 +312,7 @@ class _Mount:
         reason = f"hold {self._source} of the host for {self._wish}"
         recursive = "bind" not in self.options.extras
         act, source = ("take-own", self.own) if self.own else ("take", self._source)
-        yield Step(act, reason, (self.number, source, self._wish, recursive))
+        yield Step(act, reason, (self.number, source, self._wish, recursive, *self._below))
         if self._mapped:
             deep = "ridmap" in self.options.extras
             words = (self.number, self._source, self._uids, self._gids, deep)

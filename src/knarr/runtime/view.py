@@ -13,7 +13,7 @@ from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD, AT_RECURSIVE
 from knarr.kernel.process import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
 from knarr.model.errors import Conflict
-from knarr.runtime.acts_mounts import place_tree
+from knarr.runtime.acts_mounts import place_tree, tree_below
 from knarr.runtime.acts_root import make_root
 from knarr.runtime.birth import become_root
 from knarr.runtime.seal import seal_imports
@@ -27,7 +27,7 @@ def enter(view: Mapping[str, Any]) -> None:
         return
     unshare(CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-    trees = [(mounts.bind_tree(source), destination) for source, destination in view.get("binds") or ()]
+    trees = [(tree_below(source, below), place) for source, place, below in view.get("binds") or ()]
     ((kind, source, options),) = view["mounts"]
     root = make_root(kind, source, options)
     mounts.attach_mount(root, AT_FDCWD, view["place"])
@@ -35,8 +35,8 @@ def enter(view: Mapping[str, Any]) -> None:
     os.close(root)
     os.chroot(".")
     with RootFd("/") as inside:
-        for tree, destination in trees:
-            place_tree(inside, tree, destination)
+        for tree, place in trees:
+            place_tree(inside, tree, place)
     _without_devices()
 
 

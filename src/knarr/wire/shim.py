@@ -65,7 +65,7 @@ ORDER = {
 Additions to OCI: `process.user` may be {"name": "user[:group]", "groups": ["audio", "29"]}, Docker's -u and --group-add,
 which the init looks up in the container's own files; HOME is set from there if it is not in `process.env`. A bind
 mount's missing target is made. `mounts[].source` "pid:N/path" is a path in the mount namespace of process N (a shared
-/dev/shm)."""
+/dev/shm); `mounts[].subpath` is what is bound of the source."""
 
 
 def folded(order: Mapping[str, Any]) -> dict[str, Any]:

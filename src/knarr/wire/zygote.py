@@ -26,7 +26,7 @@ JOBS = {
     "copy-up": "{view, path, target}: copies what the image has at `path` into an empty volume's directory `target`",
 }
 """`view` is how a job sees a container's root: {"pid": n} joins a running one, {"mounts": [[type, source, [option…]]…],
-"binds": [[source, destination]…], "place": an empty directory} performs its mounts in a private namespace. `options` are untar's or maketar's fields."""
+"binds": [[source, destination, below]…], "place": an empty directory} performs its mounts in a private namespace. `options` are untar's or maketar's fields."""
 
 _KINDS = {
     name: kind

@@ -131,7 +131,7 @@ async def test_files_of_a_stopped_container_with_a_volume(
     volume.mkdir()
     (volume / "kept").write_bytes(b"in the volume")
     kind, source, options = runtime.order("true")["rootfs"]["mounts"][0]
-    view = RootView(mounts=(Mount(kind, source, tuple(options)),), binds=((str(volume), "/data"),))
+    view = RootView(mounts=(Mount(kind, source, tuple(options)),), binds=((str(volume), "/data", ""),))
     assert (await archive(zygote, view, "/data/kept", TarOptions(name="kept"))) == {"kept": b"in the volume"}
     with pytest.raises(NoSuchPath):
         await zygote.archive_stat(view, "/data/missing")

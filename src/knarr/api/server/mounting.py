@@ -106,14 +106,13 @@ def _mount(body: spec.Mount, version: Version) -> MountSpec:
     if body.Type == "volume":
         volume = body.VolumeOptions or spec.VolumeOptions()
         driver = volume.DriverConfig or spec.DriverConfig()
-        if volume.Subpath:
-            raise Invalid('invalid mount config for type "volume": subpaths of volumes are not supported')
         return MountSpec(
             **common,
             no_copy=volume.NoCopy,
             labels=volume.Labels or {},
             driver=driver.Name,
             driver_options=driver.Options or {},
+            subpath=volume.Subpath,
         )
     if body.Type == "tmpfs":
         return MountSpec(**common, options=_tmpfs(body.TmpfsOptions or spec.TmpfsOptions()))
@@ -186,6 +185,7 @@ def _mount_json(mount: MountSpec) -> dict[str, Any]:
             {
                 "NoCopy": mount.no_copy,
                 "Labels": dict(mount.labels),
+                "Subpath": mount.subpath,
                 "DriverConfig": {key: each for key, each in driver.items() if each},
             },
         )
