@@ -15,7 +15,7 @@ import pytest
 from knarr.kernel.cgroups import hierarchy
 from tests.support import host
 
-PARENT = "knarr-test-oci"
+PARENT = f"knarr-test-oci-{os.getpid()}"
 STUB = "import sys; from knarr.runtime.oci.main import main; sys.argv[0] = 'knarr-oci'; sys.exit(main())"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import host
-from tests.system.oci.conftest import Oci
+from tests.system.oci.conftest import PARENT, Oci
 
 
 def test_created_started_killed_deleted(oci: Oci) -> None:
@@ -186,7 +186,7 @@ def test_a_bundle_without_configuration(oci: Oci) -> None:
 
 def test_a_cgroup_with_processes_is_not_taken(oci: Oci) -> None:
     name = oci.running()
-    other, bundle = oci.bundle("true", linux={"cgroupsPath": f"/knarr-test-oci/{name}"})
+    other, bundle = oci.bundle("true", linux={"cgroupsPath": f"/{PARENT}/{name}"})
     assert "container's cgroup is not empty: 1 process(es) found" in oci.fails("run", "-b", bundle, other)
     assert oci.status(name) == "running"
     oci.stop(name)
