@@ -129,3 +129,39 @@ async def test_descriptors_of_a_long_packet_are_closed(pair: tuple[socket.socket
         recv_packet(pair[0], 1000)
     assert os.read(read, 1) == b""
     os.close(read)
+
+
+async def test_a_listener_hears_everything_and_then_the_end(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    here, there = (PacketChannel(sock) for sock in pair)
+    heard: asyncio.Queue[dict[str, object] | None] = asyncio.Queue()
+    there.post({"number": 0})
+    here.listen(heard.put_nowait)
+    for number in range(1, 100):
+        there.post({"number": number})
+    there.close()
+    async with asyncio.timeout(PATIENCE):
+        seen = [await heard.get() for _ in range(101)]
+    assert seen == [*({"number": number} for number in range(100)), None]
+
+
+async def test_a_closed_listener_hears_no_more(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = (PacketChannel(sock) for sock in pair)
+    heard: list[object] = []
+    here.listen(heard.append)
+    there.post({"number": 0})
+    here.close()
+    await asyncio.sleep(0)
+    there.post({"number": 1})
+    assert heard == []
+
+
+async def test_what_finds_no_room_is_posted_later(pair: tuple[socket.socket, socket.socket]) -> None:
+    here, there = (PacketChannel(sock) for sock in pair)
+    text = "x" * 50_000
+    for number in range(40):
+        here.post({"number": number, "text": text})
+    async with asyncio.timeout(PATIENCE):
+        seen = [(await there.receive())[0] for _ in range(40)]
+    assert {message["number"] for message in seen if message} == set(range(40))

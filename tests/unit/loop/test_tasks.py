@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from knarr.loop.blocking import THREADS, blocking
+from knarr.loop.blocking import THREADS, alone, blocking, hop
 from knarr.loop.tasks import Tasks
 
 PATIENCE = 30
@@ -24,6 +24,25 @@ async def test_arguments_and_errors_pass() -> None:
 async def test_calls_run_beside_each_other() -> None:
     barrier = threading.Barrier(THREADS)
     await asyncio.gather(*(blocking(barrier.wait, PATIENCE) for _ in range(THREADS)))
+
+
+async def test_a_hop_happens_unawaited() -> None:
+    done = threading.Event()
+    hop(done.set)
+    assert await blocking(done.wait, PATIENCE)
+
+
+async def test_what_changes_its_thread_has_one_of_its_own() -> None:
+    local = threading.local()
+
+    def once() -> bool:
+        seen = hasattr(local, "seen")
+        local.seen = True
+        return seen
+
+    assert [await alone(once) for _ in range(3)] == [False, False, False]
+    with pytest.raises(ValueError, match="invalid literal"):
+        await alone(int, "x")
 
 
 async def test_a_cancelled_caller_does_not_stop_its_call() -> None:
