@@ -17,7 +17,7 @@ from bench.statistics import Row, Target, alternate
 from knarr.runtime.oci.client import ask
 
 TARGET = Target("≤ 1/3", 1 / 3)
-_BREATH = 0.05
+_BREATH = 0.1
 _KNARR = {
     "warm": ("run true: runc, knarr-oci by a warm zygote", TARGET),
     "command": ("  the command with --zygote", None),
