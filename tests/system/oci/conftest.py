@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from knarr.kernel.cgroups import hierarchy
 from tests.support import host
 
 PARENT = f"knarr-test-oci-{os.getpid()}"
@@ -40,6 +39,7 @@ class Oci:
     def __init__(self, base: Path, rootfs: Path):
         self.base, self.rootfs = base, rootfs
         self.root = base / "state"
+        self.names: list[str] = []
         self.log = base / "log"
 
     def argv(self, *words: str) -> list[str]:
@@ -69,6 +69,7 @@ class Oci:
     def bundle(self, *command: str, **changes: Any) -> tuple[str, str]:
         """(a name, the directory of a bundle that runs `command`). `changes`: process, linux, or keys of the configuration."""
         name = f"t{uuid.uuid4().hex[:10]}"
+        self.names.append(name)
         where = self.base / name
         where.mkdir()
         self("spec", "--bundle", str(where))
@@ -100,7 +101,8 @@ class Oci:
 
     def left(self) -> set[str]:
         """What there still is of containers: cgroups, processes in them, records."""
-        return host.cgroups(PARENT) | (set(os.listdir(self.root)) if self.root.exists() else set())
+        cgroups = {path for path in host.cgroups(PARENT) for name in self.names if f"/{name}" in path}
+        return cgroups | (set(os.listdir(self.root)) if self.root.exists() else set())
 
 
 @pytest.fixture
@@ -118,6 +120,7 @@ def oci(tmp_path: Path, rootfs: Path) -> Iterator[Oci]:
 def no_cgroup_stays() -> Iterator[None]:
     """The tests' parent cgroup goes with them."""
     yield
-    for point in hierarchy.find().mount_points():
-        if os.path.isdir(f"{point}/{PARENT}"):
-            os.rmdir(f"{point}/{PARENT}")
+    if not host.cgroups(PARENT):
+        for parent in (host.CGROUP / PARENT, *host.CGROUP.glob(f"*/{PARENT}")):
+            if parent.is_dir():
+                parent.rmdir()
