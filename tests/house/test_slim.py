@@ -53,6 +53,27 @@ def test_a_name_that_a_stand_in_lacks_comes_from_the_real_module() -> None:
     assert {"re", "enum"} <= set(modules)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "name"),
+    [
+        ("_json.make_scanner", "json"),
+        ("_json.make_encoder", "json"),
+        ("_collections._tuplegetter", "typing"),
+        ("_functools._lru_cache_wrapper", "functools"),
+        ("_signal.pidfd_send_signal", "signal"),
+        ("_collections.deque", "collections"),
+    ],
+)
+def test_where_something_private_is_missing_the_real_module_is_used(hidden: str, name: str) -> None:
+    module, _, attribute = hidden.partition(".")
+    program = f"""import sys; sys.path.insert(0, sys.argv[1]); import {module}; kept = {hidden}; del {hidden}
+import knarr.runtime.slim; {hidden} = kept; found = sys.modules.get({name!r})
+assert not isinstance(found, knarr.runtime.slim.StandIn), {attribute!r}
+import knarr.zygote, {name}; assert {name}.__file__"""
+    command = [sys.executable, "-I", "-S", "-c", program, str(SOURCE)]
+    subprocess.run(command, check=True)
+
+
 @pytest.mark.parametrize("value", VALUES)
 def test_json(value: object) -> None:
     assert slim.dumps(value) == json.dumps(value)

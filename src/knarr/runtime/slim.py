@@ -2,7 +2,8 @@
 
 Import this before anything else in a process that is forked or started for each container: `typing` with what it imports
 is a third of such a process, and no type is ever looked at there. A stand-in has what the runtime uses, straight from the C
-modules below; for any other name it loads the real module. Code outside of this file knows nothing of it.
+modules below; for any other name it loads the real module. Where an interpreter lacks what a stand-in is made of, or it does
+not behave, the real module is used at once. Code outside of this file knows nothing of it.
 """
 
 import _collections  # type: ignore[import-not-found]
@@ -12,6 +13,7 @@ import _json
 import _signal  # type: ignore[import-not-found]
 import _socket
 import sys
+from _collections_abc import Callable
 
 _HIDDEN = ("typing", "json", "signal", "socket", "collections", "functools")
 
@@ -128,13 +130,16 @@ class _Context:
         return float(name.replace("Infinity", "inf"))
 
 
-_scan = _json.make_scanner(_Context)  # type: ignore[arg-type]
+_make_scanner: "Callable[[object], Callable[[str, int], tuple[object, int]]] | None"
+_make_scanner = getattr(_json, "make_scanner", None)
+_scan = _make_scanner(_Context) if _make_scanner is not None else None
 
 
 def loads(text: str | bytes) -> object:
     """One JSON value. Raises ValueError."""
     if not isinstance(text, str):
         text = text.decode("utf-8", "surrogatepass")
+    assert _scan is not None
     text = text.strip(" \t\n\r")
     try:
         value, end = _scan(text, 0)
@@ -171,38 +176,72 @@ def dumps(
     return "".join(encode(value, 0))
 
 
-def cache(function: object) -> object:
+def cache(function: "Callable[[object], object]") -> "Callable[[object], object]":
     """functools.cache"""
-    return _functools._lru_cache_wrapper(function, None, False, tuple)  # noqa: SLF001
-
-
-def _stand_in(name: str, names: dict[str, object]) -> None:
-    if name not in sys.modules:
-        module = StandIn(name)
-        module.__dict__.update(names)
-        sys.modules[name] = module
+    kept: Callable[[object], object] = _functools._lru_cache_wrapper(function, None, False, tuple)  # noqa: SLF001
+    return kept
 
 
 def _public(module: object) -> dict[str, object]:
     return {name: value for name, value in vars(module).items() if not name.startswith("__")}
 
 
-_stand_in(
-    "typing",
-    {
-        "Any": Any,
-        "NamedTuple": NamedTuple,
-        "NoReturn": Any,
-        "Never": Any,
-        "Self": Any,
-        "TYPE_CHECKING": False,
-        "TypeVar": TypeVar,
-        "final": _same,
-    },
-)
-_stand_in("json", {"loads": loads, "load": load, "dumps": dumps, "JSONDecodeError": ValueError})
-_stand_in("signal", _public(_signal))
-_stand_in("socket", {**_public(_socket), "socket": Socket, "socketpair": socketpair})
-_stand_in("functools", {"cache": cache, "partial": _functools.partial, "reduce": _functools.reduce})
-_stand_in("collections", {"deque": _collections.deque, "abc": _collections_abc})
+def _typing() -> dict[str, object]:
+    class Probe(NamedTuple):
+        number: int
+        word: str = "b"
+
+    make: type = Probe
+    assert make(1) == (1, "b")
+    assert make(1).number == 1
+    names: dict[str, object] = {"Any": Any, "NamedTuple": NamedTuple, "TypeVar": TypeVar, "final": _same}
+    return {**names, "NoReturn": Any, "Never": Any, "Self": Any, "TYPE_CHECKING": False}
+
+
+def _text() -> dict[str, object]:
+    value = {"a": [1.5, None, True, "é\n"]}
+    assert loads(dumps(value)) == loads(dumps(value, ensure_ascii=False)) == value
+    return {"loads": loads, "load": load, "dumps": dumps, "JSONDecodeError": ValueError}
+
+
+def _sockets() -> dict[str, object]:
+    assert hasattr(Socket, "_accept")
+    return {**_public(_socket), "socket": Socket, "socketpair": socketpair}
+
+
+def _signals() -> dict[str, object]:
+    assert _signal.pidfd_send_signal
+    return _public(_signal)
+
+
+def _functions() -> dict[str, object]:
+    assert cache(_same)(1) == 1
+    return {"cache": cache, "partial": _functools.partial, "reduce": _functools.reduce}
+
+
+def _containers() -> dict[str, object]:
+    return {"deque": _collections.deque, "abc": _collections_abc}
+
+
+def _stand_in(name: str, names: "Callable[[], dict[str, object]]") -> None:
+    if name in sys.modules:
+        return
+    try:
+        found = names()
+    except (AssertionError, AttributeError, TypeError, ValueError):
+        return
+    module = StandIn(name)
+    module.__dict__.update(found)
+    sys.modules[name] = module
+
+
 sys.modules.setdefault("collections.abc", _collections_abc)
+for _name, _names in (
+    ("typing", _typing),
+    ("json", _text),
+    ("socket", _sockets),
+    ("signal", _signals),
+    ("functools", _functions),
+    ("collections", _containers),
+):
+    _stand_in(_name, _names)
