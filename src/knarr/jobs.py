@@ -1,6 +1,6 @@
 """What a child of the zygote does that holds no container: archives, and namespaces. Shapes: wire.zygote.
 
-It is loaded by the child, before it steps anywhere: `seal_imports` comes first in whatever meets a container.
+`seal_imports` comes first in whatever meets a container.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The composition root of the fork server: a small process that forks ready-made jobs and does nothing else itself.
 
-Started once by knarrd (`engine.zygote`), with its end of a packet pair as descriptor argument. Everything that a container
-needs is imported and rehearsed before the first fork, and the heap is frozen (gc.freeze), so that a fork copies as few pages
+Started once by knarrd (`engine.zygote`), with its end of a packet pair as descriptor argument. Everything that a child
+needs is imported, and rehearsed, before the first fork, and the heap is frozen (gc.freeze), so that a fork copies as few pages
 as can be. A job whose peer is gone ends quietly: nobody is left to tell. Shapes: wire.zygote.
 """
 
@@ -15,6 +15,7 @@ import sys
 import time
 from typing import Any
 
+from knarr import jobs
 from knarr.kernel import malloc
 from knarr.kernel.capabilities import last
 from knarr.kernel.process import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, reset_signals, set_name
@@ -113,11 +114,8 @@ def _serve(request: dict[str, Any], fds: list[int], born: Ahead) -> None:
 
 
 def _answer(request: dict[str, Any], fds: list[int], reply: socket.socket) -> None:
-    """The jobs are loaded by who does one: nobody need carry them for it, the containers' shims least of all."""
     try:
-        from knarr.jobs import do
-
-        facts, given = do(request, fds)
+        facts, given = jobs.do(request, fds)
     except (KnarrError, OSError, ValueError, RecursionError, MemoryError) as error:
         send_packet(reply, json.dumps({"error": describe(error)}).encode())
         return
