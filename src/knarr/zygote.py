@@ -56,6 +56,7 @@ def main(fd: int) -> None:
     send_packet(sock, b'{"ready":true}')
     gc.collect()
     gc.disable()
+    holes = _fill_holes()
     gc.freeze()
     malloc.trim()
     malloc.forget_code()
@@ -78,6 +79,26 @@ def main(fd: int) -> None:
             break
         if not outcome:
             time.sleep(_PAUSE)
+    del holes
+
+
+_POOL, _FIRST, _LARGEST, _ENOUGH = 16 << 10, 48, 256, 5000
+
+
+def _fill_holes() -> list[object]:
+    """Objects for every hole in the interpreter's pools (CPython, Objects/obmalloc.c: blocks of one size share 16 KiB).
+
+    What a child allocates then lies in pools of its own, side by side, not in holes of pages that it would have to copy.
+    Where the pools are others, some objects are kept for nothing.
+    """
+    kept: list[object] = []
+    for size in range(16, _LARGEST + 1, 16):
+        for _ in range(_ENOUGH):
+            block = object() if size == 16 else float(len(kept)) if size == 32 else bytes(size - 33)
+            kept.append(block)
+            if id(block) % _POOL == _FIRST:
+                break
+    return kept
 
 
 def _live(sock: socket.socket, take: int, zygote: int) -> None:
