@@ -38,6 +38,12 @@ _BITS = {
     "nosymfollow": mounts.MOUNT_ATTR_NOSYMFOLLOW,
 }
 _ATIMES = frozenset(("noatime", "strictatime", "relatime"))
+_TIMES = mounts.MOUNT_ATTR__ATIME | mounts.MOUNT_ATTR_NODIRATIME
+_LOCKED = (
+    mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+)
+"""The same numbers as statvfs(3)'s."""
+_SWITCHES = _LOCKED | mounts.MOUNT_ATTR_NOSYMFOLLOW
 _PROPAGATION = {
     "private": mounts.MS_PRIVATE,
     "slave": mounts.MS_SLAVE,
@@ -140,8 +146,8 @@ def take_cgroups(walk: Walk) -> None:
 def bind(walk: Walk, number: int, destination: str, options: Options) -> None:
     """Puts a taken tree in its place; a missing place is made, a directory for a directory and a file for a file."""
     tree = walk.trees.pop(number)
-    _configure(tree, options)
     try:
+        _configure(walk, tree, options)
         place = _place(walk, destination, "bind", stat.S_ISDIR(os.fstat(tree).st_mode))
         if destination == "/proc" and filesystem(tree) != PROC_SUPER_MAGIC:
             raise Invalid(f'"{destination}" cannot be mounted because it is not of type proc')
@@ -211,12 +217,41 @@ def attach(tree: int, place: int) -> None:
     os.close(place)
 
 
-def _configure(tree: int, options: Options) -> None:
+def _configure(walk: Walk, tree: int, options: Options) -> None:
     """Settings of one mount, then of everything below, then who hears of it."""
-    _set(tree, 0, options.on, options.off)
+    if options.on or options.off:
+        _set_all(tree, options, locked=walk.space.own_user)
     _set(tree, AT_RECURSIVE, options.recursive, options.recursive_off)
     for word in options.propagation:
         propagate(tree, word)
+
+
+def _set_all(tree: int, options: Options, *, locked: bool) -> None:
+    """As "mount -o bind,…" and runc: of a bind that asks for anything, what it does not ask for is off.
+
+    The access time stays unless it is named. In a user namespace what the host has set stays (mount_namespaces(7)).
+    """
+    on, clear = attribute_bits(options.on), _SWITCHES
+    named = not _ATIMES.isdisjoint(options.on) or "nodiratime" in options.on
+    if named:
+        clear |= _TIMES
+    if locked:
+        flags = os.fstatvfs(tree).f_flag
+        host = flags & _LOCKED
+        if host & attribute_bits(options.off) or (named and on & _TIMES != _times(flags)):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        on |= host
+    mounts.mount_setattr(
+        tree, "", AT_EMPTY_PATH, attr_set=on, attr_clr=clear & ~on | clear & mounts.MOUNT_ATTR__ATIME
+    )
+
+
+def _times(flags: int) -> int:
+    """statvfs(3) flags of the access time as MOUNT_ATTR_* bits."""
+    kind = mounts.MOUNT_ATTR_NOATIME if flags & os.ST_NOATIME else 0
+    if not kind and not flags & os.ST_RELATIME:
+        kind = mounts.MOUNT_ATTR_STRICTATIME
+    return kind | (mounts.MOUNT_ATTR_NODIRATIME if flags & os.ST_NODIRATIME else 0)
 
 
 def _set(tree: int, deep: int, on: Sequence[str], off: Sequence[str]) -> None:
