@@ -75,11 +75,18 @@ def main(fd: int) -> None:
             poll.poll()
             poll.unregister(taken)
         os.close(taken)
-        if outcome == END:
+        if outcome == END or (not outcome and _alone(sock)):
             break
         if not outcome:
             time.sleep(_PAUSE)
     del holes
+
+
+def _alone(sock: socket.socket) -> bool:
+    """Whether the daemon is gone: a child that died instead of waiting could not say so."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
 
 
 _POOL, _FIRST, _LARGEST, _ENOUGH = 16 << 10, 48, 256, 5000

@@ -5,12 +5,15 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import knarr
 from knarr.engine.shims import Shim, read_exit
-from knarr.engine.zygote import Zygote
+from knarr.engine.zygote import STUB, Zygote
 from knarr.kernel.cgroups import hierarchy
 from knarr.kernel.cgroups.open import open_cgroup
 from knarr.model.errors import Conflict, KnarrError, NoSuchCommand, NotFound, Unavailable
@@ -426,6 +429,22 @@ async def test_the_zygote_is_started_again(runtime: Runtime, zygote: Zygote) -> 
     os.kill(zygote.pid, signal.SIGKILL)
     assert (await runtime.run("sh", "-c", "exit 8"))[0].code == 8
     assert await shim.pids() == [shim.pid]
+
+
+def test_a_zygote_without_a_daemon_ends_even_if_its_children_cannot_live() -> None:
+    """Else it would fork for ever: who sees the end of the requests is a child."""
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    broken = STUB.replace(
+        "from knarr.zygote import main;", "import knarr.zygote as z; z.bear_ahead = None; main = z.main;"
+    )
+    assert broken != STUB
+    source = str(Path(knarr.__file__).parents[1])
+    with mine:
+        command = [sys.executable, "-I", "-S", "-c", broken, source, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+        theirs.close()
+        assert mine.recv(100) == b'{"ready":true}'
+    assert process.wait(PATIENCE) == 0
 
 
 async def test_the_interpreter_cannot_be_written(zygote: Zygote) -> None:
