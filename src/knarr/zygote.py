@@ -29,7 +29,7 @@ from knarr.runtime.shim.rehearsal import of_an_init
 from knarr.wire.zygote import describe
 
 _PAUSE = 0.05
-"""After a child that died instead of waiting: should all of them do so, they must not become a storm."""
+"""After a child that died instead of waiting: should all of them do so, they must not become a storm, nor outlive knarrd."""
 
 _REHEARSALS = 20
 
@@ -78,6 +78,8 @@ def main(fd: int) -> None:
         if outcome == END or (not outcome and _alone(sock)):
             break
         if not outcome:
+            if any(events & select.POLLHUP for _, events in poll.poll(0)):
+                break
             time.sleep(_PAUSE)
     del holes
 
