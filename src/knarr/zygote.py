@@ -78,8 +78,6 @@ def main(fd: int) -> None:
         if outcome == END or (not outcome and _alone(sock)):
             break
         if not outcome:
-            if any(events & select.POLLHUP for _, events in poll.poll(0)):
-                break
             time.sleep(_PAUSE)
     del holes
 
