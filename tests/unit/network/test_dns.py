@@ -104,6 +104,8 @@ async def serving(table: Table, upstreams: Sequence[Upstream]) -> AsyncIterator[
         yield ("127.0.0.1", port)
     finally:
         resolver.close()
+        for _ in range(3):  # closed transports let go of their sockets in the loop's next turns
+            await asyncio.sleep(0)
 
 
 async def look(server: Upstream, name: str, *, tcp: bool = False) -> DNSRecord:

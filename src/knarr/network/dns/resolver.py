@@ -33,7 +33,7 @@ class Resolver:
         self.upstreams = upstreams
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._talking = 0
+        self._talking: set[asyncio.StreamWriter] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
 
@@ -51,6 +51,8 @@ class Resolver:
             self._tcp.close()
         for task in self._tasks:
             task.cancel()
+        for writer in self._talking:
+            writer.transport.abort()
 
     def asked(self, message: bytes, address: tuple[str, int]) -> None:
         """A datagram came."""
@@ -74,12 +76,12 @@ class Resolver:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, if there are not too many."""
-        if self._talking < _TALKING:
-            self._talking += 1
+        if len(self._talking) < _TALKING:
+            self._talking.add(writer)
             try:
                 await self._converse(reader, writer)
             finally:
-                self._talking -= 1
+                self._talking.discard(writer)
         writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
