@@ -1,5 +1,6 @@
 """Daemons that tests may kill: each test has its own, with one image."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +25,20 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return busybox_tar(tmp_path_factory.mktemp("busybox"))
 
 
-@pytest.fixture
-def daemon(busybox: Path) -> Iterator[Knarrd]:
+@contextlib.contextmanager
+def knarrd_on(bridge: str, subnet: str, busybox: Path) -> Iterator[Knarrd]:
     """A running knarrd with `busybox:latest`."""
-    knarrd = Knarrd(BRIDGE, SUBNET)
+    knarrd = Knarrd(bridge, subnet)
     try:
         knarrd.start()
         knarrd.give_busybox(busybox)
         yield knarrd
     finally:
         knarrd.close()
+
+
+@pytest.fixture
+def daemon(busybox: Path) -> Iterator[Knarrd]:
+    """The daemon that a test may kill."""
+    with knarrd_on(BRIDGE, SUBNET, busybox) as knarrd:
+        yield knarrd

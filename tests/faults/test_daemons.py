@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import knarrd_on
 from tests.support import host
 from tests.support.daemons import BIN, Knarrd
 from tests.support.remains import remains
@@ -28,13 +29,8 @@ main()
 @pytest.fixture
 def neighbour(busybox: Path) -> Iterator[Knarrd]:
     """A second knarrd."""
-    knarrd = Knarrd("ktfault1", "10.233.65.0/24")
-    try:
-        knarrd.start()
-        knarrd.give_busybox(busybox)
+    with knarrd_on("ktfault1", "10.233.65.0/24", busybox) as knarrd:
         yield knarrd
-    finally:
-        knarrd.close()
 
 
 def test_two_daemons_do_not_see_each_other(daemon: Knarrd, neighbour: Knarrd) -> None:

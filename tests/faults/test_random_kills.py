@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from bench.client import Client, Failed
 
+from tests.faults.conftest import knarrd_on
 from tests.support import host
 from tests.support.daemons import Knarrd
 from tests.support.remains import remains
@@ -71,13 +72,8 @@ class Worker:
 @pytest.fixture
 def small(busybox: Path) -> Iterator[Knarrd]:
     """A knarrd with few addresses."""
-    knarrd = Knarrd("ktfault0", "10.233.66.0/28")
-    try:
-        knarrd.start()
-        knarrd.give_busybox(busybox)
+    with knarrd_on("ktfault0", "10.233.66.0/28", busybox) as knarrd:
         yield knarrd
-    finally:
-        knarrd.close()
 
 
 @pytest.mark.timeout(600)

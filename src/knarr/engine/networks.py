@@ -13,6 +13,7 @@ from knarr.engine.errors import (
     AlreadyConnected,
     NetworkInUse,
     NetworkNameTaken,
+    NoSuchNetwork,
     NotConnected,
     Predefined,
 )
@@ -155,7 +156,10 @@ class Networks:
         await self._world.whole(self._connect(net, live, asked))
 
     async def _connect(self, net: Net, live: Live, asked: EndpointSpec) -> None:
-        async with live.lock:
+        """The network is not removed meanwhile: until it is over nobody sees who joins."""
+        async with live.lock, self._turn:
+            if self._world.nets.get(net.id) is None:
+                raise NoSuchNetwork(net.name)
             if net in self._nets_of(live):
                 raise AlreadyConnected(live.name, net.name)
             spec = replace(live.spec, endpoints=(*live.spec.endpoints, asked))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from knarr.kernel.files import read_text
 from knarr.model.container import ContainerSpec
 from knarr.model.errors import Conflict, Invalid
+from knarr.runtime.plan_namespaces import parse_map
 
 log = logging.getLogger(__name__)
 
@@ -222,12 +223,8 @@ def _check_group(word: str) -> None:
 
 def read_map(pid: int) -> Ids:
     """The mappings that a process lives under, in the host's numbers; none for the host's own."""
-    ids = Ids(*(_lines(read_text(f"/proc/{pid}/{kind}_map")) for kind in ("uid", "gid")))
+    ids = Ids(*(parse_map(read_text(f"/proc/{pid}/{kind}_map")) for kind in ("uid", "gid")))
     return Ids() if ids.uids == ((0, 0, 0xFFFFFFFF),) else ids
-
-
-def _lines(text: str) -> Mapping:
-    return tuple(tuple(map(int, line.split())) for line in text.splitlines())  # type: ignore[misc]
 
 
 def _text(path: str) -> str:
