@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import host
 from tests.support.daemons import Daemon, Dockerd, Knarrd
+from tests.support.remains import namespaces
 from tests.support.terminal import Terminal
 
 BRIDGE = "ktuserns0"
@@ -349,8 +350,7 @@ def test_a_daemon_that_comes_back_finds_it(knarrd: Knarrd) -> None:
     assert pid(knarrd, "stays") == before
     assert knarrd.docker("exec", "stays", "id", "-u").stdout == "0\n"
     knarrd.docker("rm", "-f", "stays")
-    left = knarrd.exec_root / "userns"
-    host.settle(lambda: set(os.listdir(left)))
+    host.settle(lambda: namespaces(knarrd))
 
 
 def test_a_user_without_ranges_is_named(peer: bool) -> None:

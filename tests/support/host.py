@@ -81,6 +81,15 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def network_namespaces(pid: int) -> set[str]:
+    """Those that a process holds by descriptors and is not in itself."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return {link for link in found if link.startswith("net:")} - {os.readlink(f"/proc/{pid}/ns/net")}
+
+
 def nft(*arguments: str) -> str:
     """The output of `nft`; empty where the table does not exist."""
     return subprocess.run(["nft", *arguments], check=False, capture_output=True, text=True).stdout

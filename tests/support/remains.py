@@ -5,6 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from knarr.engine.namespaces import SPARES
 from knarr.engine.paths import Paths
 from tests.support import host
 from tests.support.daemons import Knarrd
@@ -18,7 +19,7 @@ def remains(knarrd: Knarrd) -> dict[str, set[str]]:
     found = {
         "mounts": host.mounts([str(knarrd.root)]) - {str(knarrd.data_root)},
         "veths": veths(knarrd),
-        "namespaces": _names(knarrd.exec_root / "netns"),
+        "namespaces": namespaces(knarrd),
         "cgroups": cgroups(knarrd),
         "elements": elements(knarrd),
         "processes": processes(knarrd),
@@ -31,6 +32,12 @@ def remains(knarrd: Knarrd) -> dict[str, set[str]]:
 def veths(knarrd: Knarrd) -> set[str]:
     """The bridge's ports."""
     return _names(Path(f"/sys/class/net/{knarrd.bridge}/brif"))
+
+
+def namespaces(knarrd: Knarrd) -> set[str]:
+    """The network namespaces that the daemon holds, should they be more than its spares."""
+    found = host.network_namespaces(knarrd.process.pid)
+    return found if len(found) > SPARES else set()
 
 
 def cgroups(knarrd: Knarrd) -> set[str]:

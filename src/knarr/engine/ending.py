@@ -25,12 +25,11 @@ from knarr.engine.trash import Trash
 from knarr.engine.values import Waited
 from knarr.engine.volumes import Volumes, event
 from knarr.engine.world import World
-from knarr.loop.blocking import blocking, hop
+from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerState
 from knarr.model.errors import KnarrError
 from knarr.model.system import Event
 from knarr.network.plan import EndpointPlan
-from knarr.runtime import netns
 from knarr.state.errors import StateFull, Taken
 
 log = logging.getLogger(__name__)
@@ -128,17 +127,13 @@ class Ender:
         self._places.silence(live)
         if shim is not None:
             live.leaving = self._world.chores.start(shim.release(), f"release {live.name}")
-        paths = self._world.paths
-        unnamed = [hop(netns.remove, paths.namespace(live.id))]
-        if live.extra.ids.uids:
-            unnamed.append(hop(netns.remove, paths.user_namespace(live.id)))
         try:
             for each in endpoints:
                 await self._places.leave(EndpointPlan.from_dict(each))
-            for done in unnamed:
-                await done
         except (OSError, KnarrError) as error:
             log.error("cannot clean up after %s: %s", live.name, error, exc_info=error)
+        finally:
+            live.release_netns()
 
     async def erase(self, live: Live, *, volumes: bool = True) -> None:
         """A container that does not run is removed."""

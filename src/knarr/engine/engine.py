@@ -212,6 +212,7 @@ async def _let_go(world: World, roster: Roster) -> None:
     await world.chores.close()
     for live in roster:
         attaching.drop(live)
+        live.release_netns()
         if live.shim is not None:
             await live.shim.close()
     await blocking(remove_empty, world.paths.cgroup, world.hierarchy)

@@ -42,8 +42,7 @@ class Joining:
                 lambda tx: _save(tx, after, claimed=plan), network_event(net, "connect", container=live.id)
             )
             undo.push(self._restore, live, before, net)
-            path = self._world.paths.namespace(live.id)
-            netns = await alone(_open, path)
+            netns = await alone(_open, live.namespace)
             try:
                 plain = replace(plan, default_route=False)  # there may be a way out already: it is replaced
                 await self._places.attach(live, plain, place, netns, undo)
@@ -52,7 +51,7 @@ class Joining:
             finally:
                 netns.close()
             live.row = after
-            await self._places.serve_names(live, path)
+            await self._places.serve_names(live, live.namespace)
             await blocking(self._write_files, live, plan, first=not any(map(self._own, plans)))
             undo.keep()
 
@@ -73,15 +72,14 @@ class Joining:
         )
         live.row = after
         await self._places.leave(gone)
-        path = self._world.paths.namespace(live.id)
         if gone.default_route and heir is not None and self._world.bridge is not None:
-            netns = await alone(_open, path)
+            netns = await alone(_open, live.namespace)
             try:
                 await self._lead(heir, netns)
             finally:
                 netns.close()
             await self._world.bridge.adopt(heir)
-        await self._places.serve_names(live, path)
+        await self._places.serve_names(live, live.namespace)
         await blocking(_change_hosts, self._hosts(live), (), [(gone.address, spec.hostname)])
         if self._world.bridge is not None:
             await self._world.bridge.settle()

@@ -1,6 +1,7 @@
 """Containers in memory: live objects with the rows as truth, found by id, unique id prefix or name without a scan."""
 
 import asyncio
+import os
 import socket
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -43,13 +44,15 @@ class Exec:
 class Live:
     """One container. Whoever changes its state holds `lock`; waiting for its end is done without it.
 
-    `rootfs` is its snapshot's mounts, once known. Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
+    `rootfs` is its snapshot's mounts, once known. `netns` is the network namespace of a life that has its own, held until that is
+    cleaned away; else -1. Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
     """
 
     row: Row
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     rootfs: tuple[Mount, ...] = ()
     shim: Shim | None = None
+    netns: int = -1
     ended: "asyncio.Future[Waited] | None" = None
     retry: "asyncio.Task[None] | None" = None
     probing: "asyncio.Task[None] | None" = None
@@ -86,6 +89,17 @@ class Live:
     @property
     def extra(self) -> Extra:
         return self.row.extra
+
+    @property
+    def namespace(self) -> str:
+        """Where this process finds its network namespace."""
+        return f"/proc/self/fd/{self.netns}"
+
+    def release_netns(self) -> None:
+        """Lets its network namespace go, if there is one."""
+        if self.netns >= 0:
+            os.close(self.netns)
+            self.netns = -1
 
     @property
     def runs(self) -> bool:

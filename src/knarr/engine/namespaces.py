@@ -1,7 +1,7 @@
 """Network namespaces ready before anybody asks, each made by a thread of its own: no process is forked for one.
 
-A spare has no name: it is two descriptors of this process, so nothing is left of it when the process is gone. The one that
-is taken gets its name by a bind mount (`runtime.netns`). New spares are made when nobody has asked for a while, so that
+It is two descriptors of this process, so nothing is left of a spare when the process is gone; a container's is held by its
+init too. New spares are made when nobody has asked for a while, so that
 they are not made at the expense of the start that took the last.
 """
 

@@ -60,22 +60,9 @@ class Paths(NamedTuple):
         return f"{self.runs}/{container_id}"
 
     @property
-    def namespaces(self) -> str:
-        """Named network namespaces."""
-        return f"{self.exec_root}/netns"
-
-    def namespace(self, container_id: str) -> str:
-        """One container's network namespace."""
-        return f"{self.namespaces}/{container_id[:12]}"
-
-    @property
-    def user_namespaces(self) -> str:
-        """Named user namespaces."""
-        return f"{self.exec_root}/userns"
-
-    def user_namespace(self, container_id: str) -> str:
-        """One container's user namespace."""
-        return f"{self.user_namespaces}/{container_id[:12]}"
+    def names(self) -> tuple[str, str]:
+        """Where earlier versions named namespaces of the network and of users."""
+        return f"{self.exec_root}/netns", f"{self.exec_root}/userns"
 
     @property
     def filters(self) -> str:
@@ -91,5 +78,5 @@ class Paths(NamedTuple):
         """Makes the directories."""
         for path in (self.data_root, self.containers, self.volumes, self.trash):
             os.makedirs(path, 0o711, exist_ok=True)
-        for path in (self.exec_root, self.runs, self.namespaces, self.user_namespaces, self.filters):
+        for path in (self.exec_root, self.runs, self.filters):
             os.makedirs(path, 0o711, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a life needs on disk, made and found out in one blocking call: namespace's name, /etc files, devices, filter, root."""
+"""What a life needs on disk, made and found out in one blocking call: /etc files, devices, filter, root."""
 
 import contextlib
 import os
@@ -16,7 +16,6 @@ from knarr.kernel.files import read_text
 from knarr.model.container import ContainerSpec, LogConfig
 from knarr.model.errors import Invalid, Unsupported
 from knarr.model.mount import Mount
-from knarr.runtime import netns
 
 MAX_SIZE = "10m"
 MAX_FILE = "3"
@@ -25,7 +24,7 @@ _INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """One life: `borrowed` is the container whose network it shares, `served` whether it has a name server, `neighbours` further lines of /etc/hosts, `named` (descriptor, path) of namespaces to be named."""
+    """One life: `borrowed` is the container whose network it shares, `served` whether it has a name server, `neighbours` further lines of /etc/hosts."""
 
     live: Live
     spec: ContainerSpec
@@ -33,7 +32,6 @@ class Wish:
     addresses: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
     served: bool = False
-    named: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,8 +50,6 @@ class Prepared:
 def prepare(world: World, wish: Wish) -> Prepared:
     """Everything on disk in one go."""
     live, spec = wish.live, wish.spec
-    for each in wish.named:
-        netns.name(*each)
     _fresh(world.paths.run(live.id))
     for mount in live.extra.mounts:
         if mount.type == "bind" and not os.path.exists(mount.source):

@@ -15,6 +15,7 @@ from knarr.engine.execs import Execs
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
+from knarr.engine.nets import shares
 from knarr.engine.places import Places
 from knarr.engine.shims import Exit, Shim, read_exit
 from knarr.engine.world import World, now
@@ -102,6 +103,8 @@ class Recovery:
                 self._unborn.add(live.id)
             await _give_up(shim)
             return False
+        if live.spec.network_mode == "none" or not shares(live.spec):
+            live.netns = await blocking(_namespace_of, shim.pid)
         status = Status.PAUSED if shim.paused else Status.RUNNING
         started = live.state.started_at if live.status is not Status.STARTING else now()
         live.row = replace(
@@ -158,9 +161,9 @@ class Recovery:
             for planned in plans:
                 known.append(planned.endpoint_id)
                 await bridge.adopt(planned)
-            if plans:
+            if plans and live.netns >= 0:
                 self._places.introduce(live)
-                await self._places.serve_names(live, self._world.paths.namespace(live.id))
+                await self._places.serve_names(live, live.namespace)
         for net in self._world.nets:
             if net.config is not None:
                 await bridge.sweep(net.config, known)
@@ -169,11 +172,6 @@ class Recovery:
         known = {live.id for live in self._roster}
         running = {live.id for live in self._roster if live.shim is not None}
         await blocking(self._sweep_disk, known, running)
-        claimed = {container_id[:12] for container_id in running}
-        for directory in (self._world.paths.namespaces, self._world.paths.user_namespaces):
-            for name in await blocking(os.listdir, directory):
-                if name not in claimed:
-                    await blocking(netns.remove, f"{directory}/{name}")
 
     def _sweep_disk(self, known: set[str], running: set[str]) -> None:
         """Blocking. A run directory stays while its container's end is not on record."""
@@ -184,6 +182,10 @@ class Recovery:
             for name in os.listdir(directory):
                 if name not in known:
                     discard_tree(f"{directory}/{name}")
+        for directory in filter(os.path.isdir, paths.names):
+            for name in os.listdir(directory):
+                netns.unname(f"{directory}/{name}")
+            os.rmdir(directory)
         for name in os.listdir(paths.trash):
             discard_tree(f"{paths.trash}/{name}")
         self._sweep_cgroups(running)
@@ -192,6 +194,14 @@ class Recovery:
         hierarchy, parent = self._world.hierarchy, self._world.paths.cgroup
         for name in children(parent, hierarchy) - running:
             end_cgroup(f"{parent}/{name}", hierarchy)
+
+
+def _namespace_of(pid: int) -> int:
+    """-1 if the process ends just now."""
+    try:
+        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
 
 
 async def _give_up(shim: Shim) -> None:

@@ -25,14 +25,13 @@ from knarr.engine.telling import mount_events, network_events
 from knarr.engine.userns import NO_IDS, Ids
 from knarr.engine.world import World
 from knarr.engine.zygote import Netns
-from knarr.loop.blocking import blocking, hop
+from knarr.loop.blocking import hop
 from knarr.model.container import ContainerSpec, ContainerState, Status
 from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand
 from knarr.model.ports import Published
 from knarr.model.system import Event, Step
 from knarr.model.undo import Undo
 from knarr.network.plan import EndpointPlan
-from knarr.runtime import netns as namespace
 
 log = logging.getLogger(__name__)
 _AGAIN = 1.0
@@ -52,10 +51,9 @@ class _Life:
     borrowed: str = ""
     neighbours: tuple[str, ...] = ()
     ids: Ids = NO_IDS
-    own_user: bool = False
     steps: list[Step] = field(default_factory=list)
 
-    def wish(self, netns: Netns | None) -> preparing.Wish:
+    def wish(self) -> preparing.Wish:
         """What it needs on disk."""
         return preparing.Wish(
             live=self.live,
@@ -64,17 +62,7 @@ class _Life:
             addresses=tuple(plan.address for _, plan in self.endpoints),
             neighbours=self.neighbours,
             served=any(place.net.own for place, _ in self.endpoints),
-            named=self._named(netns),
         )
-
-    def _named(self, netns: Netns | None) -> tuple[tuple[int, str], ...]:
-        """(descriptor, path) of the namespaces that are to have a name."""
-        if netns is None:
-            return ()
-        found = [(netns.fd, self.joined["network"])]
-        if self.own_user:
-            found.append((netns.owner, self.joined["user"]))
-        return tuple(found)
 
 
 class Starter:
@@ -109,9 +97,8 @@ class Starter:
         begun = time.time_ns()
         life.endpoints = await self._places.plan(live, life.spec, life.undo)
         intent = self._write_starting(life)
-        own = life.joined.get("network") == world.paths.namespace(live.id)
-        netns = await self._namespace(life) if own else None
-        files = hop(preparing.prepare, world, life.wish(netns))
+        netns = None if "network" in life.joined else await self._namespace(life)
+        files = hop(preparing.prepare, world, life.wish())
         side: list[asyncio.Future[Any]] = [intent, files]
         try:
             await intent
@@ -122,8 +109,6 @@ class Starter:
             shim, opened = await self._launch(life, self._order(life, await files), wiring)
         finally:
             await _settled(side)
-            if netns is not None:
-                netns.close()
         life.steps += shim.steps
         _note(
             life,
@@ -133,6 +118,7 @@ class Starter:
             begun,
         )
         self._write_running(live, shim, opened)
+        live.netns = -1 if netns is None else netns.keep()
         return shim
 
     async def _launch(
@@ -174,8 +160,6 @@ class Starter:
             other = self._other(mode, "network")
             joined["network"] = f"/proc/{other.state.pid}/ns/net"
             life.borrowed = other.id
-        else:
-            joined["network"] = self._world.paths.namespace(life.live.id)
         for kind, value in (("pid", spec.pid_mode), ("ipc", spec.ipc_mode)):
             if value == "host":
                 joined[kind] = ""
@@ -196,8 +180,6 @@ class Starter:
         modes = (life.spec.network_mode, life.spec.pid_mode, life.spec.ipc_mode)
         others = {self._other(mode, "user").id for mode in modes if mode.startswith("container:")}
         if not others:
-            life.joined["user"] = self._world.paths.user_namespace(life.live.id)
-            life.own_user = True
             return
         pids = [self._roster.find(each).state.pid for each in sorted(others)]
         life.ids = userns.read_map(pids[0])
@@ -231,23 +213,21 @@ class Starter:
         life.neighbours = tuple(links.hosts(*each) for each in found)
 
     async def _namespace(self, life: _Life) -> Netns:
-        path = life.joined["network"]
+        """Held until the life is over, or until the init of a failed one is gone: it finds the namespace here."""
         begun = time.time_ns()
         if life.ids.uids:
-            user = "" if life.own_user else life.joined["user"]
-            netns = await self._world.zygote.owned_netns(life.ids, user)
+            netns = await self._world.zygote.owned_netns(life.ids, life.joined.get("user", ""))
         else:
             netns = await self._world.namespaces.take()
-        life.undo.push(blocking, namespace.remove, path)
-        if life.own_user:
-            life.undo.push(blocking, namespace.remove, life.joined["user"])
+        life.undo.push(_drop, netns)
+        life.joined = {**netns.paths, **life.joined}
         _note(
             life,
             "engine",
             "netns",
             "a network namespace that exists before any process; it was ready",
             begun,
-            path=path,
+            path=life.joined["network"],
             inode=str(netns.inode),
         )
         return netns
@@ -352,6 +332,10 @@ class Starter:
 
 def _distinct(published: Sequence[Published]) -> list[Published]:
     return list(dict.fromkeys(published))
+
+
+async def _drop(netns: Netns) -> None:
+    netns.close()
 
 
 async def _abandon(birth: Birth) -> None:

@@ -97,7 +97,7 @@ def _endpoint(
         driver_options=asked.driver_options,
     )
     if live.runs:
-        key = "" if asked.network == "host" else world.paths.namespace(live.id)
+        key = "" if asked.network == "host" else f"/proc/{live.state.pid}/ns/net"
         view = replace(view, sandbox_id=live.id, sandbox_key=key)
     planned = wired.get(view.network_id)
     if net is None or planned is None:

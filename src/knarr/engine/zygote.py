@@ -48,12 +48,22 @@ class Netns(NamedTuple):
     route: socket.socket
     owner: int = -1
 
-    def close(self) -> None:
-        """Its descriptors."""
-        os.close(self.fd)
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where other processes find the namespaces, by kind, while they are held here (proc_pid_fd(5))."""
+        held = {"network": self.fd, "user": self.owner}
+        return {kind: f"/proc/{os.getpid()}/fd/{fd}" for kind, fd in held.items() if fd >= 0}
+
+    def keep(self) -> int:
+        """The descriptor of the network namespace; the others are closed."""
         if self.owner >= 0:
             os.close(self.owner)
         self.route.close()
+        return self.fd
+
+    def close(self) -> None:
+        """Its descriptors."""
+        os.close(self.keep())
 
 
 class RootView(NamedTuple):

@@ -1,4 +1,5 @@
-"""A network namespace that exists before any process does: made, named by a bind mount, its lo set up.
+"""A network namespace that exists before any process does: made, its lo set up. It has no name: a bind mount on the host
+would be copied into, and taken out of, the mount namespace of every container that starts later.
 
 unshare(2) moves the calling thread alone: it is for a thread that ends afterwards (network_namespaces(7)).
 """
@@ -84,24 +85,11 @@ def _forgo_ipv6() -> None:
             return
 
 
-def name(fd: int, path: str) -> None:
-    """Binds the namespace of a descriptor to a new file."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
-    try:
-        mounts.mount(f"/proc/self/fd/{fd}", path, None, mounts.MS_BIND)
-    except OSError:
-        os.unlink(path)
-        raise
-
-
-def remove(path: str) -> None:
-    """Takes the name away; the namespace lives as long as somebody is inside. A missing one is no error."""
+def unname(path: str) -> None:
+    """Takes the name away that an earlier version bound here; the namespace lives as long as somebody is inside."""
     try:
         mounts.umount2(path, mounts.MNT_DETACH)
     except OSError as error:
         if not mounts.is_mount_error(error):
             raise
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
+    os.unlink(path)

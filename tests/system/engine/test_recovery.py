@@ -13,6 +13,7 @@ import pytest
 
 from knarr.engine.engine import Engine
 from knarr.engine.settings import Settings
+from knarr.kernel import mounts
 from knarr.model.container import RestartPolicy, Status
 from knarr.state.database import Database
 from tests.support import host
@@ -204,3 +205,14 @@ async def test_an_engine_that_cannot_open_closes_what_it_opened(tmp_path: Path) 
             ),
         )
     assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
+
+
+async def test_names_of_an_earlier_version_are_taken_away(home: Host) -> None:
+    names = [home.base / "exec" / kind / "0123456789ab" for kind in ("netns", "userns")]
+    for name, namespace in zip(names, ("net", "user"), strict=True):
+        name.parent.mkdir(parents=True)
+        name.touch()
+        mounts.mount(f"/proc/self/ns/{namespace}", str(name), None, mounts.MS_BIND)
+    await home.open()
+    assert host.mounts([str(home.base)]) == set()
+    assert not any(name.parent.exists() for name in names)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from knarr.engine.zygote import RootView, Zygote
+from knarr.kernel import mounts
 from knarr.model.errors import Unavailable
 from knarr.model.mount import Mount
 from knarr.runtime import netns
@@ -47,36 +48,36 @@ def on_a_thread_of_its_own() -> tuple[int, socket.socket]:
         return pool.submit(netns.make).result()
 
 
-def test_a_network_namespace_exists_before_any_process(tmp_path: Path) -> None:
-    path = str(tmp_path / "one")
+def test_a_network_namespace_exists_before_any_process() -> None:
     own = os.stat("/proc/self/ns/net").st_ino
     fd, route = on_a_thread_of_its_own()
     with route:
-        netns.name(fd, path)
-        assert os.stat(path).st_ino == os.fstat(fd).st_ino != own
+        assert os.fstat(fd).st_ino != own
         assert route.family == socket.AF_NETLINK
-        assert host.mounts([str(tmp_path)]) == {path}
-        os.close(fd)
     assert os.stat("/proc/self/ns/net").st_ino == own
-    netns.remove(path)
-    netns.remove(path)
-    assert not os.path.exists(path)
+    os.close(fd)
+
+
+def test_a_name_of_an_earlier_version_is_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    path.touch()
+    mounts.mount("/proc/self/ns/net", str(path), None, mounts.MS_BIND)
+    netns.unname(str(path))
+    assert not path.exists()
     assert host.mounts([str(tmp_path)]) == set()
 
 
-async def test_a_container_in_a_named_namespace(runtime: Runtime, tmp_path: Path) -> None:
-    path = str(tmp_path / "netns-of-it")
+async def test_a_container_in_a_namespace_without_a_name(runtime: Runtime) -> None:
     fd, route = on_a_thread_of_its_own()
     inode = os.fstat(fd).st_ino
-    netns.name(fd, path)
     route.close()
-    os.close(fd)
+    path = f"/proc/{os.getpid()}/fd/{fd}"
     kinds = ("mount", "pid", "ipc", "uts", "cgroup")
     namespaces = [*({"type": kind} for kind in kinds), {"type": "network", "path": path}]
     script = "readlink /proc/self/ns/net; ip link show lo | grep -c LOWER_UP; ls /sys/class/net"
     _, out, _ = await runtime.run("sh", "-c", script, linux={"namespaces": namespaces})
+    os.close(fd)
     assert out.split() == [f"net:[{inode}]".encode(), b"1", b"lo"]
-    netns.remove(path)
 
 
 async def test_unpacking_a_stream(zygote: Zygote, tmp_path: Path) -> None:
