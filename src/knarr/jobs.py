@@ -9,6 +9,7 @@ from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
 
+from knarr.kernel import mounts
 from knarr.kernel.fd import RootFd
 from knarr.model.errors import Invalid
 from knarr.runtime import netns, view
@@ -80,6 +81,15 @@ def read(request: dict[str, Any], fds: list[int]) -> Reply:
     return {"data": b2a_base64(data, newline=False).decode()}, []
 
 
+def mount(request: dict[str, Any], fds: list[int]) -> Reply:
+    """mount(2) on the host, by a process that may wait for a file server as long as it takes."""
+    source, target, kind, flags, data = (
+        request[key] for key in ("source", "target", "kind", "flags", "data")
+    )
+    mounts.mount(source, target, kind, flags, data or None)
+    return {}, []
+
+
 def copy_up(request: dict[str, Any], fds: list[int]) -> Reply:
     """One process looks into the container, the other fills the volume."""
     source, sink = os.pipe()
@@ -114,6 +124,7 @@ JOBS: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
     "archive-get": archive_get,
     "archive-put": archive_put,
     "archive-stat": archive_stat,
+    "mount": mount,
     "read": read,
     "copy-up": copy_up,
 }

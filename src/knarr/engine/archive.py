@@ -1,6 +1,7 @@
 """docker cp and export: archives in and out of a container's root, running or not, through jobs of the zygote."""
 
 import bz2
+import contextlib
 import lzma
 import os
 import posixpath
@@ -10,7 +11,9 @@ from typing import Any
 
 from knarr.engine.errors import NoSuchPathInContainer
 from knarr.engine.live import Live
+from knarr.engine.names import new_id
 from knarr.engine.values import PathStat
+from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World
 from knarr.engine.zygote import Archiving, RootView, Unpacking
 from knarr.kernel.files import write_all
@@ -35,6 +38,13 @@ def view(world: World, live: Live) -> RootView:
     return RootView(mounts=world.snapshots.mounts(live.id), binds=binds)
 
 
+@contextlib.asynccontextmanager
+async def _seen(world: World, mounts: VolumeMounts, live: Live) -> AsyncIterator[RootView]:
+    """With its volumes mounted, for one that is stopped."""
+    async with mounts.held(f"copy {new_id()}", () if live.runs else live.extra.mounts):
+        yield await blocking(view, world, live)
+
+
 def _absolute(path: str) -> str:
     return path if path.startswith("/") else f"/{path}"
 
@@ -51,42 +61,55 @@ def archive_name(path: str) -> str:
     return posixpath.basename(path.rstrip("/")) or "."
 
 
-async def stat(world: World, live: Live, path: str, called: str) -> PathStat:
+async def stat(world: World, mounts: VolumeMounts, live: Live, path: str, called: str) -> PathStat:
     """`called` is how the caller named the container. Raises NoSuchPathInContainer."""
+    async with _seen(world, mounts, live) as seen:
+        return await _stat(world, seen, path, called)
+
+
+async def _stat(world: World, seen: RootView, path: str, called: str) -> PathStat:
     try:
-        found = await world.zygote.archive_stat(await blocking(view, world, live), _absolute(path))
+        found = await world.zygote.archive_stat(seen, _absolute(path))
     except (NoSuchPath, NotADirectory):
         raise NoSuchPathInContainer(path, called) from None
     name = found.name if path.strip("/.") else "/"
     return PathStat(name, found.size, found.mode, found.mtime, found.link_target)
 
 
-async def get(world: World, live: Live, path: str, called: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+async def get(
+    world: World, mounts: VolumeMounts, live: Live, path: str, called: str
+) -> tuple[PathStat, AsyncIterator[bytes]]:
     """Raises NoSuchPathInContainer."""
-    told = await stat(world, live, path, called)
     options = TarOptions(name=archive_name(_absolute(path)), follow=_follows(path))
-    job = await world.zygote.archive_get(await blocking(view, world, live), _absolute(path), options)
-    return told, stream(job)
+    async with contextlib.AsyncExitStack() as stack:
+        seen = await stack.enter_async_context(_seen(world, mounts, live))
+        told = await _stat(world, seen, path, called)
+        job = await world.zygote.archive_get(seen, _absolute(path), options)
+        return told, stream(job, stack.pop_all())
 
 
-async def export(world: World, live: Live) -> AsyncIterator[bytes]:
+async def export(world: World, mounts: VolumeMounts, live: Live) -> AsyncIterator[bytes]:
     """The whole root."""
-    job = await world.zygote.archive_get(await blocking(view, world, live), "/", TarOptions())
-    return stream(job)
+    async with contextlib.AsyncExitStack() as stack:
+        seen = await stack.enter_async_context(_seen(world, mounts, live))
+        job = await world.zygote.archive_get(seen, "/", TarOptions())
+        return stream(job, stack.pop_all())
 
 
-async def stream(job: Archiving) -> AsyncIterator[bytes]:
-    """What the job writes, to its end or its error."""
-    try:
-        while data := await blocking(os.read, job.drain, _BLOCK):
-            yield data
-        await job.result()
-    finally:
-        job.close()
+async def stream(job: Archiving, held: contextlib.AsyncExitStack | None = None) -> AsyncIterator[bytes]:
+    """What the job writes, to its end or its error; then what was held for it is let go."""
+    async with held or contextlib.AsyncExitStack():
+        try:
+            while data := await blocking(os.read, job.drain, _BLOCK):
+                yield data
+            await job.result()
+        finally:
+            job.close()
 
 
 async def put(
     world: World,
+    mounts: VolumeMounts,
     live: Live,
     path: str,
     called: str,
@@ -96,29 +119,30 @@ async def put(
     owner: tuple[int, int] | None,
 ) -> None:
     """Raises NoSuchPathInContainer, BadArchive, Invalid."""
-    await _check_directory(world, live, path, called)
     options = UntarOptions(
         owner=owner,
         no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
         keep_root=True,
         directory=_absolute(path),
     )
-    job = await world.zygote.archive_put(await blocking(view, world, live), options)
-    try:
-        await _feed(job, body)
-    except BrokenPipeError:
-        pass  # the job tells why it stopped reading
-    finally:
-        job.close_feed()
-    await job.result()
+    async with _seen(world, mounts, live) as seen:
+        await _check_directory(world, seen, path, called)
+        job = await world.zygote.archive_put(seen, options)
+        try:
+            await _feed(job, body)
+        except BrokenPipeError:
+            pass  # the job tells why it stopped reading
+        finally:
+            job.close_feed()
+        await job.result()
 
 
-async def _check_directory(world: World, live: Live, path: str, called: str) -> None:
+async def _check_directory(world: World, seen: RootView, path: str, called: str) -> None:
     """With its links followed: a trailing slash finds directories only."""
     try:
-        await stat(world, live, path.rstrip("/") + "/", called)
+        await _stat(world, seen, path.rstrip("/") + "/", called)
     except NoSuchPathInContainer:
-        await stat(world, live, path, called)
+        await _stat(world, seen, path, called)
         raise Invalid("extraction point is not a directory") from None
 
 

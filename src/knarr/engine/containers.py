@@ -43,6 +43,7 @@ from knarr.engine.values import (
     Pruned,
     Waited,
 )
+from knarr.engine.volumes import Volumes
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerView, Resources, RestartPolicy, Status
@@ -70,6 +71,7 @@ class Containers:
         lifecycle: Lifecycle,
         images: Images,
         places: Places,
+        volumes: Volumes,
     ) -> None:
         self._world = world
         self._roster = roster
@@ -77,6 +79,7 @@ class Containers:
         self._lifecycle = lifecycle
         self._images = images
         self._places = places
+        self._volumes = volumes
 
     async def create(self, spec: ContainerSpec, *, name: str | None) -> Created:
         """Raises NoSuchImage, NameTaken, Invalid."""
@@ -280,12 +283,12 @@ class Containers:
 
     async def archive_stat(self, name: str, path: str) -> PathStat:
         """Raises NoSuchPathInContainer."""
-        return await archive.stat(self._world, self._roster.find(name), path, name)
+        return await archive.stat(self._world, self._volumes.mounts, self._roster.find(name), path, name)
 
     async def archive_get(self, name: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """A tar of `path`, named by its last component. The caller closes the iterator."""
         live = self._roster.find(name)
-        found = await archive.get(self._world, live, path, name)
+        found = await archive.get(self._world, self._volumes.mounts, live, path, name)
         self._world.tell(live.event("archive-path", path=path))
         return found
 
@@ -307,6 +310,7 @@ class Containers:
             raise Invalid("container rootfs is marked read-only")
         await archive.put(
             self._world,
+            self._volumes.mounts,
             live,
             path,
             name,
@@ -319,7 +323,7 @@ class Containers:
     async def export(self, name: str) -> AsyncIterator[bytes]:
         """A tar of its whole root."""
         live = self._roster.find(name)
-        stream = await archive.export(self._world, live)
+        stream = await archive.export(self._world, self._volumes.mounts, live)
         self._world.tell(live.event("export"))
         return stream
 

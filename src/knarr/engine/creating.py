@@ -21,7 +21,7 @@ from knarr.engine.network_plan import check_endpoint
 from knarr.engine.plan import Planned, plan_container, plan_mounts
 from knarr.engine.record import Extra, Placed, Row, VolumeValue
 from knarr.engine.values import Created
-from knarr.engine.volumes import Volumes, event, is_empty
+from knarr.engine.volumes import ANONYMOUS, Volumes, check_driver, event, is_empty
 from knarr.engine.world import World, now
 from knarr.engine.zygote import RootView
 from knarr.loop.blocking import blocking
@@ -32,6 +32,7 @@ from knarr.model.errors import Conflict, Invalid, NotFound
 from knarr.model.image import Image, ImageView
 from knarr.model.mount import Mount
 from knarr.model.undo import Undo
+from knarr.snapshots.errors import NoSuchPath, NotADirectory
 from knarr.snapshots.tree import discard_tree
 from knarr.state.errors import Taken
 
@@ -53,7 +54,6 @@ class _Wishes:
     placed: list[Placed] = field(default_factory=list)
     volumes: list[tuple[str, VolumeValue]] = field(default_factory=list)
     filled: list[Placed] = field(default_factory=list)
-    driver: str = ""
 
 
 class Creator:
@@ -121,7 +121,7 @@ class Creator:
 
     def _decide(self, spec: ContainerSpec) -> _Wishes:
         inherited = [mount for text in spec.volumes_from for mount in self._inherited(text)]
-        wishes = _Wishes(driver=spec.volume_driver)
+        wishes = _Wishes()
         for mount in plan_mounts(spec, inherited):
             placed = self._place(mount, wishes)
             wishes.placed.append(placed)
@@ -163,13 +163,15 @@ class Creator:
             return replace(placed, source=mount.source, propagation=mount.propagation or "rprivate")
         if mount.type == "tmpfs":
             return placed
-        if mount.driver not in ("", "local"):
-            wishes.driver = mount.driver
         name = mount.source or new_id()
+        check_driver(name, mount.driver)
         known = {each for each, _ in wishes.volumes}
         if name not in self._volumes and name not in known:
             value = VolumeValue(
-                labels=dict(mount.labels), anonymous=not mount.source, options=dict(mount.driver_options)
+                driver=mount.driver or "local",
+                labels={**mount.labels, **({} if mount.source else ANONYMOUS)},
+                anonymous=not mount.source,
+                options=dict(mount.driver_options) or None,
             )
             wishes.volumes.append((name, value))
         return replace(
@@ -186,22 +188,31 @@ class Creator:
     ) -> tuple[Mount, ...]:
         made = [name for name, _ in wishes.volumes]
         if made:
-            options = {key: value for _, each in wishes.volumes for key, value in each.options.items()}
-            await self._volumes.begin(
-                wishes.volumes, driver=wishes.driver, options=options, making_for=container_id
-            )
+            await self._volumes.begin(wishes.volumes, making_for=container_id)
             undo.push(self._volumes.undo, made)
         undo.push(self._remove, container_id)
         missing = [
             mount.source for mount in wishes.placed if mount.type == "bind" and mount.asked_by == "mounts"
         ]
-        mounts, empty = await blocking(
-            self._prepare_disk, container_id, chain, missing, [mount.source for mount in wishes.filled]
-        )
+        mounted = self._volumes.mounts.wanted(wishes.filled)
+        plain = [mount.source for mount in wishes.filled if mount.name not in mounted]
+        mounts, empty = await blocking(self._prepare_disk, container_id, chain, missing, plain)
         for mount in wishes.filled:
             if mount.source in empty:
                 await self._world.zygote.copy_up(RootView(mounts=mounts), mount.target, mount.source)
+            elif mount.name in mounted:
+                await self._fill_mounted(container_id, RootView(mounts=mounts), mount)
         return mounts
+
+    async def _fill_mounted(self, container_id: str, view: RootView, mount: Placed) -> None:
+        """Only if the image has something for it is its file system needed already."""
+        try:
+            await self._world.zygote.archive_stat(view, f"{mount.target}/")
+        except (NoSuchPath, NotADirectory):
+            return
+        async with self._volumes.mounts.held(f"filling for {container_id}", [mount]):
+            if await blocking(is_empty, mount.source):
+                await self._world.zygote.copy_up(view, mount.target, mount.source)
 
     def _prepare_disk(
         self, container_id: str, chain: Sequence[Digest], binds: Sequence[str], volumes: Sequence[str]

@@ -130,6 +130,7 @@ class Ender:
         try:
             for each in endpoints:
                 await self._places.leave(EndpointPlan.from_dict(each))
+            await self._volumes.mounts.drop(live.id)
         except (OSError, KnarrError) as error:
             log.error("cannot clean up after %s: %s", live.name, error, exc_info=error)
         finally:

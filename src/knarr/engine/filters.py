@@ -30,7 +30,7 @@ def boolean(filters: Filters, name: str) -> bool | None:
     try:
         (answer,) = {words[value.lower()] for value in values}
     except (KeyError, ValueError):
-        raise Invalid(f"invalid filter '{name}={list(values)}'") from None
+        raise Invalid(f"invalid filter '{name}=[{' '.join(values)}]'") from None
     return answer
 
 
@@ -88,4 +88,4 @@ def moment(text: str, now: int) -> int:
             return parse_rfc3339(text + suffix)
         except Invalid:
             continue
-    raise Invalid(f"failed to parse value as time or duration: {text!r}")
+    raise Invalid(f'failed to parse value as time or duration: "{text}"')

@@ -27,6 +27,7 @@ from knarr.engine.places import Places
 from knarr.engine.shims import Exit, Shim, read_exit
 from knarr.engine.starting import Starter
 from knarr.engine.values import Waited
+from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
 from knarr.model.container import Status
@@ -41,12 +42,20 @@ _KILL_PATIENCE = 60.0
 class Lifecycle:
     """The lives of all containers of one engine."""
 
-    def __init__(self, world: World, roster: Roster, ender: Ender, health: Monitor, places: Places) -> None:
+    def __init__(
+        self,
+        world: World,
+        roster: Roster,
+        ender: Ender,
+        health: Monitor,
+        places: Places,
+        mounts: VolumeMounts,
+    ) -> None:
         self._world = world
         self._roster = roster
         self._ender = ender
         self._health = health
-        self._starter = Starter(world, roster, places)
+        self._starter = Starter(world, roster, places, mounts)
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Step, ...]:
         """Raises AlreadyStarted, IsPaused, NoSuchCommand, CannotExecute, PortTaken."""

@@ -78,7 +78,7 @@ class VolumeValue:
 
     driver: str = "local"
     labels: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] | None = None
     anonymous: bool = False
     making_for: str = ""
 

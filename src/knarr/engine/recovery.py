@@ -18,6 +18,7 @@ from knarr.engine.moves import Move, moved
 from knarr.engine.nets import shares
 from knarr.engine.places import Places
 from knarr.engine.shims import Exit, Shim, read_exit
+from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
 from knarr.model.container import Status
@@ -41,6 +42,7 @@ class Recovery:
         ender: Ender,
         execs: Execs,
         places: Places,
+        mounts: VolumeMounts,
     ) -> None:
         self._world = world
         self._roster = roster
@@ -48,6 +50,7 @@ class Recovery:
         self._ender = ender
         self._execs = execs
         self._places = places
+        self._mounts = mounts
         self._exits: dict[str, Exit] = {}
         self._unborn: set[str] = set()
 
@@ -61,6 +64,9 @@ class Recovery:
         for shim in shims.values():
             await _give_up(shim)
         await self._adopt_networks()
+        await self._mounts.adopt(
+            {live.id: live.extra.mounts for live in self._roster if live.shim is not None}
+        )
         await self._sweep()
         for live in ended:
             async with live.lock:

@@ -23,6 +23,7 @@ from knarr.engine.record import Row
 from knarr.engine.shims import Shim
 from knarr.engine.telling import mount_events, network_events
 from knarr.engine.userns import NO_IDS, Ids
+from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World
 from knarr.engine.zygote import Netns
 from knarr.loop.blocking import hop
@@ -68,10 +69,11 @@ class _Life:
 class Starter:
     """Begins lives; `Lifecycle` ends them."""
 
-    def __init__(self, world: World, roster: Roster, places: Places) -> None:
+    def __init__(self, world: World, roster: Roster, places: Places, mounts: VolumeMounts) -> None:
         self._world = world
         self._roster = roster
         self._places = places
+        self._mounts = mounts
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Shim, tuple[Step, ...]]:
         """The caller holds the lock. The container runs when this returns; on an error it is as it was, with the reason."""
@@ -102,6 +104,8 @@ class Starter:
         side: list[asyncio.Future[Any]] = [intent, files]
         try:
             await intent
+            if live.extra.mounts:
+                await self._mount(life)
             _note(life, "engine", "starting", "the intent is on record before the kernel is touched", begun)
             begun = time.time_ns()
             wiring = asyncio.create_task(self._attach(life, netns), name=f"wire {live.name}")
@@ -120,6 +124,11 @@ class Starter:
         self._write_running(live, shim, opened)
         live.netns = -1 if netns is None else netns.keep()
         return shim
+
+    async def _mount(self, life: _Life) -> None:
+        """Volumes that are file systems of their own."""
+        life.undo.push(self._mounts.drop, life.live.id)
+        await self._mounts.take(life.live.id, life.live.extra.mounts)
 
     async def _launch(
         self, life: _Life, order: Mapping[str, Any], wiring: "asyncio.Task[None]"

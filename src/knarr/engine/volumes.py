@@ -10,20 +10,23 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from knarr.engine import filters, rows
+from knarr.engine import filters, localdriver, rows
 from knarr.engine.checks import check_volume_name
 from knarr.engine.errors import NoSuchVolume, VolumeInUse
 from knarr.engine.live import Roster
 from knarr.engine.names import new_id
+from knarr.engine.paths import VOLUME_DATA
 from knarr.engine.record import VolumeValue
 from knarr.engine.values import Pruned
+from knarr.engine.volumemounts import VolumeMounts, unmount
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
-from knarr.model.errors import NotFound, Unsupported
+from knarr.model.errors import Invalid, NotFound
 from knarr.model.system import Event, VolumeView
 from knarr.snapshots.tree import discard_tree
 from knarr.state.errors import Taken
 
+ANONYMOUS = {"com.docker.volume.anonymous": ""}
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _FILTERS = frozenset(("dangling", "driver", "label", "name"))
 _PRUNE_FILTERS = frozenset(("all", "label", "label!"))
@@ -35,6 +38,7 @@ class Volumes:
     def __init__(self, world: World, roster: Roster) -> None:
         self._world = world
         self._roster = roster
+        self.mounts = VolumeMounts(world, self)
         self._volumes: dict[str, tuple[int, VolumeValue]] = {}
         self._uses: dict[str, set[str]] = {}
 
@@ -68,6 +72,10 @@ class Volumes:
     def __contains__(self, name: str) -> bool:
         return name in self._volumes
 
+    def options(self, name: str) -> Mapping[str, str] | None:
+        """Its driver's options; None without any."""
+        return self._volumes[name][1].options if name in self._volumes else None
+
     def users(self, name: str) -> frozenset[str]:
         """The ids of containers that hold the volume."""
         return frozenset(self._uses.get(name, ()))
@@ -84,33 +92,29 @@ class Volumes:
         labels: Mapping[str, str] | None = None,
     ) -> VolumeView:
         """An empty name makes an anonymous one; an existing one is returned as it is."""
-        value = VolumeValue(labels=dict(labels or {}), anonymous=not name)
+        value = VolumeValue(
+            driver=driver or "local",
+            labels={**(labels or {}), **({} if name else ANONYMOUS)},
+            options=options if options is None else dict(options),
+            anonymous=not name,
+        )
         name = name or new_id()
         if name not in self._volumes:
-            await self.begin([(name, value)], driver=driver, options=options or {}, making_for=name)
+            await self.begin([(name, value)], making_for=name)
             await self._world.commit(
                 lambda tx: self.finish(tx, [name]), event("create", name, value.driver or "local")
             )
             self.finished([name])
+        else:
+            check_driver(name, value.driver)
         return await self.inspect(name)
 
-    async def begin(
-        self,
-        wanted: Sequence[tuple[str, VolumeValue]],
-        *,
-        driver: str = "",
-        options: Mapping[str, str] | None = None,
-        making_for: str,
-    ) -> None:
-        """Makes rows, marked as half-made, and directories. Raises Invalid, NotFound, Unsupported."""
-        for name, _ in wanted:
+    async def begin(self, wanted: Sequence[tuple[str, VolumeValue]], *, making_for: str) -> None:
+        """Makes rows, marked as half-made, and directories. Raises Invalid, NotFound."""
+        for name, value in wanted:
+            check_driver(name, value.driver)
             check_volume_name(name)
-        if driver not in ("", "local"):
-            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if options:
-            raise Unsupported(
-                f"create {wanted[0][0]}: options of local volumes are not supported: {', '.join(options)}"
-            )
+            _check_options(name, value)
         made = {name: (now(), replace(value, making_for=making_for)) for name, value in wanted}
         self._volumes.update(made)
         try:
@@ -176,8 +180,8 @@ class Volumes:
                 return
             raise NoSuchVolume(name)
         users = self._uses.get(name)
-        if users:
-            raise VolumeInUse(name, ", ".join(sorted(users)))
+        if users or self.mounts.lent(name):
+            raise VolumeInUse(name, ", ".join(sorted(users or ())))
         try:
             await self._delete([name], event("destroy", name, "local"))
         except Taken as error:
@@ -187,11 +191,12 @@ class Volumes:
         """Removes unused volumes: the anonymous ones, or with filter all=true each."""
         wanted = wanted or {}
         filters.check(wanted, _PRUNE_FILTERS)
-        everything = filters.boolean(wanted, "all")
+        everything = _everything(wanted)
         names = [
             name
             for name, (_, value) in self._volumes.items()
             if name not in self._uses
+            and not self.mounts.lent(name)
             and not value.making_for
             and (everything or value.anonymous)
             and filters.labels(wanted, value.labels)
@@ -204,8 +209,8 @@ class Volumes:
         return Pruned(tuple(names), space)
 
     async def usage(self) -> "Sequence[VolumeView]":
-        """Every volume with its size."""
-        views = [self._view(name) for name in sorted(self._volumes)]
+        """Every volume that is a directory of the data root, with its size: what lies elsewhere is not counted here."""
+        views = [self._view(name) for name in sorted(self._volumes) if not self._volumes[name][1].options]
         return [replace(view, size=await blocking(_size, view.mountpoint)) for view in views]
 
     def forget(self, names: Sequence[str]) -> None:
@@ -216,6 +221,8 @@ class Volumes:
     async def trash(self, names: Sequence[str]) -> None:
         """Their rows are gone, now their files go."""
         paths = self._world.paths
+        for name in names:
+            await self.mounts.free(name)
         await blocking(_trash, [os.path.dirname(paths.volume(name)) for name in names], paths.trash)
 
     async def _delete(self, names: Sequence[str], *events: Event) -> None:
@@ -229,6 +236,29 @@ def event(action: str, name: str, driver: str, **attributes: str) -> Event:
     return Event(type="volume", action=action, id=name, at=now(), attributes={"driver": driver, **attributes})
 
 
+def _everything(wanted: Mapping[str, Sequence[str]]) -> bool | None:
+    try:
+        return filters.boolean(wanted, "all")
+    except Invalid:
+        text = wanted["all"][0]
+        raise Invalid(
+            f"invalid filter 'all': strconv.ParseBool: parsing \"{text}\": invalid syntax"
+        ) from None
+
+
+def check_driver(name: str, driver: str) -> None:
+    """Raises NotFound."""
+    if driver not in ("", "local"):
+        raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
+
+
+def _check_options(name: str, value: VolumeValue) -> None:
+    try:
+        localdriver.check(value.options or {})
+    except Invalid as error:
+        raise Invalid(f"create {name}: {error}") from None
+
+
 def _make(directories: Sequence[str]) -> None:
     for path in directories:
         os.makedirs(os.path.dirname(path), 0o701, exist_ok=True)
@@ -237,6 +267,7 @@ def _make(directories: Sequence[str]) -> None:
 
 def _trash(directories: Sequence[str], trash: str) -> None:
     for path in directories:
+        unmount(f"{path}/{VOLUME_DATA}")  # whatever is mounted there is not the volume's own
         gone = f"{trash}/{new_id()}"
         try:
             os.rename(path, gone)

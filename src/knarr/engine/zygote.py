@@ -324,6 +324,11 @@ class Zygote:
         facts, _ = await self._call(message)
         return a2b_base64(facts["data"])
 
+    async def mount(self, source: str, target: str, kind: str, flags: int, data: str) -> None:
+        """mount(2) on the host, however long it takes. Raises OSError."""
+        asked = {"source": source, "target": target, "kind": kind, "flags": flags, "data": data}
+        await self._call({"job": "mount", **asked})
+
     async def copy_up(self, view: RootView, path: str, target: str) -> None:
         """Copies what the view has at directory `path` into `target` on the host; a missing path is no error."""
         message = {"job": "copy-up", "view": self._view(view), "path": path, "target": target}

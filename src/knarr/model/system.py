@@ -25,7 +25,7 @@ class VolumeView:
     mountpoint: str
     created: int
     labels: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] | None = None
     anonymous: bool = False
     size: int = -1
     references: int = -1

@@ -8,12 +8,15 @@ from knarr.model.errors import NotFound, Unavailable, Unsupported
 _SWARM = ("swarm", "nodes", "services", "tasks", "secrets", "configs")
 
 
+NO_MANAGER = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+    "to swarm and try again."
+)
+
+
 async def swarm(_: Call) -> Response:
     """Every noun of a swarm."""
-    raise Unavailable(
-        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
-        "to swarm and try again."
-    )
+    raise Unavailable(NO_MANAGER)
 
 
 async def no_swarm(_: Call) -> Response:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from knarr.api.server.call import Call, Route
+from knarr.api.server.elsewhere import NO_MANAGER
 from knarr.api.server.replies import nothing, reply
 from knarr.api.spec.others import VolumeCreate
 from knarr.loop.http.messages import Response
@@ -19,7 +20,7 @@ def told(view: VolumeView) -> dict[str, Any]:
         "Labels": dict(view.labels) or None,
         "Mountpoint": view.mountpoint,
         "Name": view.name,
-        "Options": dict(view.options) or None,
+        "Options": None if view.options is None else dict(view.options),
         "Scope": "local",
     }
     if view.size >= 0:
@@ -37,8 +38,8 @@ async def create(call: Call) -> Response:
     """POST /volumes/create"""
     body = await call.json(VolumeCreate)
     if body.ClusterVolumeSpec is not None and call.version >= (1, 42):
-        raise Unavailable("cluster volumes need a swarm, and this node is not a swarm manager")
-    view = await call.engine.volumes.create(body.Name, body.Driver, body.DriverOpts or {}, body.Labels or {})
+        raise Unavailable(NO_MANAGER)
+    view = await call.engine.volumes.create(body.Name, body.Driver, body.DriverOpts, body.Labels or {})
     return reply(told(view), 201)
 
 
@@ -64,7 +65,7 @@ async def prune(call: Call) -> Response:
     if call.version < (1, 42):
         filters["all"] = ("true",)
     pruned = await call.engine.volumes.prune(filters)
-    return reply({"VolumesDeleted": list(pruned.ids) or None, "SpaceReclaimed": pruned.space})
+    return reply({"VolumesDeleted": list(pruned.ids), "SpaceReclaimed": pruned.space})
 
 
 ROUTES = (
