@@ -15,20 +15,6 @@ NAME_RULE = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
 _RUNTIMES = ("", "runc", "knarr", "io.containerd.runc.v2")
 _PERMISSIONS = re.compile(r"[rwm]{1,3}\Z")
 _DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}\Z")
-_JSON_FILE_OPTIONS = frozenset(
-    (
-        "max-size",
-        "max-file",
-        "compress",
-        "labels",
-        "labels-regex",
-        "env",
-        "env-regex",
-        "tag",
-        "mode",
-        "max-buffer-size",
-    )
-)
 _LIMITS = frozenset(
     (
         "CORE",
@@ -73,7 +59,6 @@ def check(spec: ContainerSpec, cpus: int) -> None:
     for mount in spec.mounts:
         check_mount(mount)
     check_security_options(spec.security_options)
-    check_log(spec.log.driver, spec.log.options)
     _check_numbers(spec)
     check_resources(spec.resources, cpus)
 
@@ -250,16 +235,6 @@ def check_security_options(options: Iterable[str]) -> None:
             raise Invalid(f"invalid --security-opt 2: {_quoted(option)}")
         if key == "no-new-privileges" and value not in ("true", "false"):
             raise Invalid(f"invalid --security-opt 2: {_quoted(option)}")
-
-
-def check_log(driver: str, options: Iterable[str]) -> None:
-    """Raises Invalid for a driver or an option that is not here."""
-    if driver not in ("", "json-file", "none", "local"):
-        raise Invalid(f"logger: no log driver named '{driver}' is registered")
-    if driver in ("", "json-file", "local"):
-        for option in options:
-            if option not in _JSON_FILE_OPTIONS:
-                raise Invalid(f"unknown log opt '{option}' for {driver or 'json-file'} log driver")
 
 
 def ulimit(text: str) -> Ulimit:

@@ -388,6 +388,10 @@ class Containers:
                     space += own
         return Pruned(tuple(removed), space)
 
+    async def end_all(self, timeout: int) -> None:
+        """All that run are stopped, within `timeout` seconds: the daemon ends, and is not to leave them behind."""
+        await self._lifecycle.end_all(timeout)
+
     def count(self) -> Mapping[str, int]:
         """How many run, are paused, are stopped."""
         counts = {"running": 0, "paused": 0, "stopped": 0}

@@ -6,6 +6,7 @@ The composition of the rooms: every object is built here by hand. Containers out
 import asyncio
 import contextlib
 import platform
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -93,7 +94,9 @@ class Engine:
         zygote = await Zygote.start(paths.exec_root)
         self._stack.push_async_callback(zygote.close)
         world = await self._world(paths, db, zygote)
+        self._world_of_all = world
         self.images = await self._images(world, registry or Nowhere())
+        self.images.limit(self.settings.max_concurrent_downloads, self.settings.max_concurrent_uploads)
         await self._groups(world)
 
     async def _world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
@@ -191,6 +194,14 @@ class Engine:
         await self.images.recover()
         await recovery.start_containers()
         world.namespaces.refill()
+
+    async def reload(self, settings: Settings, attributes: Mapping[str, str]) -> None:
+        """What may change in an engine that runs changes; `attributes` tell of it."""
+        world = self._world_of_all
+        self.settings = world.settings = settings
+        world.host = host_facts(settings, world.hierarchy, remapped=world.remap is not None)
+        self.images.limit(settings.max_concurrent_downloads, settings.max_concurrent_uploads)
+        await self.system.tell("reload", attributes)
 
     async def close(self) -> None:
         """Lets go of everything; running containers go on."""

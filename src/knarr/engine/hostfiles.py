@@ -20,10 +20,12 @@ _SERVER = "127.0.0.11"
 _PUBLIC = ("8.8.8.8", "8.8.4.4")
 
 
-def hosts(spec: ContainerSpec, addresses: Iterable[str], gateway: str, neighbours: Iterable[str] = ()) -> str:
-    """/etc/hosts; `gateway` stands for host-gateway, `neighbours` are further lines."""
+def hosts(
+    spec: ContainerSpec, addresses: Iterable[str], gateways: Sequence[str], neighbours: Iterable[str] = ()
+) -> str:
+    """/etc/hosts; `gateways` stand for host-gateway, `neighbours` are further lines."""
     lines = [_LOCAL]
-    lines += (f"{line}\n" for line in (*extra_hosts(spec.extra_hosts, gateway), *neighbours))
+    lines += (f"{line}\n" for line in (*extra_hosts(spec.extra_hosts, gateways), *neighbours))
     full = f"{spec.hostname}.{spec.domainname}" if spec.domainname else spec.hostname
     short, dot, _ = full.partition(".")
     names = f"{full} {short}" if dot else full
@@ -31,12 +33,13 @@ def hosts(spec: ContainerSpec, addresses: Iterable[str], gateway: str, neighbour
     return "".join(lines)
 
 
-def extra_hosts(entries: Iterable[str], gateway: str) -> list[str]:
+def extra_hosts(entries: Iterable[str], gateways: Sequence[str]) -> list[str]:
     """--add-host as lines of hosts(5)."""
-    lines = []
+    lines: list[str] = []
     for entry in entries:
         name, _, address = entry.partition(":")
-        lines.append(f"{gateway if address == 'host-gateway' else address.strip('[]')}\t{name}")
+        meant = gateways if address == "host-gateway" else (address.strip("[]"),)
+        lines += (f"{each}\t{name}" for each in meant)
     return lines
 
 

@@ -35,7 +35,6 @@ from knarr.model.errors import KnarrError, NotFound, Unavailable
 from knarr.model.system import Event, Step
 
 log = logging.getLogger(__name__)
-STOP_TIMEOUT = 10
 _KILL_PATIENCE = 60.0
 
 
@@ -138,6 +137,8 @@ class Lifecycle:
 
     def retry(self, live: Live, delay: int) -> None:
         """Begins the next life after `delay` nanoseconds."""
+        if self._world.ending:
+            return
         live.retry = self._world.tasks.start(self._retry(live, delay / 1e9), f"restart {live.name}")
 
     async def _retry(self, live: Live, delay: float) -> None:
@@ -170,7 +171,9 @@ class Lifecycle:
         number = signals.number(signal or live.spec.stop_signal or "SIGTERM")
         await self._signal(live, number)
         if timeout is None:
-            timeout = live.spec.stop_timeout if live.spec.stop_timeout is not None else STOP_TIMEOUT
+            timeout = live.spec.stop_timeout
+            if timeout is None:
+                timeout = self._world.settings.default_stop_timeout
         await asyncio.wait([ended], timeout=None if timeout < 0 else timeout)
         if not ended.done():
             await self._kill(live, ended)
@@ -201,6 +204,23 @@ class Lifecycle:
                 await shim.resume()
                 live.row = replace(live.row, state=replace(live.state, status=Status.RUNNING))
                 await self._world.commit(lambda tx: rows.save_state(tx, live.row))
+
+    async def end_all(self, timeout: int) -> None:
+        """Every container ends with the daemon; those whose policy says so begin again with the next one."""
+        self._world.ending = True
+        running = [live for live in self._roster if live.runs]
+        await asyncio.gather(*(self._end(live, timeout) for live in running), return_exceptions=True)
+
+    async def _end(self, live: Live, timeout: int) -> None:
+        ended = live.ended
+        await self._signal(live, signals.number(live.spec.stop_signal or "SIGTERM"))
+        if ended is None:
+            return
+        await asyncio.wait([ended], timeout=timeout)
+        if not ended.done():
+            await self._kill(live, ended)
+        async with live.lock:
+            await self._cleaned(live)
 
     async def _kill(self, live: Live, ended: "asyncio.Future[Waited]") -> None:
         await self._signal(live, 9)

@@ -36,6 +36,14 @@ class Paths(NamedTuple):
         """The newest json-file log; older ones end with .1, .2 …"""
         return f"{self.container(container_id)}/{container_id}-json.log"
 
+    def local_log(self, container_id: str) -> str:
+        """As `log`, of the driver local."""
+        return f"{self.container(container_id)}/local-logs/container.log"
+
+    def cached_log(self, container_id: str) -> str:
+        """As `log`, of drivers whose logs are elsewhere."""
+        return f"{self.container(container_id)}/container-cached.log"
+
     @property
     def volumes(self) -> str:
         """A directory for each volume."""

@@ -3,11 +3,12 @@
 Docker's order: the request is checked, then merged, then what it left open is filled in. `checks` has the checks.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
-from knarr.engine import checks, limits, userns
+from knarr.engine import checks, limits, logdrivers, userns
 from knarr.engine.nets import asked_for
 from knarr.model.container import (
     ContainerSpec,
@@ -35,6 +36,9 @@ class Host(NamedTuple):
     hostname: str
     shm_size: int = 64 << 20
     log_driver: str = "json-file"
+    log_options: Mapping[str, str] = MappingProxyType({})
+    ipc_mode: str = "private"
+    cgroupns_mode: str = "private"
     cgroup_version: int = 1
     ulimits: tuple[Ulimit, ...] = ()
     remapped: bool = False
@@ -122,8 +126,9 @@ def _fill(container_id: str, spec: ContainerSpec, host: Host) -> ContainerSpec:
     hostname = spec.hostname
     if not hostname and not network.startswith("container:"):
         hostname = host.hostname if "host" in (network, spec.uts_mode) else container_id[:12]
-    log = spec.log if spec.log.driver else replace(spec.log, driver=host.log_driver)
-    cgroupns = "host" if spec.privileged and host.cgroup_version == 1 else "private"
+    log = logdrivers.settled(spec.log, host.log_driver, host.log_options)
+    logdrivers.check_driver(log.driver, log.options)
+    cgroupns = "host" if spec.privileged and host.cgroup_version == 1 else host.cgroupns_mode
     return replace(
         spec,
         network_mode="none" if spec.network_disabled else network,
@@ -131,7 +136,7 @@ def _fill(container_id: str, spec: ContainerSpec, host: Host) -> ContainerSpec:
         hostname=hostname,
         log=log,
         shm_size=spec.shm_size or host.shm_size,
-        ipc_mode=spec.ipc_mode or "private",
+        ipc_mode=spec.ipc_mode or host.ipc_mode,
         cgroupns_mode=spec.cgroupns_mode or cgroupns,
         restart=spec.restart if spec.restart.name else RestartPolicy(),
         runtime=spec.runtime or "runc",

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from knarr.engine import bundle, devices, hostfiles
-from knarr.engine.checks import size
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
 from knarr.engine.seccomp import filter_path, loading
 from knarr.engine.world import World
 from knarr.kernel.files import read_text
-from knarr.model.container import ContainerSpec, LogConfig
-from knarr.model.errors import Invalid, Unsupported
+from knarr.model.container import ContainerSpec
+from knarr.model.errors import Unsupported
 from knarr.model.mount import Mount
 
-MAX_SIZE = "10m"
-MAX_FILE = "3"
 _INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static")
 
 
@@ -71,7 +68,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
         files=_write_files(world, wish),
         seccomp=seccomp,
         seccomp_loading=loading(profile or ""),
-        init=_init_path() if spec.init else "",
+        init=_init_path(world.settings.init_path) if _wants_init(world, spec) else "",
     )
 
 
@@ -83,10 +80,12 @@ def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:
     if not wish.borrowed:
         private = spec.network_mode != "host"
         default = world.nets.bridge
-        gateway = default.config.gateway if default and default.config else "127.0.0.1"
-        hosts = hostfiles.hosts(spec, wish.addresses, gateway, wish.neighbours)
+        gateways = world.settings.host_gateways or (
+            default.config.gateway if default and default.config else "127.0.0.1",
+        )
+        hosts = hostfiles.hosts(spec, wish.addresses, gateways, wish.neighbours)
         if not private:
-            extra = hostfiles.extra_hosts(spec.extra_hosts, gateway)
+            extra = hostfiles.extra_hosts(spec.extra_hosts, gateways)
             hosts = _read("/etc/hosts") + "".join(f"{line}\n" for line in extra)
         texts = (
             hosts,
@@ -108,18 +107,6 @@ def resolv_conf(world: World, spec: ContainerSpec, *, served: bool) -> str:
     return hostfiles.resolv_conf(_read("/etc/resolv.conf"), spec, defaults, private=private, served=served)
 
 
-def log_order(log: LogConfig, path: str, defaults: Mapping[str, str]) -> dict[str, Any]:
-    """What the shim shall do with output: wire.shim's `log`. Raises Invalid."""
-    if log.driver == "none":
-        return {"driver": "none", "path": path, "max_size": -1, "max_file": 1}
-    options = {"max-size": MAX_SIZE, "max-file": MAX_FILE, **defaults, **log.options}
-    try:
-        count = int(options["max-file"])
-    except ValueError:
-        raise Invalid(f"invalid value for max-file: {options['max-file']}") from None
-    return {"driver": "json-file", "path": path, "max_size": size(options["max-size"]), "max_file": count}
-
-
 def _fresh(run_dir: str) -> None:
     """The last life's socket and exit are not this one's."""
     os.makedirs(run_dir, 0o710, exist_ok=True)
@@ -128,11 +115,15 @@ def _fresh(run_dir: str) -> None:
             os.unlink(f"{run_dir}/{name}")
 
 
-def _init_path() -> str:
-    for path in _INITS:
+def _wants_init(world: World, spec: ContainerSpec) -> bool:
+    return world.settings.init if spec.init is None else spec.init
+
+
+def _init_path(chosen: str) -> str:
+    for path in (chosen,) if chosen else _INITS:
         if os.path.exists(path):
             return path
-    raise Unsupported("--init needs tini: install the package tini (tini-static)")
+    raise Unsupported(f"--init needs {chosen or 'tini: install the package tini (tini-static)'}")
 
 
 def _read(path: str) -> str:

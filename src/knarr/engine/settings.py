@@ -11,7 +11,8 @@ class Settings:
     """`bip` "" takes a free subnet of the pools for the default bridge; `bridge` "none" has no default bridge.
 
     `storage_driver` "" takes the best that works. `mirrors` are URLs for Docker Hub; `registry_mirrors` name them by registry host. `insecure_registries` are hosts or
-    networks that speak plain HTTP. `log_driver` and `log_options` serve containers that ask for none.
+    networks that speak plain HTTP. `log_driver` and `log_options` serve containers that ask for none. `host_ip` is where ports
+    of the default network are published. Without `live_restore` containers end with the daemon.
     """
 
     data_root: str = "/var/lib/knarr"
@@ -20,6 +21,8 @@ class Settings:
     bip: str = ""
     mtu: int = 1500
     icc: bool = True
+    host_ip: str = ""
+    host_gateways: tuple[str, ...] = ()
     default_address_pools: tuple[Pool, ...] = DEFAULT_POOLS
     mirrors: tuple[str, ...] = ()
     registry_mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -29,6 +32,13 @@ class Settings:
     log_options: Mapping[str, str] = field(default_factory=dict)
     default_ulimits: tuple[str, ...] = ()
     default_shm_size: int = 64 << 20
+    default_ipc_mode: str = "private"
+    default_cgroupns_mode: str = "private"
+    default_stop_timeout: int = 10
+    init: bool = False
+    init_path: str = ""
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
     cgroup_parent: str = ""
     shutdown_timeout: int = 15
     live_restore: bool = True

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import attaching, bundle, health, links, preparing, rows, userns
+from knarr.engine import attaching, bundle, health, links, logdrivers, preparing, rows, userns
 from knarr.engine.birth import Birth
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
@@ -277,13 +277,32 @@ class Starter:
                 "mounts": [[each.type, each.source, [*each.options, *mapped]] for each in prepared.rootfs]
             },
             "run_dir": world.paths.run(live.id),
-            "log": preparing.log_order(live.spec.log, world.paths.log(live.id), world.settings.log_options),
+            "log": self._log_order(live),
             "stdin": live.spec.open_stdin,
             "stdin_once": live.spec.stdin_once,
             "cgroup": live.extra.cgroup,
             "seccomp": prepared.seccomp,
             "explain": life.explain,
         }
+
+    def _log_order(self, live: Live) -> dict[str, Any]:
+        spec, paths = live.spec, self._world.paths
+        subject = logdrivers.Subject(
+            id=live.id,
+            name=live.name,
+            image=spec.image,
+            image_id=str(live.row.image),
+            command=(live.extra.path, *live.extra.args),
+            labels=spec.labels,
+            environment=spec.environment,
+            hostname=self._world.host.hostname,
+        )
+        places = {
+            "json": paths.log(live.id),
+            "local": paths.local_log(live.id),
+            "cache": paths.cached_log(live.id),
+        }
+        return logdrivers.order(spec.log, places, subject, journal=False)
 
     def _write_starting(self, life: _Life) -> "asyncio.Future[list[Event]]":
         live = life.live

@@ -5,10 +5,11 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from knarr.engine import logdrivers
 from knarr.engine.containers import Containers
 from knarr.engine.limits import Ability, info_warnings
 from knarr.engine.values import DiskUsage, Info, Version
@@ -18,6 +19,7 @@ from knarr.kernel.files import read_text
 from knarr.loop.blocking import blocking
 from knarr.model.image import ImageView
 from knarr.model.platform import Platform
+from knarr.model.system import Event
 from knarr.model.version import VERSION
 
 
@@ -68,7 +70,7 @@ class System:
             driver=world.snapshots.name,
             driver_status=(("Backing Filesystem", await blocking(_filesystem, settings.data_root)),),
             logging_driver=settings.log_driver,
-            log_drivers=("json-file", "none"),
+            log_drivers=logdrivers.DRIVERS,
             volume_drivers=("local",),
             network_drivers=("bridge", "host", "null"),
             cgroup_driver="cgroupfs",
@@ -110,6 +112,12 @@ class System:
             https_proxy=_variable("HTTPS_PROXY"),
             no_proxy=_variable("NO_PROXY"),
         )
+
+    async def tell(self, action: str, attributes: Mapping[str, str]) -> None:
+        """An event of the daemon itself."""
+        told = {"name": self._world.host.hostname, **attributes}
+        event = Event(type="daemon", action=action, id=self._id, at=now(), attributes=told)
+        await self._world.commit(lambda _tx: None, event)
 
     async def version(self) -> Version:
         """Versions of the engine and what it stands on."""

@@ -68,7 +68,7 @@ def view(world: World, live: Live) -> ContainerView:
             "resolv.conf": f"{directory}/resolv.conf",
             "hostname": f"{directory}/hostname",
             "hosts": f"{directory}/hosts",
-            "log": "" if live.spec.log.driver == "none" else world.paths.log(live.id),
+            "log": world.paths.log(live.id) if live.spec.log.driver == "json-file" else "",
         },
         exec_ids=tuple(each.id for each in live.execs.values() if each.running),
     )

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class World:
     """Collaborators and facts. `bridge` is None where the kernel's side of networks is missing; `seccomp` is the default profile's
     JSON, "" Docker's own, None no filter. `remap` are the ids of --userns-remap. `chores` end by themselves soon and are waited for when the
-    engine closes; `tasks` are cancelled."""
+    engine closes; `tasks` are cancelled. While it is `ending` no next life begins."""
 
     settings: Settings
     paths: Paths
@@ -56,6 +56,7 @@ class World:
     seccomp: str | None = ""
     wholes: set[asyncio.Task[Any]] = field(default_factory=set)
     closing: bool = False
+    ending: bool = False
     remap: Ids | None = None
 
     async def commit(self, change: Callable[[sqlite3.Connection], object], *events: Event) -> None:
@@ -120,6 +121,9 @@ def host_facts(settings: Settings, hierarchy: Hierarchy, *, remapped: bool = Fal
         hostname=platform.node(),
         shm_size=settings.default_shm_size,
         log_driver=settings.log_driver,
+        log_options=settings.log_options,
+        ipc_mode=settings.default_ipc_mode,
+        cgroupns_mode=settings.default_cgroupns_mode,
         cgroup_version=hierarchy.version,
         abilities=abilities(hierarchy),
         ulimits=tuple(ulimit(text) for text in settings.default_ulimits),

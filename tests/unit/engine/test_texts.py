@@ -7,9 +7,8 @@ from knarr.engine.archive import archive_name
 from knarr.engine.errors import AmbiguousId, NameTaken, NoSuchContainer
 from knarr.engine.events import matches
 from knarr.engine.live import Live, Roster
-from knarr.engine.preparing import log_order
 from knarr.engine.record import Extra, Row, decode_row, encode
-from knarr.model.container import ContainerSpec, ContainerState, LogConfig, Status
+from knarr.model.container import ContainerSpec, ContainerState, Status
 from knarr.model.errors import Invalid
 from knarr.model.system import Event
 
@@ -17,7 +16,7 @@ SPEC = ContainerSpec(image="x", hostname="box", extra_hosts=("a:1.2.3.4", "gw:ho
 
 
 def test_hosts() -> None:
-    lines = hostfiles.hosts(SPEC, ["10.0.0.2"], "10.0.0.1").splitlines()
+    lines = hostfiles.hosts(SPEC, ["10.0.0.2"], ["10.0.0.1"]).splitlines()
     assert lines[0] == "127.0.0.1\tlocalhost"
     assert lines[-4:] == ["1.2.3.4\ta", "10.0.0.1\tgw", "::2\tsix", "10.0.0.2\tbox"]
 
@@ -108,17 +107,6 @@ def test_event_filters() -> None:
 @pytest.mark.parametrize(("path", "name"), [("/a/b", "b"), ("/a/b/", "b"), ("/a/b/.", "."), ("/", ".")])
 def test_archive_names(path: str, name: str) -> None:
     assert archive_name(path) == name
-
-
-def test_log_order() -> None:
-    assert log_order(LogConfig(), "/l", {}) == {
-        "driver": "json-file", "path": "/l", "max_size": 10 << 20, "max_file": 3,
-    }  # fmt: skip
-    asked = log_order(LogConfig(options={"max-size": "1k", "max-file": "2"}), "/l", {"max-size": "5m"})
-    assert (asked["max_size"], asked["max_file"]) == (1024, 2)
-    assert log_order(LogConfig(driver="none"), "/l", {})["driver"] == "none"
-    with pytest.raises(Invalid):
-        log_order(LogConfig(options={"max-file": "x"}), "/l", {})
 
 
 def row(container_id: str, name: str) -> Row:

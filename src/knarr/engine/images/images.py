@@ -28,6 +28,11 @@ class Images:
         self._rooms = rooms
         self._layers = Layers(rooms)
 
+    def limit(self, downloads: int, uploads: int) -> None:
+        """How many layers are pulled and pushed at a time; 0 for the default."""
+        self._layers.limit(downloads)
+        self._rooms.uploads = uploads
+
     async def recover(self) -> None:
         """At start: lets old leases go and deletes what no image, container or lease holds."""
         await removing.recover(self._rooms)

@@ -56,6 +56,10 @@ class Layers:
         self._downloads: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
+    def limit(self, at_once: int) -> None:
+        """How many are downloaded at a time; those that wait already keep their place."""
+        self._slots = asyncio.Semaphore(at_once or AT_ONCE)
+
     async def fetch(self, wanted: Wanted, open_blob: OpenBlob, report: Report) -> LayerRow:
         """The layer, unpacked, and its blob, kept. The caller holds both under a lease."""
         key = (wanted.chain, wanted.blob.digest)

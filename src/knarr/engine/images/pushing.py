@@ -59,7 +59,7 @@ class _Push:
         self._auth = auth
         self._report = report
         self._hold = hold
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(rooms.uploads or AT_ONCE)
 
     async def run(self) -> None:
         digest = self._image.manifest

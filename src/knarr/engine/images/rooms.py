@@ -25,7 +25,7 @@ _REMEMBERED = 100
 class Rooms:
     """`platform` is this machine's. `collecting` is held by whoever deletes blobs and layers. `receiving` bounds the archives
     that are read at once: each keeps one thread of the pool waiting for another. `found` remembers what `look_up` read since
-    the last change of any image; `changes` counts those."""
+    the last change of any image; `changes` counts those. `uploads` is how many layers are pushed at a time, 0 for the default."""
 
     db: Database
     events: Events
@@ -39,6 +39,7 @@ class Rooms:
     receiving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     found: dict[str, Image] = field(default_factory=dict)
     changes: int = 0
+    uploads: int = 0
 
     async def commit(self, change: Callable[[sqlite3.Connection], tuple[T, Sequence[Event]]]) -> T:
         """One transaction: the change and the events that it returns beside its result."""

@@ -50,6 +50,11 @@ class RegistryClient:
         self._transport = Transport(agent, pause, certificates)
         self._working: dict[str, Endpoint] = {}
 
+    def reconfigure(self, *, mirrors: Mapping[str, Sequence[str]], insecure: Sequence[str]) -> None:
+        """Other mirrors, other insecure registries, from the next request on."""
+        self._mirrors, self._insecure = mirrors, tuple(insecure)
+        self._working.clear()
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._transport.close()

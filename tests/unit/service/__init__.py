@@ -1,0 +1,1 @@
+"""Units of what surrounds the engine."""
