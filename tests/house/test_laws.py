@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import knarr
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = REPOSITORY / "src" / "knarr"
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -65,7 +67,32 @@ def test_every_module_says_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of)
 def test_a_package_is_a_docstring(path: Path) -> None:
-    assert len(ast.parse(path.read_text()).body) == 1
+    body = ast.parse(path.read_text()).body
+    if path.parent == SOURCE:
+        assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
+    else:
+        assert len(body) == 1
+
+
+def test_the_package_alone_loads_nothing() -> None:
+    assert loaded("import knarr") - {"json"} <= loaded("pass") | {"knarr"}
+
+
+def test_the_packages_names_exist() -> None:
+    names = set(
+        re.findall(r"^from \S+ import \w+ as (\w+)$", (SOURCE / "__init__.pyi").read_text(), re.MULTILINE)
+    )
+    assert {"Engine", "Container", "errors"} <= names
+    assert names == set(knarr._NAMES)  # type: ignore[attr-defined]
+    assert all(getattr(knarr, name) for name in names)
+    with pytest.raises(AttributeError):
+        _ = knarr.Nothing  # type: ignore[attr-defined]
+
+
+def test_the_plugin_is_light_until_it_is_used() -> None:
+    assert not any(
+        name.startswith("knarr.") for name in loaded("import knarr.pytest_plugin") - {"knarr.pytest_plugin"}
+    )
 
 
 @pytest.mark.parametrize("path", pure(), ids=name_of)

@@ -65,6 +65,7 @@ class Engine:
     networks: Networks
     system: System
     events: Events
+    _world: World
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -93,13 +94,12 @@ class Engine:
         self._stack.callback(self.events.close)
         zygote = await Zygote.start(paths.exec_root)
         self._stack.push_async_callback(zygote.close)
-        world = await self._world(paths, db, zygote)
-        self._world_of_all = world
+        self._world = world = await self._make_world(paths, db, zygote)
         self.images = await self._images(world, registry or Nowhere())
         self.images.limit(self.settings.max_concurrent_downloads, self.settings.max_concurrent_uploads)
         await self._groups(world)
 
-    async def _world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
+    async def _make_world(self, paths: Paths, db: Database, zygote: Zygote) -> World:
         hierarchy = await blocking(find)
         remap = await blocking(userns.read_remap, self.settings.userns_remap)
         chores = Tasks("chores")
@@ -197,11 +197,19 @@ class Engine:
 
     async def reload(self, settings: Settings, attributes: Mapping[str, str]) -> None:
         """What may change in an engine that runs changes; `attributes` tell of it."""
-        world = self._world_of_all
+        world = self._world
         self.settings = world.settings = settings
         world.host = host_facts(settings, world.hierarchy, remapped=world.remap is not None)
         self.images.limit(settings.max_concurrent_downloads, settings.max_concurrent_uploads)
         await self.system.tell("reload", attributes)
+
+    async def unmake(self) -> None:
+        """Takes the default bridge away, for an engine that shall leave nothing behind: no container may be in it, and nothing
+        but `close` may follow."""
+        net = self._world.nets.bridge
+        if net is not None and net.config is not None and self._world.bridge is not None:
+            await self._world.bridge.settle()
+            await self._world.bridge.teardown(net.config)
 
     async def close(self) -> None:
         """Lets go of everything; running containers go on."""

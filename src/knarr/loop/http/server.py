@@ -63,6 +63,12 @@ class Server:
         else:
             self._servers.append(await loop.create_server(accept, sock=sock, backlog=512))
 
+    async def adopt(self, sock: socket.socket) -> None:
+        """Serves a connection that is there already; it is the server's from now on."""
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: Connection(self._handler, self._connections), sock
+        )
+
     async def close(self, seconds: float = 10) -> None:
         """Stops listening, lets requests that are being answered end within `seconds`, cancels the rest."""
         for server in self._servers:

@@ -1,0 +1,12 @@
+from knarr.library.container import Container as Container
+from knarr.library.engine import Engine as Engine
+from knarr.library.images import Login as Login
+from knarr.library.networks import Network as Network
+from knarr.library.options import Healthcheck as Healthcheck
+from knarr.library.options import Mount as Mount
+from knarr.library.options import Options as Options
+from knarr.library.process import Process as Process
+from knarr.library.values import ExecResult as ExecResult
+from knarr.library.values import LogLine as LogLine
+from knarr.library.volumes import Volume as Volume
+from knarr.model import errors as errors

@@ -1,0 +1,1 @@
+"""The engine as a Python library: async, typed, over a socket or in this process."""
