@@ -33,7 +33,9 @@ def test_commands() -> None:
 
 
 def test_ports() -> None:
-    found = made(ports={80: None, "53/udp": 5353, 443: ("127.0.0.1", 8443), 22: "127.0.0.1:2222", 21: "2100-2110"})
+    found = made(
+        ports={80: None, "53/udp": 5353, 443: ("127.0.0.1", 8443), 22: "127.0.0.1:2222", 21: "2100-2110"}
+    )
     assert set(found["ExposedPorts"]) == {"80/tcp", "53/udp", "443/tcp", "22/tcp", "21/tcp"}
     assert found["HostConfig"]["PortBindings"] == {
         "80/tcp": [{"HostIp": "", "HostPort": ""}],
@@ -62,7 +64,13 @@ def test_mounts() -> None:
         Mount("/c", type="tmpfs", size="1m"),
     ]
     assert made(mounts=mounts)["HostConfig"]["Mounts"] == [
-        {"Type": "volume", "Target": "/a", "ReadOnly": False, "Source": "data", "VolumeOptions": {"Subpath": "x"}},
+        {
+            "Type": "volume",
+            "Target": "/a",
+            "ReadOnly": False,
+            "Source": "data",
+            "VolumeOptions": {"Subpath": "x"},
+        },
         {"Type": "bind", "Target": "/b", "ReadOnly": True, "Source": "/host"},
         {"Type": "tmpfs", "Target": "/c", "ReadOnly": False, "TmpfsOptions": {"SizeBytes": 1 << 20}},
     ]
@@ -73,7 +81,10 @@ def test_networks() -> None:
     assert made(network="front")["HostConfig"]["NetworkMode"] == "front"
     both = made(networks=["front", "back"], aliases=["db"])
     assert both["HostConfig"]["NetworkMode"] == "front"
-    assert both["NetworkingConfig"]["EndpointsConfig"] == {"front": {"Aliases": ["db"]}, "back": {"Aliases": ["db"]}}
+    assert both["NetworkingConfig"]["EndpointsConfig"] == {
+        "front": {"Aliases": ["db"]},
+        "back": {"Aliases": ["db"]},
+    }
     with pytest.raises(Invalid, match="aliases"):
         made(aliases=["db"])
 
@@ -102,7 +113,11 @@ def test_limits_and_the_rest() -> None:
         {"Name": "nofile", "Soft": 10, "Hard": 20},
         {"Name": "nproc", "Soft": 5, "Hard": 5},
     ]
-    assert host["Devices"][1] == {"PathOnHost": "/dev/zero", "PathInContainer": "/dev/z", "CgroupPermissions": "r"}
+    assert host["Devices"][1] == {
+        "PathOnHost": "/dev/zero",
+        "PathInContainer": "/dev/z",
+        "CgroupPermissions": "r",
+    }
     assert (host["ExtraHosts"], host["Tmpfs"]) == (["a:1.2.3.4"], {"/run": ""})
     assert host["LogConfig"] == {"Type": "", "Config": {"max-size": "1m"}}
 
@@ -112,12 +127,12 @@ def test_every_option_does_something() -> None:
         "env": ["A=1"], "ports": {1: 1}, "volumes": ["a:/a"], "mounts": [Mount("/a")], "tmpfs": ["/a"], "networks": ["n"],
         "aliases": ["a"], "extra_hosts": {"a": "b"}, "labels": {"a": "b"}, "memory": 1, "cpus": 1.0, "shm_size": 1,
         "ulimits": {"core": 1}, "sysctls": {"a": "b"}, "healthcheck": None, "log_options": {"a": "b"}, "devices": ["/a"],
-        "host_config": {"X": 1}, "restart": "always", "log_driver": "none",
+        "host_config": {"X": 1},
     }  # fmt: skip
     elsewhere = {"name", "platform", "pull"}
     plain = made(network="n")
     for key in Options.__optional_keys__ - elsewhere - {"network"}:
-        assert made(network="n", **{key: samples.get(key, ["x"])}) != plain or key == "networks", key
+        assert made(network="n", **{key: samples.get(key, "x")}) != plain or key == "networks", key
 
 
 def test_an_unknown_option() -> None:

@@ -26,7 +26,12 @@ def test_absent_null_and_never_are_defaults() -> None:
         "Id": "a",
         "Name": "/b",
         "Created": "2026-01-02T03:04:05.123456789Z",
-        "State": {"Status": "created", "StartedAt": "0001-01-01T00:00:00Z", "Health": None, "OOMKilled": True},
+        "State": {
+            "Status": "created",
+            "StartedAt": "0001-01-01T00:00:00Z",
+            "Health": None,
+            "OOMKilled": True,
+        },
         "Config": {"Cmd": None, "Env": ["A=1"]},
         "NetworkSettings": {"Ports": {"80/tcp": None, "81/tcp": [{"HostIp": "", "HostPort": "5"}]}},
         "SomethingNew": 5,
@@ -44,7 +49,10 @@ def test_absent_null_and_never_are_defaults() -> None:
 def test_names_and_addresses() -> None:
     assert read(ContainerSummary, {"Id": "a", "Names": ["/x/link", "/own"]}).name == "own"
     assert str(Address("::1", 5)) == "[::1]:5"
-    event = read(Event, {"Type": "container", "Action": "die", "Actor": {"ID": "x", "Attributes": {"a": "b"}}, "timeNano": 7})
+    event = read(
+        Event,
+        {"Type": "container", "Action": "die", "Actor": {"ID": "x", "Attributes": {"a": "b"}}, "timeNano": 7},
+    )
     assert (event.type, event.id, event.attributes["a"], event.at) == ("container", "x", "b", 7)
 
 
@@ -62,11 +70,19 @@ def test_stats() -> None:
             "precpu_stats": {"cpu_usage": {"total_usage": 10}, "system_cpu_usage": 100},
             "memory_stats": {"usage": 100, "limit": 500, "stats": {"inactive_file": 40}},
             "networks": {"eth0": {"rx_bytes": 1, "tx_bytes": 2}, "eth1": {"rx_bytes": 3, "tx_bytes": 4}},
-            "blkio_stats": {"io_service_bytes_recursive": [{"op": "Read", "value": 5}, {"op": "write", "value": 6}]},
+            "blkio_stats": {
+                "io_service_bytes_recursive": [{"op": "Read", "value": 5}, {"op": "write", "value": 6}]
+            },
             "pids_stats": {"current": 3},
         }
     )
-    assert (sample.cpu, sample.memory, sample.memory_limit, sample.received, sample.sent) == (0.4, 60, 500, 4, 6)
+    assert (sample.cpu, sample.memory, sample.memory_limit, sample.received, sample.sent) == (
+        0.4,
+        60,
+        500,
+        4,
+        6,
+    )
     assert (sample.read, sample.written, sample.pids) == (5, 6, 3)
     assert stats({}).cpu == 0.0
 
