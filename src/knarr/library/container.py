@@ -13,10 +13,11 @@ from knarr.library import files, logs, options, values
 from knarr.library.feeds import Feed, Moment, json_lines, moment
 from knarr.library.process import Process
 from knarr.library.values import Address, Change, ContainerDetails, ExecResult, Exit, LogLine, Stats
-from knarr.model.errors import Invalid, NotFound, Unchanged
+from knarr.model.errors import Invalid, KnarrError, NotFound, Unavailable, Unchanged
 
 _KINDS: tuple[Any, ...] = ("modified", "added", "deleted")
 _SOON = 0.05
+_TRIES = 200
 
 
 class Container:
@@ -218,12 +219,13 @@ class Container:
         *,
         stdin: bool = True,
         tty: bool = False,
+        size: tuple[int, int] = (0, 0),
         env: Mapping[str, str] | Sequence[str] = (),
         user: str = "",
         working_dir: str = "",
         privileged: bool = False,
     ) -> Process:
-        """Starts a command in it, to talk to; use it with `async with`."""
+        """Starts a command in it, to talk to; use it with `async with`. `size` is its terminal's width and height."""
         body: dict[str, Any] = {
             "Cmd": options.words(command),
             "AttachStdin": stdin,
@@ -236,7 +238,10 @@ class Container:
             "Privileged": privileged,
         }
         made = str((await self._http.ask("POST", self._path("exec"), body=body))["Id"])
-        channel, _ = await self._http.hijack(f"/exec/{made}/start", body={"Detach": False, "Tty": tty})
+        begin: dict[str, Any] = {"Detach": False, "Tty": tty}
+        if any(size):
+            begin["ConsoleSize"] = [size[1], size[0]]
+        channel, _ = await self._http.hijack(f"/exec/{made}/start", body=begin)
 
         async def ended() -> int:
             while True:
@@ -246,7 +251,15 @@ class Container:
                 await asyncio.sleep(_SOON)
 
         async def resized(width: int, height: int) -> None:
-            await self._http.ask("POST", f"/exec/{made}/resize", {"h": height, "w": width})
+            for _ in range(_TRIES):  # the connection is taken over before the process begins
+                try:
+                    await self._http.ask("POST", f"/exec/{made}/resize", {"h": height, "w": width})
+                    return
+                except KnarrError:
+                    if (await self._http.ask("GET", f"/exec/{made}/json"))["ExitCode"] is not None:
+                        return
+                    await asyncio.sleep(_SOON)
+            raise Unavailable(f"the terminal of exec {made} cannot be resized")
 
         return Process(channel, not tty, ended, resized)
 

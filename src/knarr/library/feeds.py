@@ -41,11 +41,13 @@ class Feed(Generic[T]):
 
     def __init__(self, begin: Callable[[], Awaitable[Answer]], items: Callable[[Answer], AsyncIterator[T]]):
         self._begin, self._items = begin, items
+        self._answer: Answer | None = None
         self._source: AsyncGenerator[T, None] | None = None
 
     async def _start(self) -> "AsyncGenerator[T, None]":
         if self._source is None:
-            self._source = _closing(await self._begin(), self._items)
+            self._answer = await self._begin()
+            self._source = _closing(self._answer, self._items)
         return self._source
 
     def __aiter__(self) -> Self:
@@ -65,6 +67,8 @@ class Feed(Generic[T]):
         """Ends it; the daemon learns of it."""
         if self._source is not None:
             await self._source.aclose()
+        if self._answer is not None:
+            await self._answer.close()  # a generator that never began closes nothing
 
 
 async def _closing(answer: Answer, items: Callable[[Answer], AsyncIterator[T]]) -> AsyncGenerator[T, None]:

@@ -67,7 +67,7 @@ class Process:
         return await self._ended()
 
     async def communicate(self, data: bytes | None = None) -> ExecResult:
-        """Sends `data`, closes stdin, and reads all to the end."""
+        """Sends `data`, closes stdin (a terminal's has no end), and reads all to the end."""
         sending = asyncio.ensure_future(self._feed(data))
         found: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         try:
@@ -82,7 +82,8 @@ class Process:
         if data:
             with contextlib.suppress(Unavailable):  # it may end without having read all
                 await self.write(data)
-        await self.close_stdin()
+        if self._decoder is not None:
+            await self.close_stdin()
 
     async def close(self) -> None:
         """Hangs up."""
