@@ -11,8 +11,10 @@ from typing import Any
 
 from knarr.kernel import mounts
 from knarr.kernel.fd import RootFd
+from knarr.kernel.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
 from knarr.model.errors import Invalid
 from knarr.runtime import netns, view
+from knarr.runtime.acts_root import make_root
 from knarr.runtime.seal import seal_imports
 from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions, maketar
@@ -90,6 +92,15 @@ def mount(request: dict[str, Any], fds: list[int]) -> Reply:
     return {}, []
 
 
+def mount_root(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A snapshot on the host, which nobody may write to."""
+    kind, source, options = request["mount"]
+    tree = make_root(kind, source, options)
+    mounts.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=mounts.MOUNT_ATTR_RDONLY)
+    mounts.attach_mount(tree, AT_FDCWD, request["target"])
+    return {}, []
+
+
 def copy_up(request: dict[str, Any], fds: list[int]) -> Reply:
     """One process looks into the container, the other fills the volume."""
     source, sink = os.pipe()
@@ -125,6 +136,7 @@ JOBS: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
     "archive-put": archive_put,
     "archive-stat": archive_stat,
     "mount": mount,
+    "mount-root": mount_root,
     "read": read,
     "copy-up": copy_up,
 }

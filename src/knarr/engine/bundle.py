@@ -184,7 +184,7 @@ def exec_process(
 
 
 def _mounts(spec: ContainerSpec, facts: Facts) -> list[dict[str, Any]]:
-    """The kernel's, then the engine's files, then the user's; the user's stand in for those before."""
+    """The kernel's, then the engine's files and the user's, upper directories first; the user's stand in for all others."""
     chosen = {
         mount["destination"]: mount
         for mount in defaults.mounts(privileged=spec.privileged, shm_size=spec.shm_size)
@@ -201,11 +201,15 @@ def _mounts(spec: ContainerSpec, facts: Facts) -> list[dict[str, Any]]:
     owned = ("idmap",) if mapped else ()
     for node in facts.nodes if mapped else ():
         chosen[node.path] = _bind(node.source, node.path)
-    for source, target in facts.files:
-        chosen[target] = _bind(source, target, *read_only, *owned)
-    for placed in facts.mounts:
-        chosen.pop(placed.target, None)
-        chosen[placed.target] = _placed(placed, mapped=mapped)
+    own = {placed.target for placed in facts.mounts}
+    if "/dev" in own:
+        chosen = {target: mount for target, mount in chosen.items() if not target.startswith("/dev/")}
+    for target in own:
+        chosen.pop(target, None)
+    late = [_bind(source, target, *read_only, *owned) for source, target in facts.files if target not in own]
+    late += [_placed(placed, mapped=mapped) for placed in facts.mounts]
+    late.sort(key=lambda mount: str(mount["destination"]).count("/"))
+    chosen |= {mount["destination"]: mount for mount in late}
     if facts.init:
         chosen[_INIT_TARGET] = _bind(facts.init, _INIT_TARGET, "ro")
     return list(chosen.values())
@@ -229,7 +233,7 @@ def _placed(mount: Placed, *, mapped: bool) -> dict[str, Any]:
         return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
     options = ["rbind" if "nonrecursive" not in mount.options else "bind", mount.propagation or "rprivate"]
     if not mount.writable:
-        options.append("ro" if mount.type == "volume" else "rro")
+        options.append("ro" if mount.type == "volume" or mount.shallow else "rro")
     if mapped and mount.type == "volume":
         options.append("idmap")
     elif mapped:

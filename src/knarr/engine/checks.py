@@ -9,6 +9,7 @@ from knarr.engine import signals
 from knarr.model.container import ContainerSpec, Healthcheck, MountSpec, Resources, RestartPolicy, Ulimit
 from knarr.model.errors import Invalid
 from knarr.runtime.caps import ALL
+from knarr.runtime.plan_mounts import WORDS
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 NAME_RULE = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
@@ -32,6 +33,7 @@ _LIMITS = frozenset(
     )
 ) | frozenset(("RTTIME", "SIGPENDING", "STACK"))
 _SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TMPFS_DATA = frozenset(("mode", "size", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"))
 _SMALLEST_MEMORY = 6 << 20
 
 
@@ -186,10 +188,10 @@ def check_mount(mount: MountSpec) -> None:
     """Raises Invalid; that a bind's source exists is for those who can look."""
     if not mount.target:
         raise _mount_error(mount, "field Target must not be empty")
-    if not mount.target.startswith("/"):
-        raise _mount_error(mount, f"invalid mount path: '{mount.target}' mount path must be absolute")
     if clean(mount.target) == "/":
         raise _mount_error(mount, "invalid specification: destination can't be '/'")
+    if not mount.target.startswith("/"):
+        raise _mount_error(mount, f"invalid mount path: '{mount.target}' mount path must be absolute")
     if mount.type == "bind":
         if not mount.source:
             raise _mount_error(mount, "field Source must not be empty")
@@ -200,16 +202,34 @@ def check_mount(mount: MountSpec) -> None:
             check_volume_name(mount.source)
         if mount.subpath and not mount.source:
             raise _mount_error(mount, "must not set Subpath when using anonymous volumes")
-        if mount.subpath.startswith("/") or ".." in mount.subpath.split("/"):
-            raise _mount_error(mount, "subpath must be a relative path within the volume")
+        _check_subpath(mount)
     elif mount.type == "tmpfs":
         if mount.source:
             raise _mount_error(mount, "field Source must not be specified")
+        _check_tmpfs(mount.options)
+    elif mount.type == "image":
+        if not mount.source:
+            raise _mount_error(mount, "field Source must not be empty")
+        _check_subpath(mount)
     else:
         raise Invalid(f'invalid mount config for type "{mount.type}": mount type unknown')
 
 
+def _check_subpath(mount: MountSpec) -> None:
+    if mount.subpath.startswith("/") or f"{normpath(mount.subpath)}/".startswith("../"):
+        raise _mount_error(mount, "subpath must be a relative path within the volume")
+
+
+def _check_tmpfs(words: Iterable[str]) -> None:
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not (word in WORDS or (equals and name in _TMPFS_DATA)):
+            raise Invalid(f'invalid tmpfs option "{name}"')
+
+
 def _mount_error(mount: MountSpec, detail: str) -> Invalid:
+    if mount.asked_by == "tmpfs":
+        return Invalid(detail)
     return Invalid(f'invalid mount config for type "{mount.type}": {detail}')
 
 

@@ -7,8 +7,9 @@ and volumes have rows of their own (`volumes.py`).
 import contextlib
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Protocol
 
 from knarr.engine import links, rows, userns
@@ -28,7 +29,7 @@ from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, MountSpec, Status
 from knarr.model.descriptor import chain_ids
 from knarr.model.digest import Digest
-from knarr.model.errors import Conflict, Invalid, NotFound
+from knarr.model.errors import Conflict, Invalid, NotFound, Unsupported
 from knarr.model.image import Image, ImageView
 from knarr.model.mount import Mount
 from knarr.model.undo import Undo
@@ -72,7 +73,12 @@ class Creator:
         image = await self._images.find(asked.image)
         asked = self._resolve(asked)
         planned = plan_container(container_id, asked, image.config, self._world.host)
-        wishes = self._decide(planned.spec)
+        images = {
+            each.source: await self._images.find(each.source)
+            for each in planned.spec.mounts
+            if each.type == "image"
+        }
+        wishes = self._decide(container_id, planned.spec, images)
         chain = chain_ids(image.layers)
         async with Undo() as undo:
             name = self._reserve(bare, container_id)
@@ -119,11 +125,13 @@ class Creator:
     async def _release(self, name: str) -> None:
         self._roster.release(name)
 
-    def _decide(self, spec: ContainerSpec) -> _Wishes:
+    def _decide(self, container_id: str, spec: ContainerSpec, images: Mapping[str, Image]) -> _Wishes:
         inherited = [mount for text in spec.volumes_from for mount in self._inherited(text)]
         wishes = _Wishes()
         for mount in plan_mounts(spec, inherited):
             placed = self._place(mount, wishes)
+            if placed.type == "image":
+                placed = self._place_image(container_id, placed, images[mount.source])
             wishes.placed.append(placed)
             if placed.type == "volume" and not mount.no_copy and not mount.subpath:
                 wishes.filled.append(placed)
@@ -134,20 +142,24 @@ class Creator:
         name, _, mode = text.partition(":")
         if mode not in ("", "ro", "rw", "z", "Z"):
             raise Invalid(f"invalid mode: {mode}")
+        try:
+            other = self._roster.find(name)
+        except NoSuchContainer as error:
+            raise Invalid(str(error)) from None
         return [
             MountSpec(
                 type=mount.type,
                 target=mount.target,
-                source=mount.name or mount.source,
+                source=mount.name or mount.image or mount.source,
                 read_only=mode == "ro" or not mount.writable,
                 propagation=mount.propagation,
                 options=mount.options,
                 no_copy=True,
-                asked_by=mount.asked_by,
+                asked_by="inherited",
                 create_source=True,
             )
-            for mount in self._roster.find(name).extra.mounts
-            if mount.type != "tmpfs"
+            for mount in other.extra.mounts
+            if mount.asked_by != "tmpfs"
         ]
 
     def _place(self, mount: MountSpec, wishes: _Wishes) -> Placed:
@@ -155,13 +167,17 @@ class Creator:
             type=mount.type,
             target=mount.target,
             mode=",".join(mount.options) if mount.asked_by == "binds" else "",
+            shallow=mount.shallow,
+            deep=mount.deep,
             writable=not mount.read_only,
             options=mount.options,
-            asked_by=mount.asked_by,
+            asked_by="binds" if mount.create_source else mount.asked_by,
+            subpath=mount.subpath,
+            called=mount.source if mount.type == "image" else "",
         )
         if mount.type == "bind":
             return replace(placed, source=mount.source, propagation=mount.propagation or "rprivate")
-        if mount.type == "tmpfs":
+        if mount.type in ("tmpfs", "image"):
             return placed
         name = mount.source or new_id()
         check_driver(name, mount.driver)
@@ -179,8 +195,23 @@ class Creator:
             name=name,
             source=self._world.paths.volume(name),
             driver="local",
+            mode=placed.mode or ("z" if mount.asked_by in ("binds", "mounts") else ""),
             anonymous=not mount.source or self._volumes.is_anonymous(name),
             subpath=mount.subpath,
+        )
+
+    def _place_image(self, container_id: str, placed: Placed, image: Image) -> Placed:
+        if self._world.remap is not None:
+            raise Unsupported("mounts of images are not supported in user namespaces")
+        name = sha256(placed.target.encode()).hexdigest()[:12]
+        return replace(
+            placed,
+            source=f"{self._world.paths.container(container_id)}/image-{name}",
+            propagation="rprivate",
+            writable=False,
+            image=str(image.id),
+            snapshot=f"{container_id}-{name}",
+            chain=tuple(str(digest) for digest in chain_ids(image.layers)),
         )
 
     async def _prepare(
@@ -190,13 +221,17 @@ class Creator:
         if made:
             await self._volumes.begin(wishes.volumes, making_for=container_id)
             undo.push(self._volumes.undo, made)
-        undo.push(self._remove, container_id)
+        undo.push(self._remove, container_id, wishes.placed)
         missing = [
             mount.source for mount in wishes.placed if mount.type == "bind" and mount.asked_by == "mounts"
         ]
         mounted = self._volumes.mounts.wanted(wishes.filled)
         plain = [mount.source for mount in wishes.filled if mount.name not in mounted]
         mounts, empty = await blocking(self._prepare_disk, container_id, chain, missing, plain)
+        for mount in wishes.placed:
+            if mount.snapshot:
+                layers = [Digest.parse(text) for text in mount.chain]
+                await blocking(self._world.snapshots.prepare, mount.snapshot, layers, volatile=True)
         for mount in wishes.filled:
             if mount.source in empty:
                 await self._world.zygote.copy_up(RootView(mounts=mounts), mount.target, mount.source)
@@ -224,8 +259,8 @@ class Creator:
         mounts = self._world.snapshots.prepare(container_id, chain)
         return mounts, {path for path in volumes if is_empty(path)}
 
-    async def _remove(self, container_id: str) -> None:
-        await blocking(discard_disk, self._world, container_id)
+    async def _remove(self, container_id: str, placed: Sequence[Placed]) -> None:
+        await blocking(discard_disk, self._world, container_id, placed)
         await blocking(self._world.snapshots.empty_trash)
 
     def _row(
@@ -272,8 +307,9 @@ class Creator:
 
         def write(tx: sqlite3.Connection) -> None:
             nonlocal row
-            if not rows.has_image(tx, row.image):
-                raise NotFound(f"No such image: {row.spec.image}")
+            for image in (row.image, *(mount.image for mount in row.extra.mounts if mount.image)):
+                if not rows.has_image(tx, image):
+                    raise NotFound(f"No such image: {row.spec.image}")
             if areas:
                 first = userns.choose(row.id, areas, rows.ranges_taken(tx))
                 row = replace(row, extra=replace(row.extra, ids=userns.own_ids(first)))
@@ -299,9 +335,12 @@ def _volume_names(row: Row) -> list[str]:
     return [mount.name for mount in row.extra.mounts if mount.name]
 
 
-def discard_disk(world: World, container_id: str) -> None:
+def discard_disk(world: World, container_id: str, placed: Sequence[Placed]) -> None:
     """Removes what is on disk of a container whose row is gone or never came."""
     world.snapshots.remove(container_id)
+    for mount in placed:
+        if mount.snapshot:
+            world.snapshots.remove(mount.snapshot)
     _remove_files(world.paths.container(container_id))
     _remove_files(world.paths.run(container_id))
 

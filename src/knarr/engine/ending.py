@@ -173,7 +173,7 @@ class Ender:
         return gone
 
     async def _discard(self, live: Live, volumes: list[str]) -> None:
-        await blocking(discard_disk, self._world, live.id)
+        await blocking(discard_disk, self._world, live.id, live.extra.mounts)
         if volumes:
             await self._volumes.trash(volumes)
         self._trash.add(live.row.image, live.leaving)

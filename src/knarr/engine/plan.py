@@ -195,12 +195,12 @@ def plan_mounts(spec: ContainerSpec, inherited: Sequence[MountSpec]) -> tuple[Mo
     Parents come before what lies below them. Raises Invalid for a target asked for twice.
     """
     chosen = {checks.clean(mount.target): mount for mount in inherited}
-    mine: set[str] = set()
+    mine: dict[str, str] = {}
     for mount in spec.mounts:
         target = checks.clean(mount.target)
-        if target in mine:
+        if target in mine and {mine[target], mount.asked_by} != {"mounts", "tmpfs"}:
             raise Invalid(f"Duplicate mount point: {target}")
-        mine.add(target)
+        mine[target] = mount.asked_by
         chosen[target] = replace(mount, target=target)
     for path in spec.volumes:
         target = checks.clean(path)

@@ -9,11 +9,12 @@ from typing import Any
 from knarr.engine import bundle, devices, hostfiles
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
+from knarr.engine.record import Placed
 from knarr.engine.seccomp import filter_path, loading
 from knarr.engine.world import World
 from knarr.kernel.files import read_text
 from knarr.model.container import ContainerSpec
-from knarr.model.errors import Unsupported
+from knarr.model.errors import KnarrError, Unsupported
 from knarr.model.mount import Mount
 
 _INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static")
@@ -53,6 +54,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
             if mount.asked_by == "mounts":
                 raise BindSourceMissing(mount.source)
             os.makedirs(mount.source, 0o755, exist_ok=True)
+        check_propagation(mount)
     live.rootfs = live.rootfs or world.snapshots.mounts(live.id)
     profile = bundle.seccomp_profile(spec)
     if profile == "":
@@ -70,6 +72,32 @@ def prepare(world: World, wish: Wish) -> Prepared:
         seccomp_loading=loading(profile or ""),
         init=_init_path(world.settings.init_path) if _wants_init(world, spec) else "",
     )
+
+
+def check_propagation(mount: Placed) -> None:
+    """What is below a shared or slave bind can only be told by peers. Raises KnarrError in Docker's words. Blocking."""
+    if mount.shallow and mount.deep:
+        raise KnarrError("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
+    word = mount.propagation.removeprefix("r")
+    if mount.type != "bind" or word not in ("shared", "slave"):
+        return
+    point, tags = mount_of(read_text("/proc/self/mountinfo", 16 << 20), os.path.realpath(mount.source))
+    shared = any(tag.startswith("shared:") for tag in tags)
+    if word == "shared" and not shared:
+        raise KnarrError(f"path {mount.source} is mounted on {point} but it is not a shared mount")
+    if not shared and not any(tag.startswith("master:") for tag in tags):
+        raise KnarrError(f"path {mount.source} is mounted on {point} but it is not a shared or slave mount")
+
+
+def mount_of(mountinfo: str, path: str) -> tuple[str, list[str]]:
+    """Where the mount that holds `path` is, and its optional fields (proc_pid_mountinfo(5)). Pure."""
+    found: tuple[str, list[str]] = ("/", [])
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        point = fields[4].encode().decode("unicode_escape")
+        if len(point) >= len(found[0]) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            found = point, fields[6 : fields.index("-")]
+    return found
 
 
 def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,8 @@ from knarr.model.container import ContainerSpec, ContainerState, MountPoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A mount decided: `source` is the host's path ("" for tmpfs), `name` the volume's."""
+    """A mount decided: `source` is the host's path ("" for tmpfs), `name` the volume's, `image` the id of an image of layers
+    `chain` that `snapshot` is a view of."""
 
     type: str
     target: str
@@ -29,12 +30,18 @@ class Placed:
     asked_by: str = "mounts"
     anonymous: bool = False
     subpath: str = ""
+    shallow: bool = False
+    deep: bool = False
+    image: str = ""
+    called: str = ""
+    snapshot: str = ""
+    chain: tuple[str, ...] = ()
 
     def point(self) -> MountPoint:
         """As inspect tells of it."""
         return MountPoint(
             type=self.type,
-            name=self.name,
+            name=self.name or self.called,
             source=f"{self.source}/{self.subpath}".rstrip("/") if self.subpath else self.source,
             target=self.target,
             driver=self.driver,

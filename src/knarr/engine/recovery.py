@@ -176,13 +176,14 @@ class Recovery:
 
     async def _sweep(self) -> None:
         known = {live.id for live in self._roster}
+        views = {mount.snapshot for live in self._roster for mount in live.extra.mounts if mount.snapshot}
         running = {live.id for live in self._roster if live.shim is not None}
-        await blocking(self._sweep_disk, known, running)
+        await blocking(self._sweep_disk, known, views, running)
 
-    def _sweep_disk(self, known: set[str], running: set[str]) -> None:
+    def _sweep_disk(self, known: set[str], views: set[str], running: set[str]) -> None:
         """Blocking. A run directory stays while its container's end is not on record."""
         paths, world = self._world.paths, self._world
-        world.snapshots.sweep(known)
+        world.snapshots.sweep(known | views)
         world.snapshots.empty_trash()
         for directory in (paths.containers, paths.runs):
             for name in os.listdir(directory):

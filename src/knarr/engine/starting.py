@@ -113,6 +113,7 @@ class Starter:
             shim, opened = await self._launch(life, self._order(life, await files), wiring)
         finally:
             await _settled(side)
+        await self._mounts.settled(live.id)
         life.steps += shim.steps
         _note(
             life,

@@ -1,4 +1,5 @@
 """File systems of volumes with options: mounted on the host when the first life needs one, unmounted after the last.
+Images that are mounted are on the host only until a life has them.
 
 The kernel's mount table is what is believed: what a daemon finds mounted when it starts is kept if a living container
 holds the volume, and unmounted otherwise. Mounting is a job of the zygote: a server that does not answer blocks nobody else.
@@ -34,6 +35,7 @@ class VolumeMounts:
         self._world = world
         self._volumes = volumes
         self._users: dict[str, set[str]] = {}
+        self._images: dict[str, list[str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     def wanted(self, placed: Iterable[Placed]) -> list[str]:
@@ -44,12 +46,16 @@ class VolumeMounts:
             if each.type == "volume" and localdriver.needs_mount(self._volumes.options(each.name))
         ]
 
-    async def take(self, user: str, placed: Iterable[Placed]) -> None:
+    async def take(self, user: str, placed: Sequence[Placed]) -> None:
         """All that `user` needs, or none. Raises CannotMount."""
+        images = [each for each in placed if each.snapshot]
         names = self.wanted(placed)
         try:
             for name in names:
                 await self._take(user, name)
+            for each in images:
+                self._images.setdefault(user, []).append(each.source)
+                await self._mount_image(each)
         except BaseException:
             await self.drop(user)
             raise
@@ -61,8 +67,19 @@ class VolumeMounts:
                 await self._mount(name)
             users.add(user)
 
+    async def _mount_image(self, placed: Placed) -> None:
+        (mount,) = await blocking(self._world.snapshots.mounts, placed.snapshot)
+        await blocking(os.makedirs, placed.source, 0o711, exist_ok=True)
+        await self._world.zygote.mount_root(mount, placed.source)
+
+    async def settled(self, user: str) -> None:
+        """It has its own clones by now: nobody needs the images' mounts on the host any more."""
+        for path in self._images.pop(user, ()):
+            await blocking(_take_away, path)
+
     async def drop(self, user: str) -> None:
         """It needs nothing any more."""
+        await self.settled(user)
         for name in [name for name, users in self._users.items() if user in users]:
             async with self._lock(name):
                 users = self._users.get(name, set())
@@ -82,6 +99,8 @@ class VolumeMounts:
 
     async def adopt(self, running: Mapping[str, Sequence[Placed]]) -> None:
         """At start: by container, the mounts of those that live. Nothing else stays mounted."""
+        for path in reversed(await blocking(_mounted_below, self._world.paths.containers)):
+            await blocking(_take_away, path)
         found = await blocking(_mounted_below, self._world.paths.volumes)
         for user, placed in running.items():
             for name in self.wanted(placed):
@@ -142,6 +161,11 @@ def _said(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def _take_away(path: str) -> None:
+    unmount(path)
+    os.rmdir(path)
+
+
 def unmount(path: str) -> None:
     """Nothing mounted is no error. What is busy goes out of sight at once, and away when it is free."""
     try:
@@ -155,4 +179,4 @@ def _mounted_below(directory: str) -> list[str]:
     """The volumes that are mounted, in the order of their mounting (proc_pid_mountinfo(5))."""
     lines = read_text("/proc/self/mountinfo", 16 << 20).splitlines()
     points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
-    return [point for point in points if point.startswith(f"{directory}/") and point.endswith("/_data")]
+    return [point for point in points if point.startswith(f"{directory}/")]

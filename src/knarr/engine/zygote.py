@@ -329,6 +329,12 @@ class Zygote:
         asked = {"source": source, "target": target, "kind": kind, "flags": flags, "data": data}
         await self._call({"job": "mount", **asked})
 
+    async def mount_root(self, mount: Mount, target: str) -> None:
+        """A snapshot on the host, read-only. Raises OSError."""
+        await self._call(
+            {"job": "mount-root", "mount": [mount.type, mount.source, list(mount.options)], "target": target}
+        )
+
     async def copy_up(self, view: RootView, path: str, target: str) -> None:
         """Copies what the view has at directory `path` into `target` on the host; a missing path is no error."""
         message = {"job": "copy-up", "view": self._view(view), "path": path, "target": target}

@@ -98,12 +98,13 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountSpec:
-    """One wish for a mount: `type` is "bind", "volume" or "tmpfs".
+    """One wish for a mount: `type` is "bind", "volume", "tmpfs" or "image" (`source` is the image's name).
 
     An empty `source` of a volume means an anonymous one. `asked_by` keeps the form in which it came: "binds" (-v), "mounts"
     (--mount), "tmpfs" (--tmpfs) or "image" (VOLUME), because inspect shows each in its own list. `create_source` makes a
     missing bind source, as -v does and --mount does not. `options` are mount words such as `size=64m`. `subpath` is the part
-    of a volume that is mounted; it must be there.
+    of a volume or image that is mounted; it must be there. A read-only bind is so with all that is mounted below it, unless
+    `shallow`; `deep` insists on that.
     """
 
     type: str
@@ -119,6 +120,8 @@ class MountSpec:
     driver: str = ""
     driver_options: Mapping[str, str] = field(default_factory=dict)
     subpath: str = ""
+    shallow: bool = False
+    deep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

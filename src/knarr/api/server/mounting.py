@@ -4,19 +4,31 @@ from typing import Any
 
 from knarr.api.spec import containers as spec
 from knarr.api.spec.versions import Version
+from knarr.engine.checks import clean
 from knarr.model.container import MountSpec
 from knarr.model.errors import Invalid
 
 _PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _CONSISTENCIES = ("consistent", "cached", "delegated", "default")
-_LABELS = ("z", "Z")
-_IDMAPS = ("idmap", "ridmap")
+_KINDS = {
+    "ro": "access",
+    "rw": "access",
+    **dict.fromkeys(_PROPAGATIONS, "propagation"),
+    "nocopy": "copy",
+    "idmap": "idmap",
+    "ridmap": "idmap",
+    "z": "label",
+    "Z": "label",
+    **dict.fromkeys(_CONSISTENCIES, "consistency"),
+}
+"""The words after a target, each with its kind."""
 
 
 def read_mounts(host: spec.HostConfig, version: Version) -> tuple[MountSpec, ...]:
     """Every mount that a HostConfig asks for."""
+    shallow = version < (1, 44)
     return (
-        *(bind(text, host.VolumeDriver) for text in host.Binds or ()),
+        *(bind(text, host.VolumeDriver, shallow=shallow) for text in host.Binds or ()),
         *(_mount(each, version) for each in host.Mounts or ()),
         *(
             MountSpec(type="tmpfs", target=target, options=_split(options), asked_by="tmpfs")
@@ -25,63 +37,55 @@ def read_mounts(host: spec.HostConfig, version: Version) -> tuple[MountSpec, ...
     )
 
 
-def bind(text: str, volume_driver: str = "") -> MountSpec:
+def bind(text: str, volume_driver: str = "", *, shallow: bool = False) -> MountSpec:
     """`[source:]target[:words]`. `options` keeps the words as they were written."""
     parts = text.split(":")
-    if len(parts) > 3 or not all(parts[:2]):
-        raise Invalid(f"invalid volume specification: '{text}'")
+    if len(parts) > 3 or not all(parts[:2]) or (len(parts) == 2 and _is_mode(parts[1])):
+        raise _bad_bind(text)
     if len(parts) == 1:
         return MountSpec(type="volume", target=parts[0], driver=volume_driver, asked_by="binds")
     source, target = parts[:2]
     words = _split(parts[2]) if len(parts) == 3 else ()
+    if len(parts) == 3 and not _is_mode(parts[2]):
+        raise Invalid(f"invalid mode: {parts[2]}")
     local = source.startswith("/")
-    read_only, propagation, no_copy = _mode(parts[2] if len(parts) == 3 else "", words, local)
+    kind = "bind" if local else "volume"
+    propagation = next((word for word in words if word in _PROPAGATIONS), "")
+    foreign = "VolumeOptions" if local and "nocopy" in words else "BindOptions" if propagation else ""
+    if foreign and (foreign == "VolumeOptions") == local:
+        raise _bad_bind(text, kind, f"field {foreign} must not be specified")
+    if clean(target) == "/":
+        raise _bad_bind(text, kind, "invalid specification: destination can't be '/'")
     if not target.startswith("/"):
-        raise Invalid(
-            f"invalid volume specification: '{text}': invalid mount config for type "
-            f"\"{'bind' if local else 'volume'}\": invalid mount path: '{target}' mount path must be absolute"
-        )
+        raise _bad_bind(text, kind, f"invalid mount path: '{target}' mount path must be absolute")
     return MountSpec(
-        type="bind" if local else "volume",
-        source=source,
+        type=kind,
+        source=clean(source) if local else source,
         target=target,
-        read_only=read_only,
+        read_only="ro" in words,
         options=words,
         propagation=propagation,
-        no_copy=no_copy,
+        no_copy="nocopy" in words,
         create_source=local,
         driver="" if local else volume_driver,
+        shallow=shallow and local,
         asked_by="binds",
     )
 
 
-def _mode(text: str, words: tuple[str, ...], local: bool) -> tuple[bool, str, bool]:
-    read_only, propagation, no_copy = False, "", False
-    seen: set[str] = set()
-    for word in words:
-        if word in ("ro", "rw"):
-            kind, read_only = "access", word == "ro"
-        elif word in _PROPAGATIONS and local:
-            kind, propagation = "propagation", word
-        elif word == "nocopy" and not local:
-            kind, no_copy = "copy", True
-        elif word in _IDMAPS and local:
-            kind = "idmap"
-        elif word in _LABELS:
-            kind = "label"
-        elif word in _CONSISTENCIES:
-            kind = "consistency"
-        else:
-            raise Invalid(f"invalid mode: {text}")
-        if kind in seen:
-            raise Invalid(f"invalid mode: {text}")
-        seen.add(kind)
-    return read_only, propagation, no_copy
+def _bad_bind(text: str, kind: str = "", detail: str = "") -> Invalid:
+    more = f': invalid mount config for type "{kind}": {detail}' if kind else ""
+    return Invalid(f"invalid volume specification: '{text}'{more}")
+
+
+def _is_mode(text: str) -> bool:
+    """Words that may follow a target: one of each kind at most."""
+    seen = [_KINDS.get(word) for word in text.split(",")]
+    return None not in seen and len(set(seen)) == len(seen)
 
 
 def _mount(body: spec.Mount, version: Version) -> MountSpec:
-    if version >= (1, 42):
-        _refuse_mixtures(body)
+    _refuse_mixtures(body, version)
     common: dict[str, Any] = {
         "type": body.Type,
         "source": body.Source,
@@ -89,23 +93,12 @@ def _mount(body: spec.Mount, version: Version) -> MountSpec:
         "read_only": body.ReadOnly,
     }
     if body.Type == "bind":
-        bound = body.BindOptions or spec.BindOptions()
-        if bound.Propagation and bound.Propagation not in _PROPAGATIONS:
-            raise Invalid(
-                f"invalid mount config for type \"bind\": invalid propagation mode: '{bound.Propagation}'"
-            )
-        if version < (1, 44) and bound.ReadOnlyForceRecursive:
-            raise Invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
-        flat = bound.NonRecursive and version >= (1, 40)
-        return MountSpec(
-            **common,
-            propagation=bound.Propagation,
-            options=("nonrecursive",) if flat else (),
-            create_source=bound.CreateMountpoint and version >= (1, 42),
-        )
+        return MountSpec(**common, **_bind_options(body.BindOptions or spec.BindOptions(), version))
     if body.Type == "volume":
         volume = body.VolumeOptions or spec.VolumeOptions()
         driver = volume.DriverConfig or spec.DriverConfig()
+        if volume.Subpath and version < (1, 45):
+            raise Invalid("VolumeOptions.Subpath needs API v1.45 or newer")
         return MountSpec(
             **common,
             no_copy=volume.NoCopy,
@@ -114,12 +107,32 @@ def _mount(body: spec.Mount, version: Version) -> MountSpec:
             driver_options=driver.Options or {},
             subpath=volume.Subpath,
         )
+    if body.Type == "image":
+        if version < (1, 48):
+            raise Invalid('Mount type "Image" needs API v1.48 or newer')
+        return MountSpec(**common, subpath=(body.ImageOptions or spec.ImageOptions()).Subpath)
     if body.Type == "tmpfs":
         return MountSpec(**common, options=_tmpfs(body.TmpfsOptions or spec.TmpfsOptions()))
     return MountSpec(**common)
 
 
-def _refuse_mixtures(body: spec.Mount) -> None:
+def _bind_options(asked: spec.BindOptions, version: Version) -> dict[str, Any]:
+    if asked.Propagation and asked.Propagation not in _PROPAGATIONS:
+        raise Invalid(f'invalid mount config for type "bind": invalid propagation mode: {asked.Propagation}')
+    if version < (1, 44) and asked.ReadOnlyForceRecursive:
+        raise Invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
+    return {
+        "propagation": asked.Propagation,
+        "options": ("nonrecursive",) if asked.NonRecursive and version >= (1, 40) else (),
+        "create_source": asked.CreateMountpoint and version >= (1, 42),
+        "shallow": asked.ReadOnlyNonRecursive or version < (1, 44),
+        "deep": asked.ReadOnlyForceRecursive,
+    }
+
+
+def _refuse_mixtures(body: spec.Mount, version: Version) -> None:
+    if version < (1, 42):
+        return
     for name, present, kind in (
         ("VolumeOptions", body.VolumeOptions, "volume"),
         ("BindOptions", body.BindOptions, "bind"),
@@ -127,6 +140,14 @@ def _refuse_mixtures(body: spec.Mount) -> None:
     ):
         if present is not None and body.Type != kind:
             raise Invalid(f'{name} must not be specified on mount type "{body.Type}"')
+    if body.ImageOptions is not None and body.Type != "image":
+        raise _bad_mount(body, "field ImageOptions must not be specified")
+    if body.ClusterOptions is not None and body.Type != "cluster":
+        raise _bad_mount(body, "field ClusterOptions must not be specified")
+
+
+def _bad_mount(body: spec.Mount, detail: str) -> Invalid:
+    return Invalid(f'invalid mount config for type "{body.Type}": {detail}')
 
 
 def _tmpfs(body: spec.TmpfsOptions) -> tuple[str, ...]:
@@ -135,7 +156,12 @@ def _tmpfs(body: spec.TmpfsOptions) -> tuple[str, ...]:
         words.append(f"size={body.SizeBytes}")
     if body.Mode:
         words.append(f"mode={body.Mode:o}")
-    words += ["=".join(pair) for pair in body.Options or ()]
+    for pair in body.Options or ():
+        if not 1 <= len(pair) <= 2:
+            raise Invalid('invalid mount config for type "tmpfs": invalid option array length')
+        if pair[0] not in ("exec", "noexec"):
+            raise Invalid(f'invalid mount config for type "tmpfs": invalid option: {pair[0]}')
+        words.append("=".join(pair))
     return tuple(words)
 
 
@@ -175,6 +201,8 @@ def _mount_json(mount: MountSpec) -> dict[str, Any]:
             "Propagation": mount.propagation,
             "NonRecursive": "nonrecursive" in mount.options,
             "CreateMountpoint": mount.create_source,
+            "ReadOnlyNonRecursive": mount.shallow,
+            "ReadOnlyForceRecursive": mount.deep,
         }
         _add(value, "BindOptions", options)
     elif mount.type == "volume":
@@ -189,6 +217,8 @@ def _mount_json(mount: MountSpec) -> dict[str, Any]:
                 "DriverConfig": {key: each for key, each in driver.items() if each},
             },
         )
+    elif mount.type == "image":
+        _add(value, "ImageOptions", {"Subpath": mount.subpath})
     elif mount.type == "tmpfs":
         words = dict(word.partition("=")[::2] for word in mount.options)
         size, mode = words.pop("size", ""), words.pop("mode", "")

@@ -141,6 +141,12 @@ class TmpfsOptions(_Body):
     Options: list[list[str]] | None = None
 
 
+class ImageOptions(_Body):
+    """Of a mount of type image."""
+
+    Subpath: str = ""
+
+
 class Mount(_Body):
     """What --mount asks for."""
 
@@ -152,7 +158,7 @@ class Mount(_Body):
     BindOptions: "BindOptions | None" = None
     VolumeOptions: "VolumeOptions | None" = None
     TmpfsOptions: "TmpfsOptions | None" = None
-    ImageOptions: Any = None
+    ImageOptions: "ImageOptions | None" = None
     ClusterOptions: Any = None
 
 

@@ -234,7 +234,9 @@ def referenced(tx: sqlite3.Connection) -> set[Resource]:
     chains = _column(
         tx,
         "SELECT chain FROM image_layers UNION"
-        " SELECT value FROM containers, json_each(containers.extra, '$.chain')",
+        " SELECT value FROM containers, json_each(containers.extra, '$.chain') UNION"
+        " SELECT part.value FROM containers, json_each(containers.extra, '$.mounts') AS mount,"
+        " json_each(mount.value, '$.chain') AS part",
     )
     return {blob(digest) for digest in _column(tx, "SELECT DISTINCT digest FROM image_blobs")} | {
         layer(chain_id) for chain_id in chains
