@@ -8,6 +8,7 @@ import pytest
 from knarr.api.server import asking, telling
 from knarr.api.spec.containers import Create, ExecCreate, Update
 from knarr.api.spec.decode import decode
+from knarr.api.spec.history import forget
 from knarr.api.spec.versions import LATEST, Version, split
 from knarr.model.container import ContainerSpec, MountSpec
 from knarr.model.errors import Invalid
@@ -15,7 +16,9 @@ from knarr.model.ports import Port, PortBinding
 
 
 def ask(body: dict[str, Any], version: Version = LATEST) -> ContainerSpec:
-    return asking.container(decode(Create, msgspec.json.encode(body)), version)
+    asked = decode(Create, msgspec.json.encode(body))
+    forget(asked, version)
+    return asking.container(asked, version)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def ask(body: dict[str, Any], version: Version = LATEST) -> ContainerSpec:
 def test_binds(text: str, expected: MountSpec) -> None:
     spec = ask({"Image": "x", "HostConfig": {"Binds": [text]}})
     assert spec.mounts == (expected,)
-    assert telling.host_config(spec, LATEST)["Binds"] == [text]
+    assert telling.host_config(spec)["Binds"] == [text]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_ports() -> None:
         PortBinding(Port(80)),
         PortBinding(Port(53, "udp"), "", 5000, 5010),
     )
-    assert telling.host_config(spec, LATEST)["PortBindings"] == {
+    assert telling.host_config(spec)["PortBindings"] == {
         "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}, {"HostIp": "", "HostPort": ""}],
         "53/udp": [{"HostIp": "", "HostPort": "5000-5010"}],
     }
@@ -119,7 +122,7 @@ def test_what_is_asked_for_is_shown() -> None:
         "UsernsMode": "host",
         "CgroupnsMode": "private",
     }  # fmt: skip
-    shown = telling.host_config(ask({"Image": "x", "HostConfig": host}), LATEST)
+    shown = telling.host_config(ask({"Image": "x", "HostConfig": host}))
     assert {key: shown[key] for key in host} == host
 
 
@@ -134,13 +137,15 @@ def test_what_is_asked_for_is_shown() -> None:
     ],
 )
 def test_an_update_of_the_limit_of_processes(body: dict[str, int], version: Version, limit: int) -> None:
-    assert asking.changes(decode(Update, msgspec.json.encode(body)), version).pids_limit == limit
+    asked = decode(Update, msgspec.json.encode(body))
+    forget(asked, version)
+    assert asking.changes(asked, version).pids_limit == limit
 
 
 def test_no_limit_of_processes_is_none_at_all() -> None:
     spec = ask({"Image": "x", "HostConfig": {"PidsLimit": -1}})
     assert spec.resources.pids_limit == 0
-    assert telling.host_config(spec, LATEST)["PidsLimit"] is None
+    assert telling.host_config(spec)["PidsLimit"] is None
 
 
 def test_the_default_network_is_bridge() -> None:
@@ -156,8 +161,34 @@ def test_the_default_network_is_bridge() -> None:
 
 
 def test_a_container_wide_mac_address_moves_to_the_main_network() -> None:
-    spec = ask({"MacAddress": "02:00:00:00:00:01"})
+    spec = ask({"MacAddress": "02:00:00:00:00:01"}, Version(1, 51))
     assert [(each.network, each.mac) for each in spec.endpoints] == [("bridge", "02:00:00:00:00:01")]
+
+
+@pytest.mark.parametrize(
+    ("version", "mode", "text"),
+    [
+        (Version(1, 52), "bridge", "container-wide MAC address no longer supported"),
+        (Version(1, 43), "host", "conflicting options: mac-address and the network mode"),
+    ],
+)
+def test_a_container_wide_mac_address_is_refused(version: Version, mode: str, text: str) -> None:
+    with pytest.raises(Invalid, match=text):
+        ask({"MacAddress": "02:00:00:00:00:01", "HostConfig": {"NetworkMode": mode}}, version)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [(Version(1, 43), 0), (Version(1, 44), 1), (Version(1, 48), 2), (Version(1, 51), 2), (LATEST, 3)],
+)
+def test_what_is_on_its_way_out_is_warned_of(version: Version, told: int) -> None:
+    host = {
+        "VolumeDriver": "other",
+        "Mounts": [{"Type": "volume", "Target": "/v"}],
+        "PortBindings": {"80/tcp": []},
+    }
+    body = decode(Create, msgspec.json.encode({"MacAddress": "02:00:00:00:00:01", "HostConfig": host}))
+    assert len(asking.warnings(body, version)) == told
 
 
 def test_older_versions_have_their_own_defaults() -> None:
@@ -218,7 +249,7 @@ def test_versions() -> None:
     assert split("/info") == ("", LATEST, "/info")
     assert Version(1, 9) < Version(1, 24)
     with pytest.raises(
-        Invalid, match=r"client version 1.99 is too new. Maximum supported API version is 1.51"
+        Invalid, match=r"client version 1.99 is too new. Maximum supported API version is 1.55"
     ):
         split("/v1.99/info")
     with pytest.raises(

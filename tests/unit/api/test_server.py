@@ -247,12 +247,12 @@ async def test_versions_are_checked_and_told(world: World) -> None:
     ping = await world.raw(b"GET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
     head, _, body = ping.partition(b"\r\n\r\n")
     assert body == b"OK"
-    for line in (b"Api-Version: 1.51", b"Ostype: linux", b"Docker-Experimental: false"):
+    for line in (b"Api-Version: 1.55", b"Ostype: linux", b"Docker-Experimental: false"):
         assert line in head
     new = await world.raw(b"GET /v1.99/_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert new.startswith(b"HTTP/1.1 400 ")
     assert json.loads(new.partition(b"\r\n\r\n")[2]) == {
-        "message": "client version 1.99 is too new. Maximum supported API version is 1.51"
+        "message": "client version 1.99 is too new. Maximum supported API version is 1.55"
     }
     old = await world.raw(b"GET /v1.10/_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert old.startswith(b"HTTP/1.1 400 ")

@@ -105,8 +105,10 @@ def test_a_running_container_is_listed_with_its_ports() -> None:
     ]
 
 
-def test_inspect_has_the_addresses_twice() -> None:
-    shown = telling.inspect(view(ContainerState(status=Status.RUNNING, pid=7, started_at=NOW)), LATEST)
+def test_inspect_had_the_addresses_twice_before_1_52() -> None:
+    running = view(ContainerState(status=Status.RUNNING, pid=7, started_at=NOW))
+    assert "IPAddress" not in telling.inspect(running, LATEST)["NetworkSettings"]
+    shown = telling.inspect(running, Version(1, 51))
     assert shown["Name"] == "/web"
     assert shown["State"]["Running"] is True
     assert shown["NetworkSettings"]["IPAddress"] == "10.0.0.2"

@@ -22,7 +22,7 @@ from knarr.api.server import (
 from knarr.api.server.call import Call, Login, Route
 from knarr.api.server.errors import message, refusal
 from knarr.api.server.replies import reply
-from knarr.api.spec import versions
+from knarr.api.spec import history, versions
 from knarr.api.spec.others import Credentials
 from knarr.engine.engine import Engine
 from knarr.loop.http.messages import ClientGone, Request, Response
@@ -84,6 +84,8 @@ class Api:
         route, request.params, _ = self._router.find(request.method, path)
         if route is None:
             return reply({"message": "page not found"}, 404)
+        history.check_operation(request.method, route.path, version)
+        history.forget_parameters(request.method, route.path, version, request.query)
         call = Call(self._engine, request, version, self._login)
         if not route.lasting:
             return await route.handler(call)

@@ -47,6 +47,34 @@ def container(body: spec.Create, version: Version, platform: str = "") -> Contai
     )
 
 
+def warnings(body: spec.Create, version: Version) -> tuple[str, ...]:
+    """What the user of a create should know: fields that are on their way out."""
+    host = body.HostConfig or spec.HostConfig()
+    told = []
+    if host.VolumeDriver and version >= (1, 48) and any(map(_takes_no_driver, host.Mounts or ())):
+        told.append(
+            "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. "
+            "Use '--mount type=volume,volume-driver=...' instead"
+        )
+    if body.MacAddress and version >= (1, 44):
+        told.append(
+            "The container-wide MacAddress field is now deprecated. "
+            "It should be specified in EndpointsConfig instead."
+        )
+    empty = [port for port, bindings in (host.PortBindings or {}).items() if not bindings]
+    if empty and version >= (1, 52):
+        told.append(
+            f"Following container port(s) have an empty list of port-bindings: {', '.join(empty)}. "
+            "Such bindings will be discarded in a future version."
+        )
+    return tuple(told)
+
+
+def _takes_no_driver(mount: spec.Mount) -> bool:
+    asked = mount.VolumeOptions and mount.VolumeOptions.DriverConfig
+    return mount.Type == "volume" and not (asked and asked.Name)
+
+
 def program(body: spec.Config, version: Version) -> ContainerSpec | None:
     """The body of POST /commit; None where it says nothing."""
     return ContainerSpec(**_program(body, version)) if body != spec.Config() else None
@@ -76,7 +104,7 @@ def _program(body: spec.Config, version: Version) -> dict[str, Any]:
             dict.fromkeys(port for text in body.ExposedPorts or () for port in _port_range(text))
         ),
         "volumes": tuple(body.Volumes or ()),
-        "healthcheck": _healthcheck(body.Healthcheck, version),
+        "healthcheck": _healthcheck(body.Healthcheck),
         "shell": _tuple(body.Shell),
         "on_build": _tuple(body.OnBuild),
     }
@@ -90,7 +118,7 @@ def _host(host: spec.HostConfig, version: Version) -> dict[str, Any]:
         ipc = ipc or "shareable"
     if version < (1, 41):
         cgroupns = cgroupns or "host"
-    console = tuple(host.ConsoleSize or ()) if version >= (1, 42) else ()
+    console = tuple(host.ConsoleSize or ())
     return {
         "groups": _tuple(host.GroupAdd),
         "port_bindings": _bindings(host.PortBindings or {}),
@@ -127,7 +155,7 @@ def _host(host: spec.HostConfig, version: Version) -> dict[str, Any]:
         "readonly_paths": None if host.ReadonlyPaths is None else tuple(host.ReadonlyPaths),
         "cid_file": host.ContainerIDFile,
         "console_size": console if len(console) == 2 else (0, 0),
-        "annotations": (host.Annotations or {}) if version >= (1, 43) else {},
+        "annotations": host.Annotations or {},
         "log": LogConfig(driver=log.Type, options=log.Config or {}),
         "resources": resources(host, version),
     }
@@ -180,7 +208,7 @@ def resources(body: spec.Resources, version: Version) -> Resources:
 def changes(body: spec.Resources, version: Version) -> Resources:
     """The limits of an update: a limit of processes that is not above zero takes the present one away."""
     found = resources(body, version)
-    if version < (1, 40) or body.PidsLimit is None:
+    if body.PidsLimit is None:
         return replace(found, pids_limit=0)
     return replace(found, pids_limit=body.PidsLimit if body.PidsLimit > 0 else -1)
 
@@ -235,7 +263,14 @@ def _endpoints(body: spec.Create, network_mode: str, version: Version) -> tuple[
     if version < (1, 44) and len(found) > 1:
         raise Invalid("Container cannot be created with multiple network endpoints: " + ", ".join(found))
     mac = body.MacAddress
-    if mac and network_mode not in ("host", "none") and not network_mode.startswith("container:"):
+    if mac and version >= (1, 52):
+        raise Invalid(
+            "container-wide MAC address no longer supported; use endpoint-specific MAC address instead"
+        )
+    bridged = network_mode not in ("host", "none") and not network_mode.startswith("container:")
+    if mac and not bridged and version < (1, 44):
+        raise Invalid("conflicting options: mac-address and the network mode")
+    if mac and bridged:
         main = found.get(network_mode) or EndpointSpec(network=network_mode)
         if version >= (1, 44) and main.mac not in ("", mac):
             raise Invalid(
@@ -282,7 +317,7 @@ def _binding(port: Port, asked: spec.PortBinding) -> PortBinding:
     return PortBinding(port, asked.HostIp, first, int(match[2] or first))
 
 
-def _healthcheck(body: spec.Healthcheck | None, version: Version) -> Healthcheck | None:
+def _healthcheck(body: spec.Healthcheck | None) -> Healthcheck | None:
     if body is None:
         return None
     return Healthcheck(
@@ -290,7 +325,7 @@ def _healthcheck(body: spec.Healthcheck | None, version: Version) -> Healthcheck
         interval=body.Interval,
         timeout=body.Timeout,
         start_period=body.StartPeriod,
-        start_interval=body.StartInterval if version >= (1, 44) else 0,
+        start_interval=body.StartInterval,
         retries=body.Retries,
     )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from knarr.api.spec.decode import decode
+from knarr.api.spec.history import forget
 from knarr.api.spec.others import Credentials
 from knarr.api.spec.versions import Version
 from knarr.engine.engine import Engine
@@ -72,7 +73,7 @@ class Call:
         }
 
     async def json(self, kind: type[T]) -> T:
-        """The body. Raises Invalid if it is no JSON of this kind."""
+        """The body, without what its version did not know. Raises Invalid if it is no JSON of this kind."""
         data = await self.request.read()
         content = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if data and content != "application/json":
@@ -81,7 +82,9 @@ class Call:
                 if content
                 else "malformed Content-Type header (): mime: no media type"
             )
-        return decode(kind, data)
+        body = decode(kind, data)
+        forget(body, self.version)
+        return body
 
     def credentials(self) -> Credentials | None:
         """What the header X-Registry-Auth has; None for none, and for what cannot be read, as dockerd has it."""

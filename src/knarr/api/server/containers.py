@@ -21,18 +21,18 @@ from knarr.model.platform import Platform
 from knarr.wire import detachkeys
 
 _UNIX = re.compile(r"(-?\d+)(?:\.(\d{1,9})\d*)?\Z")
-_SIGNALLED = (1, 42)
 
 
 async def create(call: Call) -> Response:
     """POST /containers/create"""
     body = await call.json(spec.Create)
-    platform = call.text("platform") if call.version >= (1, 41) else ""
+    platform = call.text("platform")
     if platform:
         Platform.parse(platform)
     asked = asking.container(body, call.version, platform)
     created = await call.engine.containers.create(asked, name=call.text("name") or None)
-    return reply({"Id": created.id, "Warnings": list(created.warnings)}, 201)
+    warnings = (*created.warnings, *asking.warnings(body, call.version))
+    return reply({"Id": created.id, "Warnings": list(warnings)}, 201)
 
 
 async def list_(call: Call) -> Response:
@@ -82,15 +82,13 @@ async def start(call: Call) -> Response:
 
 async def stop(call: Call) -> Response:
     """POST /containers/{name}/stop"""
-    signal = call.text("signal") if call.version >= _SIGNALLED else ""
-    await call.engine.containers.stop(call.name, signal=signal, timeout=call.integer("t"))
+    await call.engine.containers.stop(call.name, signal=call.text("signal"), timeout=call.integer("t"))
     return nothing()
 
 
 async def restart(call: Call) -> Response:
     """POST /containers/{name}/restart"""
-    signal = call.text("signal") if call.version >= _SIGNALLED else ""
-    await call.engine.containers.restart(call.name, signal=signal, timeout=call.integer("t"))
+    await call.engine.containers.restart(call.name, signal=call.text("signal"), timeout=call.integer("t"))
     return nothing()
 
 
@@ -144,8 +142,6 @@ async def update(call: Call) -> Response:
 async def wait(call: Call) -> Response:
     """POST /containers/{name}/wait: from 1.30 the head goes out as soon as nothing can be missed any more."""
     condition = call.text("condition") or "not-running"
-    if call.version < (1, 30):
-        condition = "not-running"
     if condition not in ("not-running", "next-exit", "removed"):
         raise Invalid(f'invalid condition: "{condition}"')
     waiting = await call.engine.containers.begin_wait(call.name, condition)

@@ -7,16 +7,41 @@ from knarr.api.server import streams
 from knarr.api.server.call import Call, Route
 from knarr.api.server.containers import unix_time
 from knarr.api.server.replies import encode
+from knarr.api.spec.versions import Version
 from knarr.engine.values import EventOptions
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid
 from knarr.model.system import Event
 
+JSON_LINES = "application/jsonl"
+JSON_SEQUENCE = "application/json-seq"
+_STREAMS = (JSON_LINES, "application/x-ndjson", JSON_SEQUENCE)
 
-def told(event: Event) -> dict[str, Any]:
-    """An event; `status`, `id` and `from` are the older names that containers and images still have."""
+
+def accepted(header: str) -> str:
+    """The stream's type that an Accept header names, the best first (RFC 9110, 12.5.1); "" where it names none."""
+    best, found = 0.0, ""
+    for entry in header.split(","):
+        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
+        if kind not in _STREAMS:
+            continue
+        weight = 1.0
+        for parameter in parameters:
+            name, _, text = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    weight = float(text)
+                except ValueError:
+                    weight = 0.0
+        if weight > best:
+            best, found = weight, kind
+    return found
+
+
+def told(event: Event, version: Version) -> dict[str, Any]:
+    """An event; `status`, `id` and `from` are older names that containers and images had until 1.52."""
     value: dict[str, Any] = {}
-    if event.type in ("container", "image"):
+    if version < (1, 52) and event.type in ("container", "image"):
         value |= {"status": event.action, "id": event.id}
         if event.type == "container" and event.attributes.get("image"):
             value["from"] = event.attributes["image"]
@@ -30,11 +55,13 @@ def told(event: Event) -> dict[str, Any]:
     }
 
 
-def _encoder(call: Call) -> Callable[[Event], bytes]:
+def _encoder(call: Call, kind: str) -> Callable[[Event], bytes]:
+    head = b"\x1e" if kind == JSON_SEQUENCE else b""  # RFC 7464, 2.1
+
     def encoded(event: Event) -> bytes:
         if call.version < (1, 46) and (event.type, event.action) == ("image", "create"):
             return b""
-        return encode(told(event)) + b"\n"
+        return head + encode(told(event, call.version)) + b"\n"
 
     return encoded
 
@@ -48,7 +75,10 @@ async def stream(call: Call) -> Response:
         )
     options = EventOptions(since=since, until=until or None, filters=call.filters())
     events = await call.engine.events.subscribe(options)
-    return Response(200, streams.joined(events, _encoder(call)), {"Content-Type": "application/json"})
+    kind = accepted(call.request.headers.get("accept", "")) or (
+        JSON_LINES if call.version >= (1, 52) else "application/json"
+    )
+    return Response(200, streams.joined(events, _encoder(call, kind)), {"Content-Type": kind})
 
 
 ROUTES = (Route("GET", "/events", stream),)

@@ -20,7 +20,7 @@ async def start(call: Call) -> Response | None:
     """POST /exec/{name}/start: an error that comes after the head is written into the stream, as dockerd has it."""
     body = await call.json(ExecStart)
     await call.engine.execs.check(call.name)
-    console = tuple(body.ConsoleSize or ()) if body.Tty and call.version >= (1, 42) else ()
+    console = tuple(body.ConsoleSize or ()) if body.Tty else ()
     console_size = (console[0], console[1]) if len(console) == 2 else (0, 0)
     if body.Detach:
         await call.engine.execs.start(call.name, detach=True, tty=body.Tty, console_size=console_size)

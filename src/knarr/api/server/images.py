@@ -6,6 +6,7 @@ from typing import Any
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import reply
 from knarr.api.server.telling import healthcheck, optional
+from knarr.api.spec.history import shaped
 from knarr.api.spec.versions import Version
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid, Unsupported
@@ -14,28 +15,6 @@ from knarr.model.moments import rfc3339
 from knarr.model.reference import Reference
 
 _SECOND = 1_000_000_000
-# Fields that older versions always had, though empty (moby: legacyConfigFields).
-_ALWAYS: dict[str, Any] = {
-    "Cmd": None,
-    "Entrypoint": None,
-    "Env": None,
-    "Labels": None,
-    "OnBuild": None,
-    "User": "",
-    "Volumes": None,
-    "WorkingDir": "",
-}
-_BEFORE_1_50: dict[str, Any] = {
-    "AttachStderr": False,
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "Domainname": "",
-    "Hostname": "",
-    "Image": "",
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Tty": False,
-}
 
 
 def reference(repository: str, tag: str) -> Reference | None:
@@ -69,11 +48,9 @@ def summary(view: ImageView, version: Version) -> dict[str, Any]:
     return value
 
 
-def image_config(config: ImageConfig, version: Version) -> dict[str, Any]:
+def image_config(config: ImageConfig) -> dict[str, Any]:
     """The `Config` of an image."""
-    value = dict(_ALWAYS)
-    if version < (1, 50):
-        value |= _BEFORE_1_50
+    value: dict[str, Any] = {}
     optional(value, "User", config.user)
     optional(value, "ExposedPorts", {str(port): {} for port in config.exposed_ports})
     optional(value, "Env", list(config.environment))
@@ -98,19 +75,14 @@ def inspected(view: ImageView, version: Version) -> dict[str, Any]:
         "Id": str(image.id),
         "RepoTags": list(view.tags),
         "RepoDigests": list(view.digests),
-        "Parent": str(image.parent or ""),
-        "Comment": image.comment,
     }
-    if image.created or version < (1, 44):
+    optional(value, "Parent", str(image.parent or ""))
+    optional(value, "Comment", image.comment)
+    if image.created:
         value["Created"] = rfc3339(image.created)
-    if version < (1, 45):
-        value |= {"Container": "", "ContainerConfig": None}
-    value |= {
-        "DockerVersion": image.docker_version,
-        "Author": image.author,
-        "Config": image_config(image.config, version),
-        "Architecture": image.platform.architecture,
-    }
+    optional(value, "DockerVersion", image.docker_version)
+    optional(value, "Author", image.author)
+    value |= {"Config": image_config(image.config), "Architecture": image.platform.architecture}
     optional(value, "Variant", image.platform.variant)
     value["Os"] = image.platform.os
     optional(value, "OsVersion", image.os_version)
@@ -122,18 +94,20 @@ def inspected(view: ImageView, version: Version) -> dict[str, Any]:
         "RootFS": {"Type": "layers", "Layers": [str(layer) for layer in image.layers]},
         "Metadata": {"LastTagTime": rfc3339(view.last_tagged)},
     }
-    return value
+    return shaped("image", value, version)
 
 
 async def list_(call: Call) -> Response:
     """GET /images/json"""
     filters = call.filters()
+    if call.flag("identity") and not call.flag("manifests"):
+        raise Invalid("conflicting options: identity requires manifests=1")
     if call.version < (1, 41) and call.text("filter"):
         filters["reference"] = (*filters.get("reference", ()), call.text("filter"))
     views = await call.engine.images.list(
         filters,
         all=call.flag("all"),
-        shared_size=call.version >= (1, 42) and call.flag("shared-size"),
+        shared_size=call.flag("shared-size"),
     )
     told = [summary(view, call.version) for view in views]
     if call.version >= (1, 51):
@@ -145,6 +119,8 @@ async def list_(call: Call) -> Response:
 
 async def inspect(call: Call) -> Response:
     """GET /images/{name}/json"""
+    if call.flag("manifests") and call.text("platform"):
+        raise Invalid("conflicting options: manifests and platform options cannot both be set")
     return reply(inspected(await call.engine.images.get(call.name), call.version))
 
 
@@ -197,6 +173,12 @@ async def prune(call: Call) -> Response:
     return reply({"ImagesDeleted": deleted or None, "SpaceReclaimed": pruned.space})
 
 
+async def attestations(call: Call) -> Response:
+    """GET /images/{name}/attestations"""
+    await call.engine.images.get(call.name)
+    raise Unsupported("this image store does not support attestations")
+
+
 async def search(_: Call) -> Response:
     """GET /images/search"""
     raise Unsupported("searching a registry is not supported by this daemon")
@@ -208,6 +190,7 @@ ROUTES = (
     Route("POST", "/images/prune", prune, lasting=True),
     Route("GET", "/images/{name:path}/json", inspect),
     Route("GET", "/images/{name:path}/history", history),
+    Route("GET", "/images/{name:path}/attestations", attestations),
     Route("POST", "/images/{name:path}/tag", tag, lasting=True),
     Route("DELETE", "/images/{name:path}", remove, lasting=True),
 )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from knarr.api.server.telling import mount_point, networks, optional, shown
+from knarr.api.spec.history import shaped
 from knarr.api.spec.versions import Version
 from knarr.model.container import ContainerState, ContainerView, Health
 from knarr.model.ports import Published
@@ -25,8 +26,7 @@ def summary(view: ContainerView, version: Version, now: int) -> dict[str, Any]:
         optional(value, "SizeRw", view.size_rw)
         optional(value, "SizeRootFs", view.size_root_fs)
     host: dict[str, Any] = {"NetworkMode": view.spec.network_mode}
-    if version >= (1, 46):
-        optional(host, "Annotations", dict(view.spec.annotations))
+    optional(host, "Annotations", dict(view.spec.annotations))
     value |= {
         "Labels": dict(view.spec.labels),
         "State": shown(view.state),
@@ -35,7 +35,10 @@ def summary(view: ContainerView, version: Version, now: int) -> dict[str, Any]:
         "NetworkSettings": {"Networks": networks(view, version)},
         "Mounts": [mount_point(each) for each in view.mounts],
     }
-    return value
+    if version >= (1, 52):
+        health = view.state.health or Health(status="none")
+        value["Health"] = {"Status": health.status, "FailingStreak": health.failing_streak}
+    return shaped("containers", value, version)
 
 
 def list_ports(view: ContainerView) -> list[dict[str, Any]]:

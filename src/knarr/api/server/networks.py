@@ -1,12 +1,15 @@
 """/networks: made, listed, removed, and containers connected to them."""
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from knarr.api.server import asking
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import nothing, reply
 from knarr.api.spec.containers import Endpoint
+from knarr.api.spec.history import shaped
 from knarr.api.spec.others import NetworkConnect, NetworkCreate, NetworkDisconnect
+from knarr.api.spec.versions import Version
 from knarr.engine.values import AddressRange, NetworkSpec
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Unsupported
@@ -14,8 +17,25 @@ from knarr.model.moments import rfc3339
 from knarr.model.system import NetworkView
 
 
-def told(view: NetworkView) -> dict[str, Any]:
-    """A network."""
+def told(view: NetworkView, version: Version) -> dict[str, Any]:
+    """A network as inspect shows it."""
+    value = summary(view)
+    value["Containers"] = {
+        each.container_id: {
+            "Name": each.name,
+            "EndpointID": each.endpoint_id,
+            "MacAddress": each.mac,
+            "IPv4Address": each.ipv4,
+            "IPv6Address": each.ipv6,
+        }
+        for each in view.endpoints
+    }
+    value["Status"] = {"IPAM": {"Subnets": status(view)}}
+    return shaped("network", value, version)
+
+
+def summary(view: NetworkView) -> dict[str, Any]:
+    """A network as the list shows it."""
     return {
         "Name": view.name,
         "Id": view.id,
@@ -34,16 +54,6 @@ def told(view: NetworkView) -> dict[str, Any]:
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
-        "Containers": {
-            each.container_id: {
-                "Name": each.name,
-                "EndpointID": each.endpoint_id,
-                "MacAddress": each.mac,
-                "IPv4Address": each.ipv4,
-                "IPv6Address": each.ipv6,
-            }
-            for each in view.endpoints
-        },
         "Options": dict(view.options),
         "Labels": dict(view.labels),
     }
@@ -54,14 +64,35 @@ def _range(subnet: str, gateway: str, within: str, reserved: Any) -> dict[str, A
     return {key: each for key, each in value.items() if each}
 
 
+def status(view: NetworkView) -> dict[str, dict[str, int]]:
+    """How many addresses of each subnet are taken: its own and its broadcast address, gateways, reserved ones, containers'."""
+    taken = [each for end in view.endpoints for each in (end.ipv4, end.ipv6) if each]
+    found = {}
+    for subnet, gateway, within, reserved in view.ranges:
+        network = ip_network(subnet)
+        edges = (network[0], network[-1]) if network.version == 4 else (network[0],)
+        known = [gateway, *reserved.values(), *(text.partition("/")[0] for text in taken)]
+        used = {each for each in (*edges, *(ip_address(text) for text in known if text)) if each in network}
+        dynamic = ip_network(within) if within else network
+        free = dynamic.num_addresses - sum(each in dynamic for each in used)
+        found[subnet] = {"IPsInUse": len(used), "DynamicIPsAvailable": min(free, (1 << 64) - 1)}
+    return found
+
+
 async def list_(call: Call) -> Response:
     """GET /networks"""
-    return reply([told(view) for view in await call.engine.networks.list(call.filters())])
+    found = await call.engine.networks.list(call.filters())
+    if call.version < (1, 28):
+        return reply([told(view, call.version) for view in found])
+    values = [summary(view) for view in found]
+    if call.version < (1, 52):
+        values = [{**value, "Containers": {}} for value in values]
+    return reply(values)
 
 
 async def inspect(call: Call) -> Response:
     """GET /networks/{name}"""
-    return reply(told(await call.engine.networks.inspect(call.name)))
+    return reply(told(await call.engine.networks.inspect(call.name), call.version))
 
 
 async def create(call: Call) -> Response:

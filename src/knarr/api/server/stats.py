@@ -7,6 +7,8 @@ from typing import Any
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import encode, reply
 from knarr.api.server.streams import Body
+from knarr.api.spec.history import shaped
+from knarr.api.spec.versions import Version
 from knarr.engine.stats import Sample
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid
@@ -30,29 +32,32 @@ _NO_CPU = {
 
 async def stats(call: Call) -> Response:
     """A stream, or with `stream=false` one answer: after a second, unless `one-shot`."""
-    once = call.flag("one-shot") and call.version >= (1, 41)
+    once = call.flag("one-shot")
     if call.flag("stream", True):
         if once:
             raise Invalid("cannot have stream=true and one-shot=true")
         samples = await call.engine.containers.samples(call.name)
-        return Response(200, Body(_stream(samples), samples), {"Content-Type": "application/json"})
+        return Response(
+            200, Body(_stream(samples, call.version), samples), {"Content-Type": "application/json"}
+        )
     before = None if once else await call.engine.containers.sample(call.name)
     if before is not None and before.cgroup is not None:
         await asyncio.sleep(1)
-    return reply(told(await call.engine.containers.sample(call.name), before, named=not once))
+    value = told(await call.engine.containers.sample(call.name), before, named=not once)
+    return reply(shaped("stats", value, call.version))
 
 
-async def _stream(samples: AsyncIterator[Sample]) -> AsyncIterator[bytes]:
+async def _stream(samples: AsyncIterator[Sample], version: Version) -> AsyncIterator[bytes]:
     before = None
     async for sample in samples:
-        yield encode(told(sample, before)) + b"\n"
+        yield encode(shaped("stats", told(sample, before), version)) + b"\n"
         before = sample
 
 
 def told(sample: Sample, before: Sample | None = None, *, named: bool = True) -> dict[str, Any]:
     """StatsResponse. `before` is the sample a second earlier."""
     value: dict[str, Any] = {"name": f"/{sample.name}", "id": sample.id} if named else {}
-    value |= {"read": rfc3339(sample.at), "preread": rfc3339(before.at if before else 0)}
+    value |= {"os_type": "linux", "read": rfc3339(sample.at), "preread": rfc3339(before.at if before else 0)}
     cgroup = sample.cgroup
     value |= {
         "pids_stats": _pids(cgroup) if cgroup else {},

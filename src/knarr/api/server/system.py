@@ -7,8 +7,9 @@ from knarr.api.server import images, listing, volumes
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import reply
 from knarr.api.spec import versions
+from knarr.api.spec.history import shaped
 from knarr.api.spec.others import Credentials
-from knarr.engine.values import Info
+from knarr.engine.values import DiskUsage, Info
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid
 from knarr.model.moments import rfc3339
@@ -70,12 +71,7 @@ async def version(call: Call) -> Response:
 async def info(call: Call) -> Response:
     """GET /info"""
     found = await call.engine.system.info()
-    value = _host(found) | _daemon(found)
-    if call.version < (1, 50):
-        value |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
-    if call.version >= (1, 49):
-        value["FirewallBackend"] = {"Driver": "nftables"}
-    return reply(value)
+    return reply(shaped("info", _host(found) | _daemon(found), call.version))
 
 
 def _host(found: Info) -> dict[str, Any]:
@@ -169,7 +165,10 @@ def _daemon(found: Info) -> dict[str, Any]:
         "InitCommit": {"ID": ""},
         "SecurityOptions": list(found.security_options),
         "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in found.default_address_pools],
+        "FirewallBackend": {"Driver": "nftables"},
         "CDISpecDirs": [],
+        "DiscoveredDevices": [],
+        "NRI": None,
         "Warnings": list(found.warnings) or None,
     }
 
@@ -184,30 +183,72 @@ async def auth(call: Call) -> Response:
 
 
 async def disk_usage(call: Call) -> Response:
-    """GET /system/df"""
-    kinds = call.texts("type") if call.version >= (1, 42) else []
+    """GET /system/df: from 1.52 on what each kind uses, and unless `verbose`, as moby has it, the older lists beside it."""
+    kinds = call.texts("type") or list(_OBJECTS)
     for kind in kinds:
-        if kind not in ("container", "image", "volume", "build-cache"):
+        if kind not in _OBJECTS:
             raise Invalid(f"unknown object type: {kind}")
     found = await call.engine.system.disk_usage()
     now = time.time_ns()
+    items = {
+        "Images": [images.summary(view, call.version) for view in found.images],
+        "Containers": [listing.summary(view, call.version, now) for view in found.containers],
+        "Volumes": [volumes.told(view) for view in found.volumes],
+        "BuildCache": [],
+    }
+    verbose = call.flag("verbose")
+    value: dict[str, Any] = {}
+    if not verbose:
+        value["LayersSize"] = found.layers_size if "image" in kinds else 0
+        value |= {name: items[name] if kind in kinds else None for kind, name in _OBJECTS.items()}
+    if call.version >= (1, 52):
+        for kind, usage in _usage(found).items():
+            if kind in kinds:
+                listed = items[_OBJECTS[kind]]
+                value[_USAGES[kind]] = {**usage, "Items": listed} if verbose and listed else usage
+    return reply(value)
 
-    def wanted(kind: str) -> bool:
-        return not kinds or kind in kinds
 
-    return reply(
-        {
-            "LayersSize": found.layers_size if wanted("image") else 0,
-            "Images": [images.summary(view, call.version) for view in found.images]
-            if wanted("image")
-            else None,
-            "Containers": [listing.summary(view, call.version, now) for view in found.containers]
-            if wanted("container")
-            else None,
-            "Volumes": [volumes.told(view) for view in found.volumes] if wanted("volume") else None,
-            "BuildCache": [] if wanted("build-cache") else None,
-        }
-    )
+_OBJECTS = {"image": "Images", "container": "Containers", "volume": "Volumes", "build-cache": "BuildCache"}
+_USAGES = {
+    "image": "ImageUsage",
+    "container": "ContainerUsage",
+    "volume": "VolumeUsage",
+    "build-cache": "BuildCacheUsage",
+}
+
+
+def _usage(found: DiskUsage) -> dict[str, dict[str, int]]:
+    """What is used, and what a prune would free."""
+    stopped = [each for each in found.containers if not each.state.pid]
+    unused = [each for each in found.images if not each.containers]
+    free = [each for each in found.volumes if not each.references]
+    return {
+        "image": _sums(
+            len(found.images) - len(unused),
+            len(found.images),
+            sum(each.size - max(each.shared_size, 0) for each in unused),
+            found.layers_size,
+        ),
+        "container": _sums(
+            len(found.containers) - len(stopped),
+            len(found.containers),
+            sum(each.size_rw or 0 for each in stopped),
+            sum(each.size_rw or 0 for each in found.containers),
+        ),
+        "volume": _sums(
+            len(found.volumes) - len(free),
+            len(found.volumes),
+            sum(each.size for each in free),
+            sum(each.size for each in found.volumes),
+        ),
+        "build-cache": _sums(0, 0, 0, 0),
+    }
+
+
+def _sums(active: int, total: int, reclaimable: int, size: int) -> dict[str, int]:
+    value = {"ActiveCount": active, "TotalCount": total, "Reclaimable": reclaimable, "TotalSize": size}
+    return {key: number for key, number in value.items() if number}
 
 
 ROUTES = (

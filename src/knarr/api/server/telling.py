@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from knarr.api.server.mounting import binds, mounts_json, tmpfs
+from knarr.api.spec.history import shaped
 from knarr.api.spec.versions import Version
 from knarr.model.container import (
     BlockLimit,
@@ -21,6 +22,17 @@ from knarr.model.container import (
 from knarr.model.moments import rfc3339
 from knarr.model.ports import Port, PortBinding
 from knarr.runtime import defaults
+
+_OF_THE_BRIDGE = (
+    "EndpointID",
+    "Gateway",
+    "GlobalIPv6Address",
+    "GlobalIPv6PrefixLen",
+    "IPAddress",
+    "IPPrefixLen",
+    "IPv6Gateway",
+    "MacAddress",
+)
 
 
 def inspect(view: ContainerView, version: Version) -> dict[str, Any]:
@@ -44,7 +56,7 @@ def inspect(view: ContainerView, version: Version) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": list(view.exec_ids) or None,
-        "HostConfig": host_config(view.spec, version),
+        "HostConfig": host_config(view.spec),
         "GraphDriver": {"Data": dict(view.graph_data) or None, "Name": view.driver},
     }
     if view.size_rw is not None:
@@ -53,7 +65,19 @@ def inspect(view: ContainerView, version: Version) -> dict[str, Any]:
     value["Mounts"] = [mount_point(each) for each in view.mounts]
     value["Config"] = config(view.spec, view)
     value["NetworkSettings"] = _network_settings(view, version)
-    return value
+    if version < (1, 52):
+        _as_before_1_52(value, view)
+    return shaped("container", value, version)
+
+
+def _as_before_1_52(value: dict[str, Any], view: ContainerView) -> None:
+    """What moved to the endpoints: the default bridge's addresses, and the MAC address of the main network."""
+    default = next((each for each in view.endpoints if each.network == "bridge"), None)
+    if default is not None:
+        shown_ = endpoint(default)
+        value["NetworkSettings"] |= {key: shown_[key] for key in _OF_THE_BRIDGE}
+    main = [each.mac for each in view.spec.endpoints if each.network == view.spec.network_mode and each.mac]
+    optional(value["Config"], "MacAddress", view.spec.mac_address or (main[0] if main else ""))
 
 
 def state(value: ContainerState) -> dict[str, Any]:
@@ -129,12 +153,10 @@ def config(spec: ContainerSpec, view: ContainerView) -> dict[str, Any]:
         "Volumes": {path: {} for path in spec.volumes} or None,
         "WorkingDir": spec.working_dir,
         "Entrypoint": _listed(spec.entrypoint),
-        "OnBuild": _listed(spec.on_build or None),
         "Labels": dict(spec.labels),
     }
-    main = [each.mac for each in spec.endpoints if each.network == spec.network_mode and each.mac]
+    optional(value, "OnBuild", list(spec.on_build))
     optional(value, "NetworkDisabled", spec.network_disabled)
-    optional(value, "MacAddress", spec.mac_address or (main[0] if main else ""))
     optional(value, "StopSignal", spec.stop_signal)
     if spec.stop_timeout is not None:
         value["StopTimeout"] = spec.stop_timeout
@@ -155,7 +177,7 @@ def healthcheck(check: Healthcheck) -> dict[str, Any]:
     return {key: each for key, each in value.items() if each}
 
 
-def host_config(spec: ContainerSpec, version: Version) -> dict[str, Any]:
+def host_config(spec: ContainerSpec) -> dict[str, Any]:
     """Its `HostConfig`."""
     value: dict[str, Any] = {
         "Binds": binds(spec.mounts),
@@ -172,8 +194,7 @@ def host_config(spec: ContainerSpec, version: Version) -> dict[str, Any]:
         "VolumesFrom": _listed(spec.volumes_from or None),
         "ConsoleSize": list(spec.console_size),
     }
-    if version >= (1, 43):
-        optional(value, "Annotations", dict(spec.annotations))
+    optional(value, "Annotations", dict(spec.annotations))
     value |= {
         "CapAdd": _listed(spec.cap_add or None),
         "CapDrop": _listed(spec.cap_drop or None),
@@ -257,27 +278,11 @@ def mount_point(mount: MountPoint) -> dict[str, Any]:
 
 
 def _network_settings(view: ContainerView, version: Version) -> dict[str, Any]:
-    default = next((each for each in view.endpoints if each.network == "bridge"), None)
     first = view.endpoints[0] if view.endpoints else None
-    legacy = endpoint(default) if default else {}
     return {
-        "Bridge": "",
         "SandboxID": first.sandbox_id if first else "",
         "SandboxKey": first.sandbox_key if first else "",
         "Ports": _ports(view) if view.state.pid else {},
-        "HairpinMode": False,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": None,
-        "SecondaryIPv6Addresses": None,
-        "EndpointID": legacy.get("EndpointID", ""),
-        "Gateway": legacy.get("Gateway", ""),
-        "GlobalIPv6Address": legacy.get("GlobalIPv6Address", ""),
-        "GlobalIPv6PrefixLen": legacy.get("GlobalIPv6PrefixLen", 0),
-        "IPAddress": legacy.get("IPAddress", ""),
-        "IPPrefixLen": legacy.get("IPPrefixLen", 0),
-        "IPv6Gateway": legacy.get("IPv6Gateway", ""),
-        "MacAddress": legacy.get("MacAddress", ""),
         "Networks": networks(view, version),
     }
 

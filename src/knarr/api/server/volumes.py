@@ -37,7 +37,7 @@ async def list_(call: Call) -> Response:
 async def create(call: Call) -> Response:
     """POST /volumes/create"""
     body = await call.json(VolumeCreate)
-    if body.ClusterVolumeSpec is not None and call.version >= (1, 42):
+    if body.ClusterVolumeSpec is not None:
         raise Unavailable(NO_MANAGER)
     view = await call.engine.volumes.create(body.Name, body.Driver, body.DriverOpts, body.Labels or {})
     return reply(told(view), 201)

@@ -26,7 +26,7 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-LATEST = Version(1, 51)
+LATEST = Version(1, 55)
 OLDEST = Version(1, 24)
 
 
