@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from knarr.kernel import process
 from knarr.kernel.cgroups import hierarchy
 from knarr.kernel.cgroups.open import open_cgroup
-from knarr.kernel.sockets import recv_packet, send_packet, socketpair
+from knarr.kernel.sockets import recv_packet, socketpair
 from knarr.model.errors import KnarrError
 from knarr.runtime import defaults, failures
 from knarr.runtime.birth import clone_flags
@@ -26,7 +26,7 @@ from knarr.runtime.hooks import base_state
 from knarr.runtime.plan import Step, plan_init
 from knarr.runtime.plan_namespaces import Namespaces, namespaces
 from knarr.runtime.seal import seal_imports
-from knarr.runtime.shim.packets import LIMIT, unpack
+from knarr.runtime.shim.packets import LIMIT, send, unpack
 from knarr.runtime.shim.rehearsal import of_an_init
 from knarr.runtime.state import Walk
 from knarr.runtime.walk import walk_to_execve
@@ -111,14 +111,16 @@ def _live(orders: socket.socket, take: int, control: socket.socket, its: Fds) ->
 
 
 def _take(orders: socket.socket, take: int, control: socket.socket, its: Fds) -> None:
-    """One order, or the end. What is no order for a container is the shim's."""
+    """One order, or the end. The plan is large, and only the init's; what is no order for a container is the shim's."""
     packet, fds = recv_packet(orders, LIMIT)
     os.write(take, TAKEN if packet else END)
     if packet:
-        send_packet(control, packet, fds)
         request = unpack(packet, fds)
-        if request["job"] == "shim":
-            _walk(request["order"], Walk(control, its))
+        order = request.get("order")
+        plan = order.pop("plan") if order else ""
+        send(control, request, fds)
+        if order:
+            _walk({**order, "plan": plan}, Walk(control, its))
 
 
 def _alone(control: socket.socket) -> bool:
@@ -139,7 +141,8 @@ def _walk(order: Mapping[str, Any], walk: Walk) -> NoReturn:
         made = make_cgroup(order, linux)
         space = namespaces(linux)
         if not _steps_in(space):
-            walk.tell({"made": made, "bear": {name: linux[name] for name in _BORN_WITH if name in linux}})
+            born_with = {name: linux[name] for name in _BORN_WITH if name in linux}
+            send(walk.control, {"made": made, "bear": born_with, "plan": order["plan"]})
             os._exit(0)
         if order.get("explain"):
             walk.tell({"made": made})

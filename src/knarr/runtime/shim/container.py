@@ -88,15 +88,15 @@ class Container(Held):
         """It made the cgroup; and perhaps it cannot be the init, because that must be born otherwise."""
         self._steps += message["made"]
         if "bear" in message:
-            self._bear(message["bear"])
+            self._bear(message["bear"], message["plan"])
 
     def asked(self, message: dict[str, Any]) -> None:
         """Hooks in the runtime's namespaces, and the seccomp agent."""
         self.chores.do(message, "creating", self.init.pid, self.init.pidfd)
 
-    def _bear(self, linux: Mapping[str, Any]) -> None:
-        order = self._order
-        assert order is not None
+    def _bear(self, linux: Mapping[str, Any], plan: str) -> None:
+        assert self._order is not None
+        order = {**self._order, "plan": plan}
         self.space = space = namespaces(linux)
         if "pid" not in (*space.new, *dict(space.joined)):
             self._await_strangers()
