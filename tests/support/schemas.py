@@ -65,6 +65,8 @@ class Schemas:
 
     def check(self, schema: Mapping[str, Any], value: Any, path: str) -> Iterator[str]:
         """What is wrong with `value`, each fault with its path."""
+        if not schema:
+            return
         schema = self._resolved(schema)
         if value is None:
             if not schema.get("x-nullable"):

@@ -27,7 +27,7 @@ from knarr.engine.telling import network_event
 from knarr.engine.values import NetworkSpec, Pruned
 from knarr.engine.world import World, now
 from knarr.model.container import EndpointSpec
-from knarr.model.errors import Denied, KnarrError, Unavailable
+from knarr.model.errors import Denied, Invalid, KnarrError, Unavailable
 from knarr.model.system import NetworkEndpoint, NetworkView
 from knarr.network.plan import AddressPool, EndpointPlan, NetworkConfig
 from knarr.state.errors import Taken
@@ -138,17 +138,17 @@ class Networks:
         live = self._roster.find(container)
         mode = live.spec.network_mode
         if net.name == "host":
-            raise Denied(
+            raise Invalid(
                 "cannot connect container to host network - container must be created in host network mode"
             )
         if mode == "host":
-            raise Denied("container cannot be disconnected from host network or connected to host network")
+            raise Invalid("container cannot be disconnected from host network or connected to host network")
         if mode == "none" or net.name == "none":
-            raise Denied(
+            raise Invalid(
                 "container cannot be connected to multiple networks with one of the networks in private (none) mode"
             )
         if mode.startswith("container:"):
-            raise Denied(
+            raise Invalid(
                 "container sharing network namespace with another container or host cannot be connected to any other network"
             )
         asked = replace(asked, network=net.name)

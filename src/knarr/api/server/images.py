@@ -90,7 +90,7 @@ def inspected(view: ImageView, version: Version) -> dict[str, Any]:
     if version < (1, 44):
         value["VirtualSize"] = view.size
     value |= {
-        "GraphDriver": {"Data": dict(view.graph_data) or None, "Name": "overlay2"},
+        "GraphDriver": {"Data": dict(view.graph_data), "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": [str(layer) for layer in image.layers]},
         "Metadata": {"LastTagTime": rfc3339(view.last_tagged)},
     }

@@ -57,7 +57,7 @@ def inspect(view: ContainerView, version: Version) -> dict[str, Any]:
         "AppArmorProfile": "",
         "ExecIDs": list(view.exec_ids) or None,
         "HostConfig": host_config(view.spec),
-        "GraphDriver": {"Data": dict(view.graph_data) or None, "Name": view.driver},
+        "GraphDriver": {"Data": dict(view.graph_data), "Name": view.driver},
     }
     if view.size_rw is not None:
         value["SizeRw"] = view.size_rw
@@ -113,8 +113,7 @@ def _health(value: Health) -> dict[str, Any]:
                 "Output": probe.output,
             }
             for probe in value.log
-        ]
-        or None,
+        ],
     }
 
 
