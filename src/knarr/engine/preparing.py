@@ -2,11 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from knarr.engine import bundle, devices, hostfiles
+from knarr.engine import bundle, devicedrivers, devices, hostfiles
+from knarr.engine.cdi import Edits
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
 from knarr.engine.record import Placed
@@ -40,6 +41,7 @@ class Prepared:
     nodes: tuple[bundle.Node, ...]
     numbers: Mapping[str, tuple[int, int]]
     files: tuple[tuple[str, str], ...]
+    edits: Sequence[Edits]
     seccomp: str | None
     seccomp_loading: Mapping[str, Any]
     init: str
@@ -68,6 +70,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
         nodes=devices.nodes(spec.resources.devices, privileged=spec.privileged),
         numbers=devices.numbers(spec.resources),
         files=_write_files(world, wish),
+        edits=devicedrivers.edits(spec.resources.device_requests, world.settings.cdi_spec_dirs),
         seccomp=seccomp,
         seccomp_loading=loading(profile or ""),
         init=_init_path(world.settings.init_path) if _wants_init(world, spec) else "",

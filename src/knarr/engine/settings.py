@@ -49,4 +49,5 @@ class Settings:
     seccomp_profile: str = ""
     no_new_privileges: bool = False
     userns_remap: str = ""
+    cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     debug: bool = False

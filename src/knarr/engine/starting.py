@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import attaching, bundle, health, links, logdrivers, preparing, rows, userns
+from knarr.engine import attaching, bundle, cdi, health, links, logdrivers, preparing, rows, userns
 from knarr.engine.birth import Birth
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
@@ -271,9 +271,12 @@ class Starter:
             seccomp=prepared.seccomp_loading,
         )
         mapped = ("idmap",) if life.ids.uids else ()
+        made = bundle.make_bundle(life.spec, live.extra.path, live.extra.args, facts)
+        if prepared.edits:
+            cdi.apply(made, prepared.edits)
         return {
             "id": live.id,
-            "bundle": bundle.make_bundle(life.spec, live.extra.path, live.extra.args, facts),
+            "bundle": made,
             "rootfs": {
                 "mounts": [[each.type, each.source, [*each.options, *mapped]] for each in prepared.rootfs]
             },

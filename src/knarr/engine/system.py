@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from knarr.engine import logdrivers
+from knarr.engine import devicedrivers, logdrivers
 from knarr.engine.containers import Containers
 from knarr.engine.limits import Ability, info_warnings
 from knarr.engine.values import DiskUsage, Info, Version
@@ -58,6 +58,7 @@ class System:
         counts = self._containers.count()
         release = await blocking(_os_release)
         have = world.host.abilities
+        found = await blocking(devicedrivers.read, settings.cdi_spec_dirs)
         return Info(
             id=self._id,
             name=world.host.hostname,
@@ -93,6 +94,8 @@ class System:
             ),
             registry_mirrors=settings.mirrors,
             insecure_registries=("::1/128", "127.0.0.0/8", *settings.insecure_registries),
+            cdi_spec_dirs=settings.cdi_spec_dirs,
+            devices=tuple(found.devices),
             default_address_pools=tuple(settings.default_address_pools),
             system_time=now(),
             event_listeners=world.events.listeners,
@@ -107,7 +110,13 @@ class System:
             cpuset=Ability.CPUSET in have,
             pids_limit=Ability.PIDS in have,
             oom_kill_disable=Ability.OOM_KILL_DISABLE in have,
-            warnings=info_warnings(have, world.hierarchy.version),
+            warnings=(
+                *info_warnings(have, world.hierarchy.version),
+                *(
+                    f"CDI: Error associated with spec file {each}: {why}"
+                    for each, why in found.errors.items()
+                ),
+            ),
             http_proxy=_variable("HTTP_PROXY"),
             https_proxy=_variable("HTTPS_PROXY"),
             no_proxy=_variable("NO_PROXY"),

@@ -157,6 +157,8 @@ class Info:
     security_options: tuple[str, ...]
     registry_mirrors: tuple[str, ...]
     insecure_registries: tuple[str, ...]
+    cdi_spec_dirs: tuple[str, ...]
+    devices: tuple[str, ...]
     default_address_pools: tuple[tuple[str, int], ...]
     system_time: int
     event_listeners: int

@@ -44,6 +44,17 @@ class DeviceMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRequest:
+    """Devices that a driver is to find: by number (-1 all), by name, or by what they can: one of several lists of words."""
+
+    driver: str = ""
+    count: int = 0
+    ids: tuple[str, ...] = ()
+    capabilities: tuple[tuple[str, ...], ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockLimit:
     """A weight or a rate (bytes or operations a second) for one block device."""
 
@@ -77,6 +88,7 @@ class Resources:
     blkio_write_iops: tuple[BlockLimit, ...] = ()
     devices: tuple[DeviceMapping, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
 
 

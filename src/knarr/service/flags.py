@@ -72,6 +72,7 @@ FLAGS = (
     _flag("seccomp-profile", "text", "FILE", "the default seccomp profile, or 'unconfined'"),
     _flag("no-new-privileges", "bool", "BOOL", "set no_new_privs in containers by default"),
     _flag("userns-remap", "text", "USER", "give containers a user namespace of the ids that /etc/subuid and /etc/subgid have for USER[:GROUP], or 'default'"),
+    _flag("cdi-spec-dir", "list", "DIR", "where vendors describe devices (CDI; default /etc/cdi and /var/run/cdi)", key="cdi-spec-dirs"),
     _flag("cgroup-parent", "text", "PATH", "the parent of the containers' cgroups"),
     _flag("exec-opt", "list", "KEY=VALUE", "native.cgroupdriver=cgroupfs, which is the one there is", key="exec-opts"),
     _flag("live-restore", "bool", "BOOL", "containers go on without the daemon (default true); false: they end with it", reloads=True),
@@ -96,7 +97,7 @@ REFUSED = {
     "selinux-enabled": "", "storage-opt": "storage-opts", "swarm-default-advertise-addr": "", "userland-proxy": "",
     "userland-proxy-path": "", "builder": "", "min-api-version": "", "swarm-raft-heartbeat-tick": "", "swarm-raft-election-tick": "",
     "ip-masq": "", "ip-forward": "", "iptables": "", "ip6tables": "", "ipv6": "", "bip6": "", "fixed-cidr": "", "fixed-cidr-v6": "",
-    "default-gateway": "", "default-gateway-v6": "", "cdi-spec-dir": "cdi-spec-dirs",
+    "default-gateway": "", "default-gateway-v6": "",
 }  # fmt: skip
 """What dockerd takes and knarrd has not; the value is the key in daemon.json where that differs."""
 

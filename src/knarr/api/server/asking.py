@@ -15,6 +15,7 @@ from knarr.model.container import (
     BlockLimit,
     ContainerSpec,
     DeviceMapping,
+    DeviceRequest,
     EndpointSpec,
     ExecSpec,
     Healthcheck,
@@ -161,15 +162,23 @@ def _host(host: spec.HostConfig, version: Version) -> dict[str, Any]:
     }
 
 
+def _requests(body: spec.Resources) -> tuple[DeviceRequest, ...]:
+    return tuple(
+        DeviceRequest(
+            driver=each.Driver,
+            count=each.Count,
+            ids=_tuple(each.DeviceIDs),
+            capabilities=tuple(tuple(words) for words in each.Capabilities or ()),
+            options=each.Options or {},
+        )
+        for each in body.DeviceRequests or ()
+    )
+
+
 def resources(body: spec.Resources, version: Version) -> Resources:
     """The limits of a HostConfig or of an update."""
-    if body.DeviceRequests:
-        asked = body.DeviceRequests[0]
-        raise Invalid(
-            f'could not select device driver "{asked.get("Driver") or ""}" '
-            f"with capabilities: {_go_list(asked.get('Capabilities') or [])}"
-        )
     return Resources(
+        device_requests=_requests(body),
         memory=body.Memory,
         memory_reservation=body.MemoryReservation,
         memory_swap=body.MemorySwap,
@@ -349,9 +358,3 @@ def _words(value: list[str] | str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _go_list(value: object) -> str:
-    if isinstance(value, list):
-        return "[" + " ".join(_go_list(each) for each in value) + "]"
-    return str(value)

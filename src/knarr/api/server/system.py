@@ -166,8 +166,8 @@ def _daemon(found: Info) -> dict[str, Any]:
         "SecurityOptions": list(found.security_options),
         "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in found.default_address_pools],
         "FirewallBackend": {"Driver": "nftables"},
-        "CDISpecDirs": [],
-        "DiscoveredDevices": [],
+        "CDISpecDirs": list(found.cdi_spec_dirs),
+        "DiscoveredDevices": [{"Source": "cdi", "ID": name} for name in found.devices],
         "NRI": None,
         "Warnings": list(found.warnings) or None,
     }

@@ -11,6 +11,7 @@ from knarr.model.container import (
     ContainerSpec,
     ContainerState,
     ContainerView,
+    DeviceRequest,
     EndpointSpec,
     EndpointView,
     ExecView,
@@ -252,7 +253,7 @@ def _resources(spec: ContainerSpec) -> dict[str, Any]:
             for d in given.devices
         ],
         "DeviceCgroupRules": _listed(given.device_cgroup_rules or None),
-        "DeviceRequests": None,
+        "DeviceRequests": [_request(each) for each in given.device_requests] or None,
         "MemoryReservation": given.memory_reservation,
         "MemorySwap": given.memory_swap,
         "MemorySwappiness": given.memory_swappiness,
@@ -378,6 +379,16 @@ def _paths(asked: tuple[str, ...] | None, default: tuple[str, ...], unmasked: bo
 
 def _rates(limits: Iterable[BlockLimit]) -> list[dict[str, Any]]:
     return [{"Path": each.path, "Rate": each.rate} for each in limits]
+
+
+def _request(value: DeviceRequest) -> dict[str, Any]:
+    return {
+        "Driver": value.driver,
+        "Count": value.count,
+        "DeviceIDs": list(value.ids) or None,
+        "Capabilities": [list(words) for words in value.capabilities] or None,
+        "Options": dict(value.options),
+    }
 
 
 def _listed(values: Iterable[str] | None) -> list[str] | None:

@@ -93,6 +93,16 @@ class Device(_Body):
     CgroupPermissions: str = ""
 
 
+class DeviceRequest(_Body):
+    """Devices that a driver is to find."""
+
+    Driver: str = ""
+    Count: int = 0
+    DeviceIDs: Strings = None
+    Capabilities: list[list[str]] | None = None
+    Options: Mapping = None
+
+
 class WeightDevice(_Body):
     """A block device's weight."""
 
@@ -183,7 +193,7 @@ class Resources(_Body):
     CpusetMems: str = ""
     Devices: list[Device] | None = None
     DeviceCgroupRules: Strings = None
-    DeviceRequests: list[dict[str, Any]] | None = None
+    DeviceRequests: list[DeviceRequest] | None = None
     KernelMemory: int = 0
     KernelMemoryTCP: int = 0
     MemoryReservation: int = 0
