@@ -10,7 +10,7 @@ from knarr.build.dockerfile.golike import SPACES
 
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
 _NAMES = frozenset(("syntax", "escape", "check"))
-_BUILT_IN = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?:[:@].*)?\Z")
+_BUILT_IN = re.compile(r"(?:[^/]+/)?docker/dockerfile(?:-upstream)?(?:[:@].*)?\Z")
 
 
 class Directive(NamedTuple):
@@ -83,7 +83,7 @@ def syntax(text: str) -> Directive | None:
 
 
 def is_built_in(frontend: str) -> bool:
-    """Whether a frontend image is one whose language knarr serves itself: docker/dockerfile, of any tag."""
+    """Whether a frontend image is one whose language knarr serves itself: docker/dockerfile, of any tag or mirror."""
     reference = frontend.strip(SPACES).partition(" ")[0]
     return _BUILT_IN.match(reference) is not None
 

@@ -114,7 +114,7 @@ def _arguments(command: i.Run, given: _Given) -> tuple[list[str], str]:
     if not text.startswith("#!"):
         return [text], note
     file = inline(script.name if script.name.startswith("/") else f"/{script.name}", text, 0o755)
-    given.mounts.append((ops.Mount(_SCRIPTS, readonly=True), file))
+    given.mounts.append((ops.Mount(_SCRIPTS, selector="/", readonly=True), file))
     return [join(_SCRIPTS, script.name)], note
 
 
