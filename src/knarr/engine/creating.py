@@ -14,11 +14,11 @@ from typing import Protocol
 
 from knarr.engine import links, rows, userns
 from knarr.engine.checks import check_name
+from knarr.engine.endpoint_plan import check_endpoint
 from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id, numbered, random_name
 from knarr.engine.nets import asked_for
-from knarr.engine.network_plan import check_endpoint
 from knarr.engine.plan import Planned, plan_container, plan_mounts
 from knarr.engine.record import Extra, Placed, Row, VolumeValue
 from knarr.engine.values import Created

@@ -129,7 +129,7 @@ class Ender:
             live.leaving = self._world.chores.start(shim.release(), f"release {live.name}")
         try:
             for each in endpoints:
-                await self._places.leave(EndpointPlan.from_dict(each))
+                await self._places.leave(EndpointPlan.from_dict(each), live.netns)
             await self._volumes.mounts.drop(live.id)
         except (OSError, KnarrError) as error:
             log.error("cannot clean up after %s: %s", live.name, error, exc_info=error)

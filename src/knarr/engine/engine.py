@@ -45,9 +45,10 @@ from knarr.loop.blocking import blocking
 from knarr.loop.tasks import Tasks
 from knarr.model.platform import Platform
 from knarr.network import pools
+from knarr.network.addresses import Addresses
 from knarr.network.bridge import Bridge
+from knarr.network.config import NetworkConfig
 from knarr.network.errors import FirewallMissing
-from knarr.network.plan import AddressPool, NetworkConfig
 from knarr.snapshots.driver import open_driver
 from knarr.state.database import Database
 
@@ -124,6 +125,7 @@ class Engine:
             seccomp=await blocking(default_profile, self.settings.seccomp_profile),
         )
         world.bridge = self._open_bridge()
+        world.daemon_id = await _lasting(db, "engine.id", new_id()[:32])
         created = int(await _lasting(db, "engine.created", str(now())))
         if self.settings.bridge != "none":
             world.nets.add(await self._default_bridge(world, created))
@@ -176,7 +178,7 @@ class Engine:
         self.volumes = Volumes(world, roster)
         await self.volumes.load()
         if (net := world.nets.bridge) is not None and net.config is not None:
-            net.pool = AddressPool.of(net.config, addresses(roster, net))
+            net.pool = Addresses.of(net.config, addresses(roster, net))
         places = Places(world)
         self._stack.callback(places.close)
         self.networks = Networks(world, roster, places)
@@ -186,8 +188,9 @@ class Engine:
         lifecycle = Lifecycle(world, roster, ender, Monitor(world, self.execs), places, self.volumes.mounts)
         creator = Creator(world, roster, self.volumes, self.images)
         self.containers = Containers(world, roster, creator, lifecycle, self.images, places, self.volumes)
-        daemon_id = await _lasting(world.db, "engine.id", new_id()[:32])
-        self.system = System(world, self.containers, self.volumes, self.images, self.images.list, daemon_id)
+        self.system = System(
+            world, self.containers, self.volumes, self.images, self.images.list, world.daemon_id
+        )
         self._stack.push_async_callback(_let_go, world, roster)
         recovery = Recovery(world, roster, lifecycle, ender, self.execs, places, self.volumes.mounts)
         await recovery.recover()

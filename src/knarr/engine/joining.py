@@ -8,8 +8,9 @@ from typing import Any
 
 from knarr.engine import rows
 from knarr.engine.live import Live
-from knarr.engine.nets import Net, Place, gateway
+from knarr.engine.nets import Net, Ways, Wish, interfaces, ways_out
 from knarr.engine.places import Places
+from knarr.engine.plan import bindings
 from knarr.engine.preparing import resolv_conf
 from knarr.engine.record import Row
 from knarr.engine.telling import network_event
@@ -17,6 +18,7 @@ from knarr.engine.world import World
 from knarr.engine.zygote import Netns
 from knarr.loop.blocking import alone, blocking
 from knarr.model.container import ContainerSpec, EndpointSpec
+from knarr.model.ports import Published
 from knarr.model.undo import Undo
 from knarr.network.plan import EndpointPlan
 from knarr.runtime import netns as namespace
@@ -30,68 +32,98 @@ class Joining:
         self._places = places
 
     async def join(self, live: Live, net: Net, asked: EndpointSpec, spec: ContainerSpec) -> None:
-        """`spec` has the new network already."""
-        place, plans = Place(net, asked), _plans(live)
-        outward = gateway(self._places.of(spec))
-        leads = outward is not None and outward.net is net
+        """`spec` has the new network already. If it leads outward now, default routes and host ports move to it."""
+        places, plans = self._places.of(spec), _plans(live)
+        place = next(each for each in places if each.net is net)
+        leads = ways_out(places).leads(place)
+        (name,) = interfaces([place], (plan.interface for plan in plans))
+        carrier = next((plan for plan in plans if plan.published), None)
+        takes_ports = ways_out(places).carries(place)
+        wishes = bindings(spec) if takes_ports and carrier is None else ()
         async with Undo() as undo:
-            plan = await self._places.plan_one(live, place, undo, number=_free(plans), outward=leads)
-            others = [replace(each, default_route=False) for each in plans] if leads else plans
-            before, after = live.row, _row(live, spec, [*others, plan])
+            plan = await self._places.plan_one(live, place, undo, Wish(name, leads, wishes))
+            moving = carrier if takes_ports and net.config is not None and net.config.bridged else None
+            heir = replace(plan, published=moving.published) if moving is not None else plan
+            others = [_without(each, leads, each is moving) for each in plans]
+            before, after = live.row, _row(live, spec, [*others, heir])
             await self._world.commit(
                 lambda tx: _save(tx, after, claimed=plan), network_event(net, "connect", container=live.id)
             )
-            undo.push(self._restore, live, before, net)
+            undo.push(self._restore, live, before, net, plan.published)
             netns = await alone(_open, live.namespace)
             try:
-                plain = replace(plan, default_route=False)  # there may be a way out already: it is replaced
+                # There may be ways out already: they are replaced.
+                plain = replace(plan, default_route=False, default_route6=False)
                 await self._places.attach(live, plain, place, netns, undo)
-                if leads:
-                    await self._lead(plan, netns)
+                await self._lead(heir, netns)
             finally:
                 netns.close()
             live.row = after
             await self._places.serve_names(live, live.namespace)
             await blocking(self._write_files, live, plan, first=not any(map(self._own, plans)))
+            if moving is not None:
+                await self._move(moving, heir)
             undo.keep()
 
     async def leave(self, live: Live, net: Net, spec: ContainerSpec) -> None:
-        """`spec` is without the network already. Host ports move to the place that leads outward then."""
+        """`spec` is without the network already. Default routes and host ports move to what leads outward then."""
         plans = _plans(live)
         gone = next(plan for plan in plans if plan.network.id == net.id)
-        rest = [plan for plan in plans if plan is not gone]
-        outward = gateway(self._places.of(spec))
-        heir = next((plan for plan in rest if outward and plan.network.id == outward.net.id), None)
-        if gone.default_route and heir is not None:
-            rest.remove(heir)
-            heir = replace(heir, default_route=True, published=gone.published)
-            rest.append(heir)
+        ways = ways_out(self._places.of(spec))
+        rest = [self._inheriting(each, gone, ways) for each in plans if each is not gone]
+        heir = next((each for each in rest if gone.published and each.published), None)
+        lost = () if heir is not None else gone.published
         after = _row(live, spec, rest)
         await self._world.commit(
-            lambda tx: _save(tx, after, released=net.id), network_event(net, "disconnect", container=live.id)
+            lambda tx: _save(tx, after, released=net.id, ports=lost),
+            network_event(net, "disconnect", container=live.id),
         )
         live.row = after
-        await self._places.leave(gone)
-        if gone.default_route and heir is not None and self._world.bridge is not None:
-            netns = await alone(_open, live.namespace)
-            try:
-                await self._lead(heir, netns)
-            finally:
-                netns.close()
-            await self._world.bridge.adopt(heir)
+        if heir is not None:
+            await self._move(gone, heir)
+        await self._places.leave(gone, live.netns)
+        netns = await alone(_open, live.namespace)
+        try:
+            for each in rest:
+                led = next(plan for plan in plans if plan.endpoint_id == each.endpoint_id)
+                if (each.default_route, each.default_route6) != (led.default_route, led.default_route6):
+                    await self._lead(each, netns)
+        finally:
+            netns.close()
         await self._places.serve_names(live, live.namespace)
-        await blocking(_change_hosts, self._hosts(live), (), [(gone.address, spec.hostname)])
+        lines = [(address, spec.hostname) for address in gone.addresses]
+        await blocking(_change_hosts, self._hosts(live), (), lines)
         if self._world.bridge is not None:
             await self._world.bridge.settle()
 
-    async def _lead(self, plan: EndpointPlan, netns: Netns) -> None:
+    def _inheriting(self, plan: EndpointPlan, gone: EndpointPlan, ways: Ways) -> EndpointPlan:
+        """A place that stays, with what it has from the one that goes."""
+        place = next(
+            (each for each in (ways.four, ways.six) if each and each.net.id == plan.network.id), None
+        )
+        if place is None:
+            return plan
+        four, six = ways.leads(place)
+        takes = ways.carries(place) and plan.network.bridged and not plan.published
+        return replace(
+            plan,
+            default_route=four or plan.default_route,
+            default_route6=six or plan.default_route6,
+            published=gone.published if takes else plan.published,
+        )
+
+    async def _move(self, before: EndpointPlan, heir: EndpointPlan) -> None:
         if self._world.bridge is not None:
+            await self._world.bridge.move(before, replace(before, published=()), heir)
+
+    async def _lead(self, plan: EndpointPlan, netns: Netns) -> None:
+        if self._world.bridge is not None and plan.leads:
             await self._world.bridge.lead(plan, netns.route)
 
-    async def _restore(self, live: Live, before: Row, net: Net) -> None:
+    async def _restore(self, live: Live, before: Row, net: Net, ports: Sequence[Published]) -> None:
         live.row = before
         event = network_event(net, "disconnect", container=live.id)
-        await self._world.commit(lambda tx: _save(tx, before, released=net.id), event)
+        await self._world.commit(lambda tx: _save(tx, before, released=net.id, ports=ports), event)
 
     def _own(self, plan: EndpointPlan) -> bool:
         net = self._world.nets.get(plan.network.id)
@@ -99,7 +131,8 @@ class Joining:
 
     def _write_files(self, live: Live, plan: EndpointPlan, *, first: bool) -> None:
         """/etc/hosts, and with the first network of users' own /etc/resolv.conf: now there is a name server. Blocking."""
-        _change_hosts(self._hosts(live), [(plan.address, live.spec.hostname)], ())
+        lines = [(address, live.spec.hostname) for address in plan.addresses]
+        _change_hosts(self._hosts(live), lines, ())
         if first and self._own(plan):
             text = resolv_conf(self._world, live.spec, served=True)
             _overwrite(f"{self._world.paths.container(live.id)}/resolv.conf", text)
@@ -117,21 +150,33 @@ def _row(live: Live, spec: ContainerSpec, plans: Sequence[EndpointPlan]) -> Row:
     return replace(live.row, spec=spec, extra=replace(live.extra, endpoints=endpoints))
 
 
+def _without(plan: EndpointPlan, leads: tuple[bool, bool], moving: bool) -> EndpointPlan:
+    """A place that was there, without what the new one has from now on."""
+    four, six = leads
+    return replace(
+        plan,
+        default_route=plan.default_route and not four,
+        default_route6=plan.default_route6 and not six,
+        published=() if moving else plan.published,
+    )
+
+
 def _save(
-    tx: sqlite3.Connection, row: Row, *, claimed: EndpointPlan | None = None, released: str = ""
+    tx: sqlite3.Connection,
+    row: Row,
+    *,
+    claimed: EndpointPlan | None = None,
+    released: str = "",
+    ports: Sequence[Published] = (),
 ) -> None:
     rows.save_spec(tx, row)
     rows.save_state(tx, row)
     if claimed is not None:
-        rows.claim_endpoint(tx, row.id, claimed.network.id, claimed.address, ())
+        where = (claimed.address, claimed.address6)
+        rows.claim_endpoint(tx, row.id, claimed.network.id, where, claimed.published)
     if released:
         rows.release_endpoint(tx, row.id, released)
-
-
-def _free(plans: Iterable[EndpointPlan]) -> int:
-    """The number of the next interface."""
-    taken = {plan.interface for plan in plans}
-    return next(number for number in range(len(taken) + 1) if f"eth{number}" not in taken)
+        rows.release_ports(tx, row.id, ports)
 
 
 def _open(path: str) -> Netns:

@@ -84,7 +84,7 @@ def addressed(live: Live, roster: Roster) -> list[tuple[Live, str, str]]:
     for target, alias in pairs(live, roster):
         if not target.runs or not target.extra.endpoints:
             raise CannotLink(target.name, live.name, alias)
-        found.append((target, alias, str(target.extra.endpoints[0]["address"])))
+        found.append((target, alias, _address(target)))
     return found
 
 
@@ -107,3 +107,8 @@ def environment(live: Live, target: Live, alias: str, address: str) -> list[str]
         told.append(f"{base}_PROTO={port.protocol}")
     entries = (entry for entry in target.spec.environment if entry.partition("=")[0] not in _UNTOLD)
     return [*told, *(f"{prefix}_ENV_{entry}" for entry in entries if "=" in entry)]
+
+
+def _address(target: Live) -> str:
+    first = target.extra.endpoints[0]
+    return str(first["address"] or first.get("address6", ""))

@@ -4,14 +4,18 @@
 keeps: what is wired is `places`' and `networks`' to do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from knarr.engine.errors import AmbiguousNetwork, NoSuchNetwork
+from knarr.engine.network_options import IFNAME
 from knarr.engine.record import NetworkValue
 from knarr.model.container import ContainerSpec, EndpointSpec
+from knarr.model.ports import PortBinding
+from knarr.network.addresses import Addresses
+from knarr.network.config import NetworkConfig
 from knarr.network.dns.zone import Zone
-from knarr.network.plan import AddressPool, NetworkConfig
 
 PREDEFINED = ("bridge", "host", "none")
 
@@ -26,7 +30,7 @@ class Net:
     created: int
     value: NetworkValue | None = None
     config: NetworkConfig | None = None
-    pool: AddressPool | None = None
+    pool: Addresses | None = None
     zone: Zone = field(default_factory=Zone)
 
     @property
@@ -106,10 +110,60 @@ def asked_for(spec: ContainerSpec) -> tuple[EndpointSpec, ...]:
     return (main, *asked.values())
 
 
-def gateway(places: Sequence[Place]) -> Place | None:
-    """The place whose network leads to the rest of the world: by priority, then by name (libnetwork's order)."""
-    outward = [place for place in places if place.net.config and not place.net.config.internal]
+def gateway(places: Sequence[Place], *, six: bool = False) -> Place | None:
+    """The place whose network leads a family to the rest of the world: by priority, then by name (libnetwork's order)."""
+    outward = [
+        place
+        for place in places
+        if (config := place.net.config) is not None
+        and not config.internal
+        and (config.subnet6 if six else config.subnet)
+    ]
     return min(outward, key=lambda place: (-place.asked.priority, place.net.name), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The places whose networks lead outward, by IPv4 and by IPv6. One of them has the host's ports."""
+
+    four: Place | None
+    six: Place | None
+
+    def leads(self, place: Place) -> tuple[bool, bool]:
+        """Which default routes go through a place."""
+        return place is self.four, place is self.six
+
+    def carries(self, place: Place) -> bool:
+        """Whether a place has the container's published ports."""
+        return place is (self.four or self.six)
+
+
+def ways_out(places: Sequence[Place]) -> Ways:
+    """As `gateway` chooses them."""
+    return Ways(gateway(places), gateway(places, six=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a place is wired: its link's name, the default routes (IPv4, IPv6) that it has, the ports that are published by it."""
+
+    interface: str
+    leads: tuple[bool, bool]
+    bindings: Sequence[PortBinding] = ()
+    mac: str = ""
+
+
+def interfaces(places: Sequence[Place], taken: Iterable[str] = ()) -> list[str]:
+    """What the links are called in the container: as asked for, or by the network's prefix and the next number."""
+    asked = [place.asked.driver_options.get(IFNAME, "") for place in places]
+    used = {*taken, *filter(None, asked)}
+    names = []
+    for place, name in zip(places, asked, strict=True):
+        prefix = place.net.config.interface if place.net.config is not None else "eth"
+        fresh = name or next(each for at in count() if (each := f"{prefix}{at}") not in used)
+        used.add(fresh)
+        names.append(fresh)
+    return names
 
 
 def dns_names(place: Place, name: str, container_id: str, hostname: str) -> tuple[str, ...]:

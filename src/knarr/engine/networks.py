@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from knarr.engine import filters, network_plan, rows
+from knarr.engine.endpoint_plan import check_endpoint
 from knarr.engine.errors import (
     AlreadyConnected,
     NetworkInUse,
@@ -29,7 +30,10 @@ from knarr.engine.world import World, now
 from knarr.model.container import EndpointSpec
 from knarr.model.errors import Denied, Invalid, KnarrError, Unavailable
 from knarr.model.system import NetworkEndpoint, NetworkView
-from knarr.network.plan import AddressPool, EndpointPlan, NetworkConfig
+from knarr.network import pools
+from knarr.network.addresses import Addresses
+from knarr.network.config import NetworkConfig
+from knarr.network.plan import EndpointPlan
 from knarr.state.errors import Taken
 
 _FILTERS = frozenset(("driver", "id", "label", "name", "scope", "type", "dangling"))
@@ -56,9 +60,8 @@ class Networks:
     def _net(self, key: str, name: str, created: int, value: NetworkValue) -> Net:
         config = network_plan.config(key, name, value)
         net = Net(key, name, value.driver, created, value, config)
-        first = value.ranges[0]
-        taken = (*addresses(self._roster, net), *first.reserved.values())
-        net.pool = AddressPool.of(config, taken, first.within)
+        taken = (*addresses(self._roster, net), *network_plan.reserved(value))
+        net.pool = Addresses.of(config, taken, network_plan.parts(value))
         return net
 
     async def _ensure(self, config: NetworkConfig | None) -> None:
@@ -69,7 +72,7 @@ class Networks:
 
     async def create(self, spec: NetworkSpec) -> str:
         """The new network's id. Raises NetworkNameTaken, SubnetTaken, Invalid, Denied."""
-        network_plan.check(spec)
+        spec = network_plan.check(spec)
         return await self._world.whole(self._create(spec))
 
     async def _create(self, spec: NetworkSpec) -> str:
@@ -79,10 +82,12 @@ class Networks:
         async with self._turn:
             if world.nets.named(spec.name) is not None:
                 raise NetworkNameTaken(spec.name)
+            network_plan.check_options(spec)
             key = new_id()
-            used = [net.config.subnet for net in world.nets if net.config]
-            default = world.settings.default_address_pools
+            used = [each.subnet for net in world.nets if net.config for each in net.config.subnets]
+            default = pools.with_six(world.settings.default_address_pools, world.daemon_id)
             value = network_plan.choose(spec, key, default, used, await bridge.host_subnets())
+            value = await self._parented(value)
             net = self._net(key, spec.name, now(), value)
             try:
                 event = network_event(net, "create")
@@ -98,6 +103,19 @@ class Networks:
                 raise
             world.nets.add(net)
             return key
+
+    async def _parented(self, value: NetworkValue) -> NetworkValue:
+        """Whether its link is there already, and not for networks' sake. Raises SharedParent."""
+        bridge = self._world.bridge
+        if bridge is None:
+            return value
+        others = {
+            net.id: net.config for net in self._world.nets if net.config and net.config.bridge == value.bridge
+        }
+        config = network_plan.config("", "", value)
+        network_plan.check_parent(config, others)
+        ours = any(not each.kept for each in others.values())
+        return replace(value, kept=not ours and await bridge.has_link(value.bridge))
 
     async def _destroy(self, net: Net) -> None:
         if self._world.bridge is not None and net.config is not None:
@@ -152,7 +170,7 @@ class Networks:
                 "container sharing network namespace with another container or host cannot be connected to any other network"
             )
         asked = replace(asked, network=net.name)
-        network_plan.check_endpoint(asked, net.name, net.value)
+        check_endpoint(asked, net.name, net.value)
         await self._world.whole(self._connect(net, live, asked))
 
     async def _connect(self, net: Net, live: Live, asked: EndpointSpec) -> None:
@@ -199,6 +217,7 @@ class Networks:
         """Without endpoints; filters driver, id, label, name, scope, type, dangling."""
         wanted = wanted or {}
         filters.check(wanted, _FILTERS)
+        _check_values(wanted)
         busy = {plan["network"].get("id") for live in self._roster for plan in live.extra.endpoints}
         return [
             self._view(net)
@@ -224,7 +243,8 @@ class Networks:
                 name=live.name,
                 endpoint_id=plan.endpoint_id,
                 mac=plan.mac,
-                ipv4=f"{plan.address}/{plan.network.prefix}",
+                ipv4=f"{plan.address}/{plan.home.prefix}" if plan.address else "",
+                ipv6=f"{plan.address6}/{plan.home6.prefix}" if plan.address6 else "",
             )
             for live, plan in self._inside(net)
             if live.runs
@@ -263,6 +283,8 @@ class Networks:
                 created=net.created,
                 internal=net.value.internal,
                 attachable=net.value.attachable,
+                ipv4=net.value.ipv4,
+                ipv6=net.value.ipv6,
                 ranges=tuple(
                     (each.subnet, each.gateway if each.gateway_asked else "", each.within, each.reserved)
                     for each in net.value.ranges
@@ -279,7 +301,8 @@ class Networks:
             name=net.name,
             driver=net.driver,
             created=net.created,
-            ranges=((config.subnet, config.gateway, "", {}),),
+            ipv6=bool(config.subnet6),
+            ranges=tuple((each.subnet, each.gateway, "", {}) for each in config.subnets),
             options={
                 "com.docker.network.bridge.default_bridge": "true",
                 "com.docker.network.bridge.enable_icc": str(config.icc).lower(),
@@ -291,11 +314,25 @@ class Networks:
         )
 
 
+def _check_values(wanted: Mapping[str, Sequence[str]]) -> None:
+    """Raises Invalid in the words that dockerd has for networks."""
+    for value in wanted.get("dangling", ()):
+        if value not in ("true", "1", "false", "0"):
+            raise Invalid(
+                'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")'
+            )
+    for value in wanted.get("type", ()):
+        if value not in ("builtin", "custom"):
+            raise Invalid(f"invalid filter: 'type'='{value}'")
+
+
 def addresses(roster: Roster, net: Net) -> list[str]:
     """Those that containers have in a network, by the rows."""
     return [
-        plan["address"]
+        address
         for live in roster
         for plan in live.extra.endpoints
         if plan["network"].get("id") == net.id
+        for address in (plan["address"], plan.get("address6", ""))
+        if address
     ]

@@ -4,6 +4,7 @@ A place costs an address, host ports for the one that leads outward, a cable, an
 name server of a container (127.0.0.11 in its namespace) is opened with its first place in such a network.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,17 +13,19 @@ from knarr.engine import hostfiles
 from knarr.engine.errors import NoSuchNetwork
 from knarr.engine.live import Live
 from knarr.engine.names import new_id
-from knarr.engine.nets import Net, Place, dns_names, gateway
+from knarr.engine.nets import Net, Place, Wish, dns_names, interfaces, ways_out
+from knarr.engine.network_options import check_name, sysctls
 from knarr.engine.plan import bindings
 from knarr.engine.world import World
 from knarr.engine.zygote import Netns
 from knarr.kernel.files import read_text
 from knarr.loop.blocking import alone, blocking
 from knarr.model.container import ContainerSpec
-from knarr.model.errors import NotFound, Unsupported
+from knarr.model.errors import Invalid, KnarrError, NotFound, Unsupported
 from knarr.model.system import Step
 from knarr.model.undo import Undo
 from knarr.network.dns.zone import Sight
+from knarr.network.errors import AddressTaken, ParentMissing
 from knarr.network.plan import EndpointPlan, plan_endpoint
 from knarr.runtime import netns as namespace
 
@@ -63,39 +66,44 @@ class Places:
     async def plan(self, live: Live, spec: ContainerSpec, undo: Undo) -> list[tuple[Place, EndpointPlan]]:
         """Takes addresses and host ports for a life."""
         places = self.of(spec)
-        outward = gateway(places)
+        ways, names = ways_out(places), interfaces(places)
         plans = []
         for number, place in enumerate(places):
             mac = spec.mac_address if number == 0 else ""
-            leads = place is outward
-            plans.append(
-                (place, await self.plan_one(live, place, undo, number=number, outward=leads, mac=mac))
-            )
+            wishes = bindings(spec) if ways.carries(place) else ()
+            wiring = Wish(names[number], ways.leads(place), wishes, mac)
+            try:
+                plans.append((place, await self.plan_one(live, place, undo, wiring)))
+            except AddressTaken as error:
+                raise cannot_set_up(error) from None
         return plans
 
-    async def plan_one(
-        self, live: Live, place: Place, undo: Undo, *, number: int, outward: bool, mac: str = ""
-    ) -> EndpointPlan:
-        """One place, whose interface is eth`number`; the outward one has the default route and the host ports."""
+    async def plan_one(self, live: Live, place: Place, undo: Undo, wish: Wish) -> EndpointPlan:
+        """One place; the outward ones have the default routes, one of them the host ports."""
         bridge, config, pool = self._world.bridge, place.net.config, place.net.pool
         assert bridge is not None
         assert config is not None
         assert pool is not None
         endpoint_id = new_id()
-        address = pool.allocate(place.asked.ipv4)
-        undo.push(_give_back, place.net, address)
-        wishes = bindings(live.spec) if outward and not live.extra.endpoints else ()
-        published = await bridge.reserve(endpoint_id, wishes, endpoint=live.name)
+        check_name(wish.interface, endpoint_id)
+        four, six = pool.allocate(place.asked.ipv4, place.asked.ipv6)
+        undo.push(_give_back, place.net, (four, six))
+        published = await bridge.reserve(
+            endpoint_id, wish.bindings, endpoint=live.name, config=config, four=bool(four), six=bool(six)
+        )
         undo.push(bridge.release, endpoint_id)
         return plan_endpoint(
             config,
             endpoint_id=endpoint_id,
-            address=address,
-            mac=place.asked.mac or mac,
-            interface=f"eth{number}",
-            default_route=outward,
+            address=four,
+            address6=six,
+            mac=place.asked.mac or wish.mac,
+            interface=wish.interface,
+            default_route=wish.leads[0],
+            default_route6=wish.leads[1],
             published=published,
             link_local=place.asked.link_local,
+            sysctls=sysctls(place.asked.driver_options, wish.interface),
         )
 
     async def attach(
@@ -104,7 +112,10 @@ class Places:
         """Wires one place, and makes the container known there."""
         assert self._world.bridge is not None
         undo.push(self._world.bridge.detach, plan)
-        attached = await self._world.bridge.attach(plan, netns.fd, netns.route)
+        try:
+            attached = await self._world.bridge.attach(plan, netns.fd, netns.route)
+        except (Invalid, ParentMissing) as error:
+            raise cannot_set_up(error) from None
         undo.push(self._forget, plan)
         self._introduce(live, plan, place)
         return attached.steps
@@ -119,21 +130,34 @@ class Places:
     def _introduce(self, live: Live, plan: EndpointPlan, place: Place) -> None:
         names = dns_names(place, live.name, live.id, live.spec.hostname)
         if names:
-            place.net.zone.add(plan.endpoint_id, plan.address, names)
+            place.net.zone.add(plan.endpoint_id, plan.addresses, names)
 
     async def _forget(self, plan: EndpointPlan) -> None:
         net = self._world.nets.get(plan.network.id)
         if net is not None:
             net.zone.remove(plan.endpoint_id)
 
-    async def leave(self, plan: EndpointPlan) -> None:
-        """Takes a place away: name, cable, host ports, address."""
+    async def leave(self, plan: EndpointPlan, netns: int = -1) -> None:
+        """Takes a place away: name, cable, host ports, addresses. `netns` is its namespace, if that is there."""
         await self._forget(plan)
         if self._world.bridge is not None:
-            await self._world.bridge.detach(plan)
+            if plan.network.bridged or netns < 0:
+                await self._world.bridge.detach(plan)
+            else:
+                await self._unplug(plan, netns)
         net = self._world.nets.get(plan.network.id)
         if net is not None:
-            await _give_back(net, plan.address)
+            await _give_back(net, plan.addresses)
+
+    async def _unplug(self, plan: EndpointPlan, netns: int) -> None:
+        """A link that is the container's own is deleted from inside."""
+        assert self._world.bridge is not None
+        fd, route = await alone(namespace.enter, f"/proc/self/fd/{netns}")
+        try:
+            await self._world.bridge.detach(plan, route)
+        finally:
+            route.close()
+            os.close(fd)
 
     async def serve_names(self, live: Live, path: str) -> None:
         """Opens the container's name server in the network namespace at `path`, or tells it of changed networks."""
@@ -176,9 +200,15 @@ class Places:
             self._servers.popitem()[1].resolver.close()
 
 
-async def _give_back(net: Net, address: str) -> None:
+def cannot_set_up(error: KnarrError) -> KnarrError:
+    """The error as Docker tells it of a container that starts."""
+    error.args = (f"failed to set up container networking: {error}",)
+    return error
+
+
+async def _give_back(net: Net, addresses: Sequence[str]) -> None:
     if net.pool is not None:
-        net.pool.release(address)
+        net.pool.release(*addresses)
 
 
 def _link(text: str) -> tuple[str, str]:

@@ -92,23 +92,28 @@ class VolumeValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """One IPAM configuration: `asked` fields are texts as they came, `gateway` is always filled."""
+    """One IPAM configuration: `gateway` is "" where nobody has one. `asked`: a user chose the subnet (None: see `own_subnet`)."""
 
     subnet: str
     gateway: str
     within: str = ""
     reserved: Mapping[str, str] = field(default_factory=dict)
     gateway_asked: bool = False
+    asked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkValue:
-    """The JSON column of `networks`. `own_subnet`: the user chose it, so addresses may be chosen, too."""
+    """The JSON column of `networks`. `own_subnet`: the user chose one, so addresses may be chosen, too. `bridge` is the bridge's or
+    the parent link's name, `kept` whether it was there before and stays."""
 
     driver: str
     bridge: str
     ranges: tuple[Range, ...]
     own_subnet: bool = False
+    ipv4: bool = True
+    ipv6: bool = False
+    kept: bool = False
     internal: bool = False
     attachable: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -69,15 +69,37 @@ def delete_container(tx: sqlite3.Connection, container_id: str) -> None:
 
 
 def claim_endpoint(
-    tx: sqlite3.Connection, container_id: str, network: str, address: str, published: Sequence[Published]
+    tx: sqlite3.Connection,
+    container_id: str,
+    network: str,
+    addresses: tuple[str, str],
+    published: Sequence[Published],
 ) -> None:
-    """The address and the host ports of this life. Raises Taken."""
+    """The addresses (IPv4, IPv6; "" for none) and the host ports of this life. Raises Taken."""
+    four, six = addresses
     tx.execute(
-        "INSERT INTO endpoints (container, network, address) VALUES (?, ?, ?)",
-        (container_id, network, address),
+        "INSERT INTO endpoints (container, network, address, address6) VALUES (?, ?, ?, ?)",
+        (container_id, network, four or None, six or None),
     )
+    claim_ports(tx, container_id, published)
+
+
+def claim_ports(tx: sqlite3.Connection, container_id: str, published: Sequence[Published]) -> None:
+    """Host ports; those that are open at the container's own address are none of the host's. Raises Taken."""
     tx.executemany(
         "INSERT INTO published (container, host_ip, host_port, protocol) VALUES (?, ?, ?, ?)",
+        [
+            (container_id, each.host_ip, each.host_port, each.port.protocol)
+            for each in dict.fromkeys(published)
+            if each.host_port
+        ],
+    )
+
+
+def release_ports(tx: sqlite3.Connection, container_id: str, published: Sequence[Published]) -> None:
+    """Gives host ports back."""
+    tx.executemany(
+        "DELETE FROM published WHERE container = ? AND host_ip = ? AND host_port = ? AND protocol = ?",
         [(container_id, each.host_ip, each.host_port, each.port.protocol) for each in published],
     )
 

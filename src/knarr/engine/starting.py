@@ -29,7 +29,6 @@ from knarr.engine.zygote import Netns
 from knarr.loop.blocking import hop
 from knarr.model.container import ContainerSpec, ContainerState, Status
 from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand
-from knarr.model.ports import Published
 from knarr.model.system import Event, Step
 from knarr.model.undo import Undo
 from knarr.network.plan import EndpointPlan
@@ -60,7 +59,7 @@ class _Life:
             live=self.live,
             spec=self.spec,
             borrowed=self.borrowed,
-            addresses=tuple(plan.address for _, plan in self.endpoints),
+            addresses=tuple(address for _, plan in self.endpoints for address in plan.addresses),
             neighbours=self.neighbours,
             served=any(place.net.own for place, _ in self.endpoints),
         )
@@ -317,7 +316,8 @@ class Starter:
         def write(tx: sqlite3.Connection) -> None:
             rows.save_state(tx, row)
             for plan in plans:
-                rows.claim_endpoint(tx, live.id, plan.network.id, plan.address, _distinct(plan.published))
+                where = (plan.address, plan.address6)
+                rows.claim_endpoint(tx, live.id, plan.network.id, where, plan.published)
 
         return self._world.record(write)
 
@@ -360,10 +360,6 @@ class Starter:
         state = replace(before.state, status=status, error=str(error), exit_code=code, pid=0)
         live.row = replace(live.row, state=state, extra=replace(live.extra, endpoints=()))
         await self._world.commit(lambda tx: rows.save_ended(tx, live.row))
-
-
-def _distinct(published: Sequence[Published]) -> list[Published]:
-    return list(dict.fromkeys(published))
 
 
 async def _drop(netns: Netns) -> None:

@@ -39,7 +39,7 @@ class AddressRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """A new network, as it is asked for."""
+    """A new network, as it is asked for; `ipv4` and `ipv6` are None where nothing is said of them."""
 
     name: str
     driver: str = ""
@@ -48,8 +48,8 @@ class NetworkSpec:
     ipam_options: Mapping[str, str] | None = None
     internal: bool = False
     attachable: bool = False
-    ipv4: bool = True
-    ipv6: bool = False
+    ipv4: bool | None = None
+    ipv6: bool | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 

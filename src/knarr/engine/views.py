@@ -105,9 +105,12 @@ def _endpoint(
     return replace(
         view,
         endpoint_id=planned.endpoint_id,
-        gateway="" if planned.network.internal else planned.network.gateway,
+        gateway="" if planned.network.internal else planned.home.gateway,
         ipv4=planned.address,
-        ipv4_prefix=planned.network.prefix,
+        ipv4_prefix=planned.home.prefix if planned.address else 0,
+        ipv6_gateway="" if planned.network.internal else planned.home6.gateway,
+        ipv6=planned.address6,
+        ipv6_prefix=planned.home6.prefix if planned.address6 else 0,
         mac=planned.mac,
         dns_names=dns_names(Place(net, asked), live.name, live.id, live.spec.hostname),
     )

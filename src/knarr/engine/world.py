@@ -57,6 +57,7 @@ class World:
     wholes: set[asyncio.Task[Any]] = field(default_factory=set)
     closing: bool = False
     ending: bool = False
+    daemon_id: str = ""
     remap: Ids | None = None
 
     async def commit(self, change: Callable[[sqlite3.Connection], object], *events: Event) -> None:

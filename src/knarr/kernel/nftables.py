@@ -12,6 +12,7 @@ from typing import Any
 
 LIBRARY = "libnftables.so.1"
 NFT_CTX_OUTPUT_JSON = 1 << 4
+NFT_CTX_OUTPUT_TERSE = 1 << 11
 _BY_TEXT = {
     os.strerror(number): number
     for number in (errno.ENOENT, errno.EEXIST, errno.EBUSY, errno.EPERM, errno.EOPNOTSUPP, errno.ENOBUFS)
@@ -79,11 +80,13 @@ class Nftables:
             )
         return str(output.decode(errors="replace"))
 
-    def list(self, command: str) -> list[dict[str, Any]]:
-        """The objects that a `list …` command answers, as libnftables-json(5) describes them."""
+    def list(self, command: str, *, terse: bool = False) -> list[dict[str, Any]]:
+        """The objects that a `list …` command answers, as libnftables-json(5) describes them; `terse`: sets without what is in
+        them."""
         if self._context is None:
             raise OSError(errno.EBADF, "the nftables context is closed")
-        self._library.nft_ctx_output_set_flags(self._context, NFT_CTX_OUTPUT_JSON)
+        flags = NFT_CTX_OUTPUT_JSON | (NFT_CTX_OUTPUT_TERSE if terse else 0)
+        self._library.nft_ctx_output_set_flags(self._context, flags)
         try:
             answer = self.run(command)
         finally:

@@ -54,6 +54,7 @@ class NetworkView:
     scope: str = "local"
     internal: bool = False
     attachable: bool = False
+    ipv4: bool = True
     ipv6: bool = False
     ranges: tuple[tuple[str, str, str, Mapping[str, str]], ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """What goes wrong in this room, by name and in Docker's words."""
 
-from knarr.model.errors import Conflict, Invalid, Unavailable
+from knarr.model.errors import Conflict, Denied, Invalid, KnarrError, Unavailable
 
 
 class PortTaken(Conflict):
@@ -12,18 +12,19 @@ class PortTaken(Conflict):
         )
 
 
-class AddressTaken(Conflict):
+class AddressTaken(Denied):
     """The address that was asked for belongs to another endpoint."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(f"Address already in use: {address}")
+        super().__init__("Address already in use")
+        self.address = address
 
 
 class NoFreeAddress(Unavailable):
     """The subnet has no address left."""
 
-    def __init__(self, network: str) -> None:
-        super().__init__(f"no available IPv4 addresses on this network's address pools: {network}")
+    def __init__(self, network: str, family: str = "4") -> None:
+        super().__init__(f"no available IPv{family} addresses on this network's address pools: {network}")
 
 
 class AddressOutside(Invalid):
@@ -51,3 +52,7 @@ class SubnetTaken(Conflict):
 
 class FirewallMissing(Unavailable):
     """libnftables is not installed, or the kernel has no nf_tables."""
+
+
+class ParentMissing(KnarrError):
+    """The link that a network shall hang on is not there, or cannot be made or used. Docker's API answers 500."""

@@ -1,34 +1,40 @@
 """The firewall of this room: the tables of `rules` in the kernel. Blocking; callers lock."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from knarr.kernel.nftables import Nftables, NftablesMissing
-from knarr.network import rules
+from knarr.network import hostrules, rules
+from knarr.network.config import NetworkConfig
 from knarr.network.errors import FirewallMissing
-from knarr.network.plan import EndpointPlan, NetworkConfig, elements
+from knarr.network.plan import Element, EndpointPlan, elements
 
 
 class Firewall:
-    """Works in the network namespace of the thread that made it. Raises FirewallMissing without libnftables."""
+    """Works in the network namespace of the thread that made it. Raises FirewallMissing without libnftables.
 
-    def __init__(self) -> None:
+    `group` is where `admission` hears of connections, 0 where the host's own rules do not matter; `bypass` goes past them.
+    """
+
+    def __init__(self, *, bypass: bool = True) -> None:
         try:
             self._nft = Nftables()
         except NftablesMissing as error:
             raise FirewallMissing(error.strerror) from error
+
+        self.group = 0
+        self.bypass = bypass
 
     def close(self) -> None:
         """Frees the library's context."""
         self._nft.close()
 
     def ensure(self, config: NetworkConfig, plans: Iterable[EndpointPlan]) -> None:
-        """Loads the network's table and puts the elements of `plans` there, in one transaction."""
-        text = rules.ruleset(config) + "".join(self._adding(plan) for plan in plans)
-        present = self._in_docker_user(config)
-        if present is not None and len(present) < len(rules.docker_user(config)):
-            text += _without(present) + "".join(rules.docker_user(config))
+        """Loads the network's tables and puts the elements of `plans` there, in one transaction."""
+        text = rules.ruleset(config, self.group) + "".join(self._adding(plan) for plan in plans)
+        for family in rules.families(config):
+            text += self._in_host_chains(config, family)
         try:
             self._nft.run(text)
         except OSError as error:
@@ -38,49 +44,78 @@ class Firewall:
 
     def publish(self, plan: EndpointPlan) -> None:
         """Adds the endpoint's elements; one that is there already is not an error."""
-        self._nft.run(self._adding(plan))
+        text = self._adding(plan)
+        if text:
+            self._nft.run(text)
 
-    def withdraw(self, table: str, pairs: list[tuple[str, str]]) -> None:
+    def withdraw(self, table: str, gone: list[Element]) -> None:
         """Deletes elements, those that are there."""
+        if not gone:
+            return
         try:
-            self._nft.run(rules.change("delete", table, pairs))
+            self._nft.run(rules.change("delete", table, gone))
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
-            if len(pairs) > 1:
-                for pair in pairs:
-                    self.withdraw(table, [pair])
+            if len(gone) > 1:
+                for each in gone:
+                    self.withdraw(table, [each])
 
     def whole(self, config: NetworkConfig) -> bool:
-        """Whether the table has as many rules as it should."""
-        return sum("rule" in each for each in self._table(config)) == rules.count(config)
+        """Whether the tables have as many rules as they should."""
+        return sum("rule" in each for _, each in self._tables(config)) == rules.count(config, self.group)
 
-    def owned(self, config: NetworkConfig) -> list[tuple[str, str, str]]:
-        """Every element of the table as (endpoint id, set, element's key)."""
-        found: list[tuple[str, str, str]] = []
-        for each in self._table(config):
+    def owned(self, config: NetworkConfig) -> list[tuple[str, Element]]:
+        """Every element of the tables with the endpoint's id."""
+        found: list[tuple[str, Element]] = []
+        for family, each in self._tables(config):
             named = each.get("set") or each.get("map") or {}
             if named.get("name") in rules.SETS:
                 keys = (_read(element) for element in named.get("elem", ()))
-                found += [(owner, named["name"], key) for owner, key in keys]
+                found += [(owner, Element(family, named["name"], key)) for owner, key in keys]
         return found
 
     def remove(self, config: NetworkConfig) -> None:
-        """Removes the network's table, if it is there."""
-        self._nft.run(rules.delete(config) + _without(self._in_docker_user(config) or []))
+        """Removes the network's tables, if they are there."""
+        text = rules.delete(config)
+        for family in rules.families(config):
+            text += "".join(_without(*each) for each in self._marked(config, family))
+        self._nft.run(text)
 
-    def _table(self, config: NetworkConfig) -> list[dict[str, Any]]:
-        try:
-            return self._nft.list(f"list table ip {config.table}")
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return []
-            raise
+    def guarded(self) -> bool:
+        """Whether the host has a firewall of its own (see `hostrules`)."""
+        return hostrules.guarded(self._nft.list("list ruleset", terse=True))
 
-    def _in_docker_user(self, config: NetworkConfig) -> list[int] | None:
-        """The handles of our rules in Docker's chain; None when there is no such chain."""
+    def _tables(self, config: NetworkConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+        for family in rules.families(config):
+            try:
+                objects = self._nft.list(f"list table {family} {config.table}")
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                continue
+            yield from ((family, each) for each in objects)
+
+    def _in_host_chains(self, config: NetworkConfig, family: str) -> str:
+        """What lets the bridge through chains of others: Docker's own, or without it and where the host's rules are not obeyed, FORWARD."""
+        for chain in ("DOCKER-USER", *(("FORWARD",) if self.bypass else ())):
+            present = self._handles(config, family, chain)
+            wanted = rules.host_chains(config, chain, family)
+            if present is not None:
+                missing = len(present) < len(wanted)
+                return _without(family, chain, present) + "".join(wanted) if missing else ""
+        return ""
+
+    def _marked(self, config: NetworkConfig, family: str) -> Iterator[tuple[str, str, list[int]]]:
+        for chain in ("DOCKER-USER", "FORWARD"):
+            present = self._handles(config, family, chain)
+            if present:
+                yield family, chain, present
+
+    def _handles(self, config: NetworkConfig, family: str, chain: str) -> list[int] | None:
+        """The handles of our rules in a chain of the host's; None when there is no such chain."""
         try:
-            objects = self._nft.list("list chain ip filter DOCKER-USER")
+            objects = self._nft.list(f"list chain {family} filter {chain}")
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return None
@@ -92,8 +127,8 @@ class Firewall:
         return rules.change("add", plan.network.table, elements(plan))
 
 
-def _without(handles: list[int]) -> str:
-    return "".join(f"delete rule ip filter DOCKER-USER handle {handle}\n" for handle in handles)
+def _without(family: str, chain: str, handles: list[int]) -> str:
+    return "".join(f"delete rule {family} filter {chain} handle {handle}\n" for handle in handles)
 
 
 def _named(error: OSError) -> Exception:

@@ -15,13 +15,15 @@ log = logging.getLogger(__name__)
 def forget(plan: EndpointPlan) -> None:
     """Deletes the UDP flows to the plan's host ports; a kernel that cannot is only told of."""
     ports = {
-        each.host_port for each in plan.published if each.port.protocol == "udp" and ":" not in each.host_ip
+        (socket.AF_INET6 if ":" in each.host_ip else socket.AF_INET, each.host_port)
+        for each in plan.published
+        if each.port.protocol == "udp" and each.host_port
     }
     if not ports:
         return
     try:
         with open_netfilter() as sock:
-            for port in sorted(ports):
-                delete_flows(sock, socket.IPPROTO_UDP, port)
+            for family, port in sorted(ports):
+                delete_flows(sock, socket.IPPROTO_UDP, port, family)
     except OSError as error:
         log.warning("UDP clients of %s may have to wait: %s", plan.endpoint_id, error)

@@ -6,13 +6,14 @@
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from knarr.model.errors import Unsupported
 from knarr.model.ports import Port, PortBinding, Published
+from knarr.network.addresses import PortPool
 from knarr.network.errors import PortTaken
-from knarr.network.plan import PortPool
+from knarr.network.publishing import Hosts
 from knarr.network.relay import Relay
 
 _ANY = ("0.0.0.0", "::", "")
@@ -22,14 +23,17 @@ _IPPROTO_SCTP = 132
 
 @dataclass(slots=True)
 class _Hold:
+    """One held port; a routed one needs no socket."""
+
     published: Published
-    socket: socket.socket
+    sock: socket.socket | None = None
     relay: Relay | None = None
 
     def close(self) -> None:
         if self.relay is not None:
             self.relay.close()
-        self.socket.close()
+        if self.sock is not None:
+            self.sock.close()
 
 
 class HostPorts:
@@ -40,13 +44,13 @@ class HostPorts:
         self._held: dict[str, list[_Hold]] = {}
 
     def reserve(
-        self, endpoint_id: str, bindings: Sequence[PortBinding], endpoint: str
+        self, endpoint_id: str, bindings: Sequence[PortBinding], endpoint: str, hosts: Hosts
     ) -> tuple[Published, ...]:
         """Binds every wish, adding to what the endpoint holds. Raises PortTaken; then nothing new is held."""
         fresh: list[_Hold] = []
         try:
             for binding in bindings:
-                fresh += self._bind_wish(binding, fresh)
+                fresh += self._bind_wish(binding, fresh, hosts)
         except OSError as error:
             _close(fresh)
             raise PortTaken(endpoint, endpoint_id, error.strerror or str(error)) from error
@@ -70,11 +74,14 @@ class HostPorts:
                     lost.append(fact)
         return tuple(lost)
 
-    def connect(self, endpoint_id: str, address: str) -> None:
-        """From now on, what reaches the sockets themselves is carried to the container."""
+    def connect(self, endpoint_id: str, address: str, address6: str = "") -> None:
+        """From now on, what reaches the sockets themselves is carried to the container, by its address of the same family if
+        it has one."""
         for hold in self._held.get(endpoint_id, ()):
-            if hold.relay is None and hold.published.port.protocol in _TYPES:
-                hold.relay = Relay(hold.socket, (address, hold.published.port.number))
+            if hold.relay is None and hold.sock is not None and hold.published.port.protocol in _TYPES:
+                six = hold.sock.family == socket.AF_INET6
+                target = (address6 or address) if six else (address or address6)
+                hold.relay = Relay(hold.sock, (target, hold.published.port.number))
 
     def disconnect(self, endpoint_id: str) -> None:
         """Stops carrying; the ports stay held."""
@@ -87,17 +94,28 @@ class HostPorts:
         """Closes the endpoint's sockets; unknown ids are ignored."""
         _close(self._held.pop(endpoint_id, ()))
 
+    def give_up(self, endpoint_id: str, facts: Collection[Published]) -> None:
+        """Closes some of the endpoint's sockets."""
+        held = self._held.get(endpoint_id, [])
+        _close(each for each in held if each.published in facts)
+        held[:] = [each for each in held if each.published not in facts]
+
+    def move(self, endpoint_id: str, heir: str) -> None:
+        """Another endpoint of the same container has the ports from now on; nothing is closed meanwhile."""
+        self.disconnect(endpoint_id)
+        self._held.setdefault(heir, []).extend(self._held.pop(endpoint_id, ()))
+
     def close(self) -> None:
         """Closes all sockets."""
         for endpoint_id in tuple(self._held):
             self.release(endpoint_id)
 
-    def _bind_wish(self, binding: PortBinding, fresh: Sequence[_Hold]) -> list[_Hold]:
+    def _bind_wish(self, binding: PortBinding, fresh: Sequence[_Hold], hosts: Hosts) -> list[_Hold]:
         choices = self._pool.candidates() if binding.first == 0 else _range(binding)
         refusal: OSError | None = None
         for number in choices:
             try:
-                return _bind_all(binding, number)
+                return _bind_all(binding, number, hosts)
             except OSError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                     raise _sentence(binding.port, binding.host_ip, number, error) from error
@@ -139,11 +157,12 @@ def _range(binding: PortBinding) -> Iterator[int]:
     yield from range(binding.first, max(binding.first, binding.last) + 1)
 
 
-def _bind_all(binding: PortBinding, number: int) -> list[_Hold]:
-    addresses = [binding.host_ip] if binding.host_ip else ["0.0.0.0", *(["::"] if has_ipv6() else [])]
+def _bind_all(binding: PortBinding, number: int, hosts: Hosts) -> list[_Hold]:
     holds: list[_Hold] = []
     try:
-        holds.extend(_bind(Published(binding.port, address, number)) for address in addresses)
+        for address in hosts.of(binding.host_ip):
+            routed = hosts.routed(address)
+            holds.append(_bind(Published(binding.port, address, 0 if routed else number)))
     except BaseException:
         _close(holds)
         raise
@@ -151,6 +170,8 @@ def _bind_all(binding: PortBinding, number: int) -> list[_Hold]:
 
 
 def _bind(published: Published) -> _Hold:
+    if not published.host_port:
+        return _Hold(published)
     sock = _open(published)
     try:
         sock.setblocking(False)

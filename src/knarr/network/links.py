@@ -2,42 +2,38 @@
 
 import contextlib
 import errno
+import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+import zlib
+from collections.abc import Iterable
 
 from knarr.kernel.netlink import codec, route
-from knarr.network.plan import Action, EndpointPlan, NetworkConfig, broadcast_of, mac_of, ours
+from knarr.model.errors import Denied
+from knarr.network.config import NetworkConfig
+from knarr.network.plan import EndpointPlan, broadcast_of, mac_of, ours
+from knarr.network.rules import with_address
 
-_Argument = Mapping[str, Any]
 # Deleting a link waits 15 to 20 ms for RCU, however many links go at once: they are condemned one by one and reaped
 # together. Daemons share the group; reaping each other's condemned links does no harm.
 _CONDEMNED = 0x6B6E6172
-_INSIDE: dict[str, Callable[[int, _Argument], codec.Request]] = {
-    "no-link-local": lambda _, given: route.set_no_link_local(given["name"]),
-    "up": lambda _, given: route.set_up(given["name"]),
-    "address": lambda ifindex, given: route.new_address(
-        ifindex, given["address"], given["prefix"], given["broadcast"]
-    ),
-    "route": lambda ifindex, given: route.new_default_route(given["gateway"], ifindex),
-}
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class Links:
-    """Works in the network namespace of the thread that made it; sysctls in that of the calling thread."""
+    """Works in the network namespace of the thread that made it, over `socket`; sysctls in that of the calling thread."""
 
     def __init__(self) -> None:
-        self._socket = codec.open_route()
+        self.socket = codec.open_route()
         self._bridges: dict[str, int] = {}
 
     def close(self) -> None:
         """Closes the netlink socket."""
-        self._socket.close()
+        self.socket.close()
 
     def find(self, name: str) -> route.Link | None:
         """A link by name, None if there is none."""
         try:
-            (answer,) = codec.exchange(self._socket, [route.get_link(name)])
+            (answer,) = codec.exchange(self.socket, [route.get_link(name)])
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -49,22 +45,28 @@ class Links:
         found = self.find(bridge)
         if found is None:
             return []
-        links = (route.parse_link(each) for each in codec.dump(self._socket, route.get_links()))
+        links = (route.parse_link(each) for each in codec.dump(self.socket, route.get_links()))
         return [each for each in links if each.master == found.ifindex and ours(each.name)]
 
     def ensure_bridge(self, config: NetworkConfig) -> bool:
-        """Makes the bridge if it is missing and sets its address and sysctls; tells whether it was made."""
+        """Makes the bridge if it is missing and sets its addresses and sysctls; tells whether it was made.
+
+        Raises Denied where a link of that name is something else.
+        """
         found = self.find(config.bridge)
         if found is None:
-            codec.exchange(
-                self._socket, [route.new_bridge(config.bridge, mac_of(config.gateway), config.mtu)]
-            )
+            codec.exchange(self.socket, [route.new_bridge(config.bridge, _mac(config), config.mtu)])
+        elif found.kind != "bridge":
+            raise Denied(f"existing interface {config.bridge} is not a bridge")
         bridge = found or self.find(config.bridge)
         if bridge is None:
             raise OSError(errno.ENODEV, "the bridge vanished while it was made", config.bridge)
-        self._set_address(config, bridge.ifindex)
-        _forgo_ipv6(config.bridge)
-        codec.exchange(self._socket, [route.set_up(config.bridge)])
+        if config.gateway6:
+            _speak_ipv6(config)
+        self._set_addresses(config, bridge.ifindex)
+        if not config.gateway6:
+            _forgo_ipv6(config.bridge)
+        codec.exchange(self.socket, [route.set_up(config.bridge)])
         _write_sysctl(f"ipv4/conf/{config.bridge}/route_localnet", "1")
         if not config.internal:
             _write_sysctl("ipv4/ip_forward", "1")
@@ -76,7 +78,7 @@ class Links:
         for plan in plans:
             if self.find(plan.veth) is not None:
                 master = route.set_master(plan.veth, self._bridges[plan.network.bridge])
-                codec.exchange(self._socket, [master, _port(plan)])
+                codec.exchange(self.socket, [master, _port(plan)])
 
     def plug(self, plan: EndpointPlan, netns_fd: int) -> None:
         """The host's side: the veth pair and its port at the bridge. What an interrupted try left is replaced."""
@@ -93,12 +95,12 @@ class Links:
         if master is None:
             raise OSError(errno.ENODEV, "the bridge was not set up", network.bridge)
         pair = route.new_veth(plan.veth, plan.interface, plan.mac, netns_fd, master, network.mtu)
-        codec.exchange(self._socket, [pair, _port(plan)])
+        codec.exchange(self.socket, [pair, _port(plan)])
 
     def delete(self, name: str) -> bool:
         """Removes a link; False if there was none."""
         try:
-            codec.exchange(self._socket, [route.delete_link(name)])
+            codec.exchange(self.socket, [route.delete_link(name)])
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return False
@@ -108,36 +110,64 @@ class Links:
     def condemn(self, name: str) -> bool:
         """Unplugs a link and leaves it to `reap`; False if there was none."""
         try:
-            codec.exchange(self._socket, [route.condemn(name, _CONDEMNED)])
+            codec.exchange(self.socket, [route.condemn(name, _CONDEMNED)])
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return False
             raise
         return True
 
-    def forget(self, bridge: str) -> bool:
-        """Removes a bridge; False if there was none."""
+    def forget(self, bridge: str, *, kept: bool) -> bool:
+        """Removes a bridge, unless it was there before us or is none; tells whether it did."""
         self._bridges.pop(bridge, None)
+        found = self.find(bridge)
+        if kept or found is None or found.kind != "bridge":
+            return False
         return self.delete(bridge)
 
     def subnets(self) -> tuple[str, ...]:
-        """The subnets of the host's routes, the default route excepted."""
-        routes = route.parse_routes(codec.dump(self._socket, route.get_routes()))
+        """The subnets of the host's routes, default routes and links' own addresses excepted."""
+        answers = [codec.dump(self.socket, route.get_routes(family)) for family in _FAMILIES]
         return tuple(
             f"{each.destination}/{each.prefix}"
-            for each in routes
-            if each.prefix and each.table != route.RT_TABLE_LOCAL
+            for routes in answers
+            for each in route.parse_routes(routes)
+            if each.prefix
+            and each.table != route.RT_TABLE_LOCAL
+            and not each.destination.startswith(("fe80:", "ff00:"))
         )
 
-    def _set_address(self, config: NetworkConfig, ifindex: int) -> None:
-        answers = codec.dump(self._socket, route.get_addresses())
-        present = {(ip, prefix) for index, ip, prefix in route.parse_addresses(answers) if index == ifindex}
-        wanted = (config.gateway, config.prefix)
-        stale = [route.delete_address(ifindex, *each) for each in sorted(present - {wanted})]
-        if wanted not in present:
-            stale.append(route.new_address(ifindex, *wanted, broadcast_of(config)))
-        if stale:
-            codec.exchange(self._socket, stale)
+    def _set_addresses(self, config: NetworkConfig, ifindex: int) -> None:
+        wanted = []
+        if with_address(config):
+            wanted.append((config.gateway, int(config.subnet.partition("/")[2])))
+        if config.gateway6:
+            wanted.append((config.gateway6, int(config.subnet6.partition("/")[2])))
+        answers = [
+            each for family in _FAMILIES for each in codec.dump(self.socket, route.get_addresses(family))
+        ]
+        present = {
+            (ip, prefix)
+            for index, ip, prefix in route.parse_addresses(answers)
+            if index == ifindex and not ip.startswith("fe80:")
+        }
+        changes = [route.delete_address(ifindex, *each) for each in sorted(present - set(wanted))]
+        changes += [
+            route.new_address(
+                ifindex, *each, broadcast_of(f"{config.subnet if ':' not in each[0] else '::/0'}")
+            )
+            for each in wanted
+            if each not in present
+        ]
+        if changes:
+            codec.exchange(self.socket, changes)
+
+
+def _mac(config: NetworkConfig) -> str:
+    """It stays the same when ports come and go."""
+    return (
+        mac_of(config.gateway) if config.gateway else "02:42:" + _digits(zlib.crc32(config.bridge.encode()))
+    )
 
 
 def _port(plan: EndpointPlan) -> codec.Request:
@@ -165,21 +195,8 @@ def reap() -> None:
                 raise
 
 
-def wire(sock: socket.socket, interface: str, actions: Collection[Action]) -> int:
-    """The container's side, over a socket inside its namespace, in one exchange; returns the interface's index."""
-    codec.prepare(sock)
-    (answer,) = codec.exchange(sock, [route.get_link(interface)])
-    ifindex = route.parse_link(answer).ifindex
-    codec.exchange(sock, [_INSIDE[each.name](ifindex, each.arguments) for each in actions])
-    return ifindex
-
-
-def lead(sock: socket.socket, interface: str, gateway: str) -> None:
-    """Replaces the default route, over a socket inside the namespace."""
-    codec.prepare(sock)
-    (answer,) = codec.exchange(sock, [route.get_link(interface)])
-    index = route.parse_link(answer).ifindex
-    codec.exchange(sock, [route.new_default_route(gateway, index, replace=True)])
+def _digits(number: int) -> str:
+    return ":".join(f"{byte:02x}" for byte in number.to_bytes(4, "big"))
 
 
 def _forgo_ipv6(bridge: str) -> None:
@@ -187,6 +204,28 @@ def _forgo_ipv6(bridge: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         _write_sysctl(f"ipv6/conf/{bridge}/accept_ra", "0")
         _write_sysctl(f"ipv6/conf/{bridge}/disable_ipv6", "1")
+
+
+def _speak_ipv6(config: NetworkConfig) -> None:
+    """A host that forwards listens to its own router no more, unless it is told to (accept_ra 2)."""
+    _write_sysctl(f"ipv6/conf/{config.bridge}/accept_ra", "0")
+    _write_sysctl(f"ipv6/conf/{config.bridge}/disable_ipv6", "0")
+    if config.internal:
+        return
+    if _read_sysctl("ipv6/conf/all/forwarding") != "1":
+        for name in os.listdir("/proc/sys/net/ipv6/conf"):
+            if name != "all" and _read_sysctl(f"ipv6/conf/{name}/accept_ra") == "1":
+                _write_sysctl(f"ipv6/conf/{name}/accept_ra", "2")
+    _write_sysctl("ipv6/conf/default/forwarding", "1")
+    _write_sysctl("ipv6/conf/all/forwarding", "1")
+
+
+def _read_sysctl(name: str) -> str:
+    try:
+        with open(f"/proc/sys/net/{name}", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _write_sysctl(name: str, value: str) -> None:

@@ -1,96 +1,56 @@
-"""Decides how a network and an endpoint are wired; does nothing.
+"""Decides how an endpoint is wired; does nothing.
 
 An `EndpointPlan` is a value that state can keep (`to_dict`, `from_dict`) and from which alone the endpoint can be taken
 away again. Its `actions()` are what is done, in order, each with its reason.
 """
 
-import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from knarr.model.errors import Invalid
 from knarr.model.ports import Port, Published
-from knarr.network.errors import AddressOutside, AddressTaken, NoFreeAddress
+from knarr.network.config import NAT, ROUTED, UNPROTECTED, NetworkConfig, Subnet
 
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_NAME_LIMIT = 15
 _HEXADECIMAL = frozenset("0123456789abcdef")
 VETH_PREFIX = "kv"
+_ANY = ("", "0.0.0.0", "::")
 _REASONS = {
     "endpoints": "the firewall knows the address",
     "published": "packets to the published port go to the container",
     "published_at": "packets to the published address and port go to the container",
+    "exposed": "a connection that the host's own firewall has let pass may go on to the container",
+    "exposed_at": "a connection that the host's own firewall has let pass may go on to the container",
+    "open": "the port is reached at the container's own address",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
-    """One bridge network. `subnet` is "172.17.0.0/16", `gateway` the bridge's own address in it.
-
-    `icc` lets its containers talk to each other, `internal` cuts them off from everything else. `id` is the engine's.
-    """
-
-    name: str
-    id: str = ""
-    bridge: str
-    subnet: str
-    gateway: str
-    mtu: int = 1500
-    icc: bool = True
-    internal: bool = False
-    masquerade: bool = True
-
-    @classmethod
-    def from_bip(cls, name: str, bridge: str, bip: str, **options: Any) -> "NetworkConfig":
-        """Makes one from `--bip`: the gateway with its prefix length, as "172.17.0.1/16"."""
-        address, _, prefix = bip.partition("/")
-        try:
-            network = IPv4Network(f"{address}/{prefix or '24'}", strict=False)
-        except ValueError as error:
-            raise Invalid(f"invalid CIDR address: {bip}") from error
-        return cls(name=name, bridge=bridge, subnet=str(network), gateway=address, **options)
-
-    def __post_init__(self) -> None:
-        good = 0 < len(self.bridge) <= _NAME_LIMIT and set(self.bridge) <= _NAME_CHARACTERS
-        if not good or self.bridge in (".", "..") or self.bridge[0] == "-":
-            raise Invalid(f"invalid bridge name: {self.bridge!r}")
-        try:
-            network = IPv4Network(self.subnet)
-            gateway = IPv4Address(self.gateway)
-        except ValueError as error:
-            raise Invalid(f"invalid subnet or gateway: {error}") from error
-        if network.prefixlen > 30:
-            raise Invalid(f"subnet {self.subnet} is too small")
-        if gateway not in network or gateway in (network.network_address, network.broadcast_address):
-            raise AddressOutside(self.gateway, self.subnet)
-
-    @property
-    def table(self) -> str:
-        """The name of this network's own nftables table."""
-        return f"knarr-{self.bridge}"
-
-    @property
-    def prefix(self) -> int:
-        """The subnet's prefix length."""
-        return int(self.subnet.partition("/")[2])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing to do: where ("host", "inside" the namespace, "firewall"), what, with what, and why."""
+    """One thing to do: where ("host", "sysctl" and "inside" in the namespace, "firewall"), what, with what, and why."""
 
-    where: Literal["host", "inside", "firewall"]
+    where: Literal["host", "sysctl", "inside", "firewall"]
     name: str
     arguments: Mapping[str, Any]
     reason: str
 
 
+class Element(NamedTuple):
+    """One element of a set or map in the network's table of a family ("ip", "ip6"), in nft's words."""
+
+    family: str
+    set: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointPlan:
-    """One container's place in one network; `published` are facts (see `Bridge.reserve`)."""
+    """One container's place in one network; `published` are facts (see `Bridge.reserve`).
+
+    `default_route` and `default_route6`: the way out of the container, by family. `sysctls` are (file below /proc/sys, value).
+    """
 
     network: NetworkConfig
     endpoint_id: str
@@ -100,16 +60,39 @@ class EndpointPlan:
     default_route: bool = True
     published: tuple[Published, ...] = ()
     link_local: tuple[str, ...] = ()
+    address6: str = ""
+    default_route6: bool = False
+    sysctls: tuple[tuple[str, str], ...] = ()
 
     @property
     def veth(self) -> str:
         """The name of the host's end of the pair."""
         return veth_name(self.endpoint_id)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The IPv4 and the IPv6 address, those that there are."""
+        return tuple(filter(None, (self.address, self.address6)))
+
+    @property
+    def home(self) -> Subnet:
+        """The IPv4 subnet."""
+        return self.network.home(self.address) if self.address else Subnet("", "")
+
+    @property
+    def home6(self) -> Subnet:
+        """The IPv6 subnet."""
+        return self.network.home(self.address6) if self.address6 else Subnet("", "")
+
+    @property
+    def leads(self) -> bool:
+        """Whether anything outward goes through it."""
+        return self.default_route or self.default_route6
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values."""
-        return {
-            "network": {each.name: getattr(self.network, each.name) for each in fields(NetworkConfig)},
+        value: dict[str, Any] = {
+            "network": self.network.to_dict(),
             "endpoint_id": self.endpoint_id,
             "address": self.address,
             "mac": self.mac,
@@ -118,12 +101,17 @@ class EndpointPlan:
             "published": [[str(each.port), each.host_ip, each.host_port] for each in self.published],
             "link_local": list(self.link_local),
         }
+        if self.address6:
+            value |= {"address6": self.address6, "default_route6": self.default_route6}
+        if self.sysctls:
+            value["sysctls"] = [list(each) for each in self.sysctls]
+        return value
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "EndpointPlan":
         """Reads what `to_dict` wrote."""
         return cls(
-            network=_network(tuple(value["network"].items())),
+            network=NetworkConfig.from_dict(value["network"]),
             endpoint_id=value["endpoint_id"],
             address=value["address"],
             mac=value["mac"],
@@ -133,6 +121,9 @@ class EndpointPlan:
                 Published(Port.parse(port), ip, number) for port, ip, number in value["published"]
             ),
             link_local=tuple(value.get("link_local", ())),
+            address6=value.get("address6", ""),
+            default_route6=value.get("default_route6", False),
+            sysctls=tuple((name, text) for name, text in value.get("sysctls", ())),
         )
 
     def actions(self) -> tuple[Action, ...]:
@@ -140,42 +131,44 @@ class EndpointPlan:
         return tuple(_actions(self))
 
 
-@cache
-def _network(items: tuple[tuple[str, Any], ...]) -> NetworkConfig:
-    return NetworkConfig(**dict(items))
-
-
 def plan_endpoint(
     config: NetworkConfig,
     *,
     endpoint_id: str,
     address: str,
+    address6: str = "",
     mac: str = "",
     interface: str = "eth0",
     default_route: bool = True,
+    default_route6: bool | None = None,
     published: Iterable[Published] = (),
     link_local: Iterable[str] = (),
+    sysctls: Iterable[tuple[str, str]] = (),
 ) -> EndpointPlan:
     """Plans one endpoint; without `mac` it follows from the address, so that no neighbour's ARP cache goes stale.
 
     Raises Invalid for a malformed one.
     """
+    six = default_route if default_route6 is None else default_route6
     return EndpointPlan(
         network=config,
         endpoint_id=endpoint_id,
         address=address,
-        mac=_checked_mac(mac) if mac else mac_of(address),
+        address6=address6,
+        mac=_mac(config, mac, address, endpoint_id),
         interface=interface,
-        default_route=default_route and not config.internal,
+        default_route=default_route and bool(address) and not config.internal,
+        default_route6=six and bool(address6) and not config.internal,
         published=tuple(published),
         link_local=tuple(_checked_link_local(each) for each in link_local),
+        sysctls=tuple(sysctls),
     )
 
 
 @cache
-def broadcast_of(config: NetworkConfig) -> str:
-    """The subnet's broadcast address."""
-    return str(IPv4Network(config.subnet).broadcast_address)
+def broadcast_of(subnet: str) -> str:
+    """An IPv4 subnet's broadcast address, "" for one of IPv6."""
+    return "" if ":" in subnet else str(IPv4Network(subnet).broadcast_address)
 
 
 def veth_name(endpoint_id: str) -> str:
@@ -186,6 +179,19 @@ def veth_name(endpoint_id: str) -> str:
 def mac_of(address: str) -> str:
     """The locally administered hardware address that belongs to an IPv4 address."""
     return "02:42:" + ":".join(f"{byte:02x}" for byte in IPv4Address(address).packed)
+
+
+def _mac(config: NetworkConfig, asked: str, address: str, endpoint_id: str) -> str:
+    if config.driver == "ipvlan":
+        if asked:
+            raise Invalid("ipvlan interfaces do not support custom mac address assignment")
+        return ""
+    if asked:
+        return _checked_mac(asked)
+    if config.mode == "passthru":
+        return ""
+    digits = (endpoint_id[at : at + 2] for at in range(0, 8, 2))
+    return mac_of(address) if address else "02:42:" + ":".join(digits)
 
 
 def _checked_mac(mac: str) -> str:
@@ -207,6 +213,14 @@ def _checked_link_local(address: str) -> str:
 
 
 def _actions(plan: EndpointPlan) -> Iterator[Action]:
+    yield from _bridged(plan) if plan.network.bridged else _on_parent(plan)
+    yield from _sysctls(plan)
+    yield from _inside(plan)
+    for each in elements(plan):
+        yield Action(where="firewall", name=each.set, arguments={"element": each}, reason=_REASONS[each.set])
+
+
+def _bridged(plan: EndpointPlan) -> Iterator[Action]:
     network = plan.network
     yield Action(
         where="host",
@@ -220,50 +234,75 @@ def _actions(plan: EndpointPlan) -> Iterator[Action]:
         arguments={"name": plan.veth, "hairpin": True},
         reason="hairpin: the container may reach its own published ports",
     )
+
+
+def _on_parent(plan: EndpointPlan) -> Iterator[Action]:
+    network = plan.network
     yield Action(
-        where="inside",
-        name="no-link-local",
-        arguments={"name": plan.interface},
-        reason="the network has no IPv6, so the interface asks for none",
+        where="host",
+        name=network.driver,
+        arguments={"name": plan.interface, "parent": network.bridge, "mode": network.mode, "mac": plan.mac},
+        reason=f"a link of the container's own on {network.bridge}: the host's bridges and firewall see nothing of it",
     )
+
+
+def _sysctls(plan: EndpointPlan) -> Iterator[Action]:
+    if plan.address6:
+        for name, value in (("disable_ipv6", "0"), ("dad_transmits", "0")):
+            yield Action(
+                where="sysctl",
+                name=name,
+                arguments={"file": f"net/ipv6/conf/{plan.interface}/{name}", "value": value},
+                reason="the network has IPv6, and its addresses are nobody else's",
+            )
+    for file, value in plan.sysctls:
+        yield Action(
+            where="sysctl",
+            name=file.rpartition("/")[2],
+            arguments={"file": file, "value": value},
+            reason="asked for",
+        )
+
+
+def _inside(plan: EndpointPlan) -> Iterator[Action]:
+    if not plan.address6:
+        yield Action(
+            where="inside",
+            name="no-link-local",
+            arguments={"name": plan.interface},
+            reason="the network has no IPv6, so the interface asks for none",
+        )
     yield Action(
         where="inside", name="up", arguments={"name": "lo"}, reason="127.0.0.1 works in the container"
     )
-    yield Action(
-        where="inside",
-        name="address",
-        arguments={
-            "name": plan.interface,
-            "address": plan.address,
-            "prefix": network.prefix,
-            "broadcast": broadcast_of(network),
-        },
-        reason=f"a free address of {network.subnet}",
-    )
+    for address, home in ((plan.address, plan.home), (plan.address6, plan.home6)):
+        if address:
+            yield _address(plan, address, home.prefix, broadcast_of(home.subnet), f"free in {home.subnet}")
     for address in plan.link_local:
-        yield Action(
-            where="inside",
-            name="address",
-            arguments={
-                "name": plan.interface,
-                "address": address,
-                "prefix": 16,
-                "broadcast": "169.254.255.255",
-            },
-            reason="asked for",
-        )
+        yield _address(plan, address, 16, "169.254.255.255", "asked for")
     yield Action(
         where="inside", name="up", arguments={"name": plan.interface}, reason="the cable carries packets"
     )
-    if plan.default_route:
+    for each in routes(plan):
         yield Action(
             where="inside",
             name="route",
-            arguments={"gateway": network.gateway},
-            reason="everything else is reached through the bridge",
+            arguments=each,
+            reason="everything else is reached through the network's gateway",
         )
-    for key, element in elements(plan):
-        yield Action(where="firewall", name=key, arguments={"element": element}, reason=_REASONS[key])
+
+
+def _address(plan: EndpointPlan, address: str, prefix: int, broadcast: str, reason: str) -> Action:
+    arguments = {"name": plan.interface, "address": address, "prefix": prefix, "broadcast": broadcast}
+    return Action(where="inside", name="address", arguments=arguments, reason=reason)
+
+
+def routes(plan: EndpointPlan) -> Iterator[dict[str, Any]]:
+    """The default routes: by a gateway, or where there is none (ipvlan's l3) by the link alone."""
+    if plan.default_route:
+        yield {"gateway": plan.home.gateway, "six": False}
+    if plan.default_route6:
+        yield {"gateway": plan.home6.gateway, "six": True}
 
 
 def ours(name: str) -> bool:
@@ -271,100 +310,39 @@ def ours(name: str) -> bool:
     return name.startswith(VETH_PREFIX)
 
 
-def elements(plan: EndpointPlan) -> Iterator[tuple[str, str]]:
-    """The (set or map, element) pairs in the network's table that stand for the plan, marked with its id."""
+def elements(plan: EndpointPlan) -> Iterator[Element]:
+    """The elements in the network's tables that stand for the plan, marked with its id."""
+    if not plan.network.bridged:
+        return
     mark = f'comment "{plan.endpoint_id}"'
-    yield "endpoints", f"{plan.address} {mark}"
-    for each in plan.published:
-        if ":" in each.host_ip:
-            continue
-        target = f"{plan.address} . {each.port.number}"
-        service = f"{each.port.protocol} . {each.host_port}"
-        if each.host_ip in ("", "0.0.0.0"):
-            yield "published", f"{service} {mark} : {target}"
-        else:
-            yield "published_at", f"{each.host_ip} . {service} {mark} : {target}"
+    for address in plan.addresses:
+        yield Element("ip6" if ":" in address else "ip", "endpoints", f"{address} {mark}")
+    for each in dict.fromkeys(plan.published):
+        yield from _published(plan, each, mark)
+    yield from dict.fromkeys(_open(plan, mark))
 
 
-@dataclass(slots=True)
-class AddressPool:
-    """The free addresses of one subnet, kept in memory; the lowest free one between `first` and `last` is given out.
-
-    State holds the truth (`UNIQUE(network, address)`); seed `taken` from it.
-    """
-
-    network: str
-    subnet: str
-    gateway: str
-    first: int
-    last: int
-    taken: set[int] = field(default_factory=set)
-    _freed: list[int] = field(default_factory=list)
-    _next: int = 0
-
-    @classmethod
-    def of(cls, config: NetworkConfig, taken: Iterable[str] = (), within: str = "") -> "AddressPool":
-        """The pool of a network, without the addresses in `taken`; `within` is the part of it that is given out."""
-        whole, part = IPv4Network(config.subnet), IPv4Network(within or config.subnet)
-        pool = cls(
-            config.name,
-            config.subnet,
-            config.gateway,
-            max(int(part.network_address), int(whole.network_address) + 1),
-            min(int(part.broadcast_address), int(whole.broadcast_address) - 1),
-        )
-        pool.taken.update(int(IPv4Address(address)) for address in taken)
-        pool.taken.add(int(IPv4Address(config.gateway)))
-        pool._next = pool.first
-        return pool
-
-    def allocate(self, wanted: str = "") -> str:
-        """Takes `wanted`, or any free address. Raises AddressTaken, AddressOutside, NoFreeAddress."""
-        number = self._check(wanted) if wanted else self._lowest()
-        self.taken.add(number)
-        return str(IPv4Address(number))
-
-    def release(self, address: str) -> None:
-        """Gives an address back; one that is not taken is ignored."""
-        number = int(IPv4Address(address))
-        if number in self.taken and address != self.gateway:
-            self.taken.discard(number)
-            if self.first <= number < self._next:
-                heapq.heappush(self._freed, number)
-
-    def _check(self, wanted: str) -> int:
-        network = IPv4Network(self.subnet)
-        try:
-            address = IPv4Address(wanted)
-        except ValueError as error:
-            raise Invalid(f"invalid IPv4 address: {wanted}") from error
-        if address not in network or address in (network.network_address, network.broadcast_address):
-            raise AddressOutside(wanted, self.subnet)
-        if int(address) in self.taken:
-            raise AddressTaken(wanted)
-        return int(address)
-
-    def _lowest(self) -> int:
-        while self._freed:
-            number = heapq.heappop(self._freed)
-            if number not in self.taken:
-                return number
-        while self._next <= self.last:
-            self._next += 1
-            if self._next - 1 not in self.taken:
-                return self._next - 1
-        raise NoFreeAddress(self.network)
+def _published(plan: EndpointPlan, fact: Published, mark: str) -> Iterator[Element]:
+    """What has no address of the family to go to is relayed by the daemon."""
+    six = ":" in fact.host_ip
+    family, address = ("ip6", plan.address6) if six else ("ip", plan.address)
+    mode = plan.network.mode6 if six else plan.network.mode4
+    if not address or mode not in (NAT, UNPROTECTED) or not fact.host_port:
+        return
+    target = f"{address} . {fact.port.number}"
+    service, at = f"{fact.port.protocol} . {fact.host_port}", ""
+    if fact.host_ip not in _ANY:
+        service, at = f"{fact.host_ip} . {service}", "_at"
+    yield Element(family, f"published{at}", f"{service} {mark} : {target}")
+    yield Element(family, f"exposed{at}", f"{service} {mark}")
 
 
-class PortPool:
-    """Candidates for "any free port", each once, going round so that a port is not given out again at once."""
-
-    def __init__(self, first: int = 32768, last: int = 60999) -> None:
-        self._first, self._last, self._next = first, last, first
-
-    def candidates(self) -> Iterator[int]:
-        """Every port of the range, beginning behind the last one that was asked for."""
-        for _ in range(self._last - self._first + 1):
-            port = self._next
-            self._next = self._first if port == self._last else port + 1
-            yield port
+def _open(plan: EndpointPlan, mark: str) -> Iterator[Element]:
+    network = plan.network
+    for fact in plan.published:
+        for family, address, mode in (
+            ("ip", plan.address, network.mode4),
+            ("ip6", plan.address6, network.mode6),
+        ):
+            if address and (mode == ROUTED or network.trusted):
+                yield Element(family, "open", f"{address} . {fact.port.protocol} . {fact.port.number} {mark}")

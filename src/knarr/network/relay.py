@@ -1,6 +1,6 @@
-"""Carries connections that reach the daemon's own sockets to a container: [::] on hosts whose containers have no IPv6.
+"""Carries connections that reach the daemon's own sockets to a container: [::] for containers that have no IPv6, and ::1.
 
-IPv4 is translated by the firewall and never comes here, unless somebody flushed the rules. Runs on the event loop.
+The rest is translated by the firewall and never comes here, unless somebody flushed the rules. Runs on the event loop.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Relay:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as upstream:
+        with client, socket.socket(_family(self._target), socket.SOCK_STREAM) as upstream:
             upstream.setblocking(False)
             try:
                 await self._loop.sock_connect(upstream, self._target)
@@ -89,7 +89,7 @@ class _Flow:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._server, self._client, self._flows = server, client, flows
-        self._upstream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._upstream = socket.socket(_family(target), socket.SOCK_DGRAM)
         self._upstream.setblocking(False)
         self._upstream.connect(target)
         self._loop.add_reader(self._upstream, self._answer)
@@ -119,3 +119,7 @@ class _Flow:
             self._timer = self._loop.call_later(left, self._expire)
         else:
             self.close()
+
+
+def _family(target: tuple[str, int]) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in target[0] else socket.AF_INET

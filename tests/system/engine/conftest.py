@@ -22,7 +22,7 @@ from knarr.model.container import ContainerSpec
 from knarr.model.reference import Reference
 from knarr.model.system import Event
 from knarr.network.bridge import Bridge
-from knarr.network.plan import NetworkConfig
+from knarr.network.config import NetworkConfig
 from tests.support import host
 
 PATIENCE = 60

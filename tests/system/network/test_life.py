@@ -97,18 +97,20 @@ async def test_a_taken_port_is_refused_in_dockers_words_and_nothing_is_held() ->
         with pytest.raises(
             PortTaken, match=prefix + "Bind for 0.0.0.0:8080 failed: port is already allocated"
         ):
-            await world.bridge.reserve("ee", [wish("81", 8081), wish("80", 8080)], endpoint="web")
+            await world.bridge.reserve(
+                "ee", [wish("81", 8081), wish("80", 8080)], endpoint="web", config=config()
+            )
         with pytest.raises(PortTaken, match=r"Bind for 127.0.0.1:8080 failed: port is already allocated"):
-            await world.bridge.reserve("ee", [wish("80", 8080, "127.0.0.1")], endpoint="web")
+            await world.bridge.reserve("ee", [wish("80", 8080, "127.0.0.1")], endpoint="web", config=config())
         with pytest.raises(
             PortTaken, match=r"failed to bind host port 0.0.0.0:9090/tcp: address already in use"
         ):
-            await world.bridge.reserve("ee", [wish("80", 9090)], endpoint="web")
+            await world.bridge.reserve("ee", [wish("80", 9090)], endpoint="web", config=config())
         with pytest.raises(PortTaken, match="cannot assign requested address"):
-            await world.bridge.reserve("ee", [wish("80", 9091, "10.9.9.9")], endpoint="web")
+            await world.bridge.reserve("ee", [wish("80", 9091, "10.9.9.9")], endpoint="web", config=config())
     assert free(8081)
     assert free(9091)
-    assert await world.bridge.reserve("ee", [wish("80/udp", 8080)], endpoint="web")
+    assert await world.bridge.reserve("ee", [wish("80/udp", 8080)], endpoint="web", config=config())
 
 
 @isolated
@@ -119,13 +121,15 @@ async def test_any_free_port_comes_from_the_local_range_and_skips_taken_ones() -
         foreign.bind(("0.0.0.0", first))
         foreign.listen()
         bindings = [wish("80"), wish("81", 7000, "127.0.0.1", 7001), wish("82", 7000, "127.0.0.1", 7001)]
-        facts = await world.bridge.reserve("ee", bindings, endpoint="web")
+        facts = await world.bridge.reserve("ee", bindings, endpoint="web", config=config())
     any_port = facts[0].host_port
     assert first < any_port <= last
     assert {each.host_port for each in facts if each.port.number == 80} == {any_port}
     assert [each.host_port for each in facts if each.port.number != 80] == [7000, 7001]
     with pytest.raises(PortTaken, match="all ports are allocated"):
-        await world.bridge.reserve("ff", [wish("80", 7000, "127.0.0.1", 7001)], endpoint="web")
+        await world.bridge.reserve(
+            "ff", [wish("80", 7000, "127.0.0.1", 7001)], endpoint="web", config=config()
+        )
     await world.bridge.release("ee")
     assert free(any_port)
 
@@ -180,12 +184,17 @@ async def test_a_new_daemon_takes_endpoints_up_again_and_sweeps_the_rest() -> No
     await bridge.ensure(net)
     await bridge.adopt(plan)
     removed = await bridge.sweep(net, {plan.endpoint_id})
-    assert set(removed) == {stray.veth, f"endpoints {stray.address}", "published tcp . 8081"}
+    assert set(removed) == {
+        stray.veth,
+        f"endpoints {stray.address}",
+        "published tcp . 8081",
+        "exposed tcp . 8081",
+    }
     assert await bridge.sweep(net, {plan.endpoint_id}) == ()
     assert stray.veth not in links()
     assert await world.outside.ask(OUTSIDE_HOST, 8080) == OUTSIDE
     with pytest.raises(PortTaken):
-        await bridge.reserve("ee", [wish("80", 8080)], endpoint="web")
+        await bridge.reserve("ee", [wish("80", 8080)], endpoint="web", config=config())
 
 
 @isolated
@@ -237,7 +246,7 @@ async def test_an_endpoint_can_come_back_at_once_in_the_same_namespace() -> None
     namespace.serve(80)
     for _ in range(3):
         await world.bridge.detach(plan)
-        await world.bridge.reserve(plan.endpoint_id, [wish("80", 8080)], endpoint="web")
+        await world.bridge.reserve(plan.endpoint_id, [wish("80", 8080)], endpoint="web", config=config())
         await world.bridge.attach(plan, namespace.fd, namespace.route)
         assert await world.outside.ask(OUTSIDE_HOST, 8080) == OUTSIDE
 

@@ -22,7 +22,8 @@ from knarr.kernel.netlink import codec, route
 from knarr.kernel.process import CLONE_NEWNET, setns, unshare
 from knarr.model.ports import Port, PortBinding
 from knarr.network.bridge import Bridge
-from knarr.network.plan import EndpointPlan, NetworkConfig, plan_endpoint
+from knarr.network.config import NetworkConfig
+from knarr.network.plan import EndpointPlan, plan_endpoint
 
 T = TypeVar("T")
 Scenario = Callable[[], Awaitable[None]]
@@ -106,7 +107,9 @@ class World:
         self._count += 1
         endpoint_id = f"{self._count:064x}"[::-1]
         namespace = Namespace()
-        published = await self.bridge.reserve(endpoint_id, bindings, endpoint=f"c{self._count}")
+        published = await self.bridge.reserve(
+            endpoint_id, bindings, endpoint=f"c{self._count}", config=config
+        )
         plan = plan_endpoint(
             config,
             endpoint_id=endpoint_id,

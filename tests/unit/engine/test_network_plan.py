@@ -2,16 +2,18 @@
 
 import pytest
 
+from knarr.engine.endpoint_plan import check_endpoint
 from knarr.engine.errors import Predefined
-from knarr.engine.nets import Net, Nets, Place, asked_for, dns_names, gateway
-from knarr.engine.network_plan import check, check_endpoint, choose, config
+from knarr.engine.nets import Net, Nets, Place, asked_for, dns_names, gateway, interfaces
+from knarr.engine.network_options import IFNAME, SYSCTLS, sysctl_problems, sysctls
+from knarr.engine.network_plan import check, check_options, check_parent, choose, config
 from knarr.engine.record import NetworkValue, Range
 from knarr.engine.values import AddressRange, NetworkSpec
 from knarr.model.container import ContainerSpec, EndpointSpec
-from knarr.model.errors import Denied, Invalid, KnarrError, NotFound, Unsupported
+from knarr.model.errors import Denied, Invalid, KnarrError, NotFound
+from knarr.network.config import NetworkConfig, Subnet
 from knarr.network.errors import SubnetTaken
-from knarr.network.plan import NetworkConfig
-from knarr.network.pools import Pool
+from knarr.network.pools import Pool, with_six
 
 POOLS = (Pool("10.0.0.0/16", 24),)
 KEY = "0123456789abcdef" * 4
@@ -25,7 +27,8 @@ def made(
     options: dict[str, str] | None = None,
 ) -> NetworkValue:
     ranges = (AddressRange(subnet=subnet, gateway=gateway),) if subnet else ()
-    return choose(NetworkSpec(name="n", ranges=ranges, options=options or {}), KEY, POOLS, used, ())
+    spec = NetworkSpec(name="n", ranges=ranges, options=options or {})
+    return choose(check(spec), KEY, POOLS, used, ())
 
 
 def test_a_free_subnet_of_the_pools() -> None:
@@ -36,7 +39,7 @@ def test_a_free_subnet_of_the_pools() -> None:
 
 def test_a_subnet_of_ones_own() -> None:
     value = made(subnet="10.5.0.0/24")
-    assert value.ranges == (Range(subnet="10.5.0.0/24", gateway="10.5.0.1"),)
+    assert value.ranges == (Range(subnet="10.5.0.0/24", gateway="10.5.0.1", asked=True),)
     assert value.own_subnet
     assert made(subnet="10.5.0.0/24", gateway="10.5.0.9").ranges[0].gateway == "10.5.0.9"
     with pytest.raises(SubnetTaken):
@@ -57,7 +60,7 @@ def test_options() -> None:
         ("com.docker.network.bridge.enable_icc", "no"),
     ):
         with pytest.raises(Invalid, match="invalid syntax"):
-            config(KEY, "n", made(options={key: word}))
+            check_options(NetworkSpec(name="n", options={key: word}))
 
 
 @pytest.mark.parametrize(
@@ -67,9 +70,24 @@ def test_options() -> None:
         (NetworkSpec(name="bridge"), Predefined),
         (NetworkSpec(name="n", driver="host"), Denied),
         (NetworkSpec(name="n", driver="nope"), NotFound),
-        (NetworkSpec(name="n", driver="macvlan"), Unsupported),
+        (NetworkSpec(name="n", driver="macvlan", options={"parent": "lo"}), KnarrError),
+        (NetworkSpec(name="n", driver="macvlan", options={"macvlan_mode": "x"}), KnarrError),
+        (NetworkSpec(name="n", driver="ipvlan", options={"ipvlan_flag": "x"}), KnarrError),
+        (NetworkSpec(name="n", ipv4=False), Invalid),
+        (NetworkSpec(name="n", options={"com.docker.network.enable_ipv6": "x"}), Invalid),
+        (
+            NetworkSpec(
+                name="n", ranges=(AddressRange(subnet="10.0.0.0/24"), AddressRange(subnet="10.1.0.0/24"))
+            ),
+            Denied,
+        ),
+        (
+            NetworkSpec(name="n", options={"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}),
+            KnarrError,
+        ),
+        (NetworkSpec(name="n", ipv6=True, ranges=(AddressRange(subnet="fd00::1/64"),)), Invalid),
+        (NetworkSpec(name="n", ranges=(AddressRange(subnet="10.0.0.0/24", gateway="fd00::1"),)), Invalid),
         (NetworkSpec(name="n", ipam_driver="nope"), NotFound),
-        (NetworkSpec(name="n", ipv6=True), Unsupported),
         (NetworkSpec(name="n", ranges=(AddressRange(subnet="x"),)), Invalid),
         (NetworkSpec(name="n", ranges=(AddressRange(subnet="10.0.0.1/24"),)), Invalid),
         (NetworkSpec(name="n", ranges=(AddressRange(subnet="10.0.0.0/24", gateway="10.1.0.1"),)), Invalid),
@@ -78,7 +96,7 @@ def test_options() -> None:
 )
 def test_what_is_refused(spec: NetworkSpec, kind: type[KnarrError]) -> None:
     with pytest.raises(kind):
-        check(spec)
+        check_options(check(spec))
 
 
 def test_addresses_that_can_be_asked_for() -> None:
@@ -139,3 +157,71 @@ def test_the_table() -> None:
         nets.find("three")
     nets.discard(one)
     assert nets.find("abc") is two
+
+
+def test_both_families() -> None:
+    pools = with_six(POOLS, "host")
+    value = choose(check(NetworkSpec(name="n", ipv6=True)), KEY, pools, (), ())
+    assert [each.subnet for each in value.ranges] == ["10.0.0.0/24", pools[-1].base.replace("/48", "/64")]
+    found = config(KEY, "n", value)
+    assert (found.subnet, found.subnet6, bool(found.gateway6)) == (
+        "10.0.0.0/24",
+        value.ranges[1].subnet,
+        True,
+    )
+    only = choose(check(NetworkSpec(name="n", ipv4=False, ipv6=True)), KEY, pools, (), ())
+    assert config(KEY, "n", only).subnets == (Subnet(only.ranges[0].subnet, only.ranges[0].gateway),)
+
+
+def test_a_subnet_of_a_family_that_is_off_is_kept_and_not_used() -> None:
+    asked = (AddressRange(subnet="10.9.0.0/24"), AddressRange(subnet="fd00:9::/64"))
+    value = choose(check(NetworkSpec(name="n", ranges=asked)), KEY, POOLS, (), ())
+    assert [each.subnet for each in value.ranges] == ["10.9.0.0/24", "fd00:9::/64"]
+    assert config(KEY, "n", value).subnet6 == ""
+
+
+def test_an_isolated_network_has_no_gateway_and_a_link_without_parent_is_internal() -> None:
+    options = {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}
+    value = choose(check(NetworkSpec(name="n", internal=True, options=options)), KEY, POOLS, (), ())
+    assert value.ranges[0].gateway == ""
+    loose = choose(check(NetworkSpec(name="n", driver="macvlan")), KEY, POOLS, (), ())
+    found = config(KEY, "n", loose)
+    assert (found.bridge, found.internal, found.gateway, found.mode) == (f"dm-{KEY[:12]}", True, "", "bridge")
+    assert not loose.internal
+
+
+def test_who_may_share_a_parent() -> None:
+    def on(driver: str, mode: str) -> NetworkConfig:
+        return NetworkConfig(name="n", driver=driver, bridge="eth0", mode=mode)
+
+    check_parent(on("macvlan", "bridge"), {KEY: on("macvlan", "private")})
+    for one, other, words in (
+        (on("macvlan", "passthru"), on("macvlan", "bridge"), "cannot use mode passthru"),
+        (on("macvlan", "bridge"), on("macvlan", "passthru"), "in mode passthru"),
+        (on("ipvlan", "l2"), on("ipvlan", "l2"), "network di-0123456789ab is already using parent"),
+    ):
+        with pytest.raises(KnarrError, match=words):
+            check_parent(one, {KEY: other})
+
+
+def test_sysctls_of_one_interface() -> None:
+    options = {SYSCTLS: "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.accept_ra=0"}
+    assert list(sysctls(options, "eth3")) == [
+        ("net/ipv4/conf/eth3/log_martians", "1"),
+        ("net/ipv6/conf/eth3/accept_ra", "0"),
+    ]
+    assert not list(sysctl_problems(options))
+    for bad in (
+        "net.ipv4.tcp_ecn=1",
+        "net.ipv4.conf.eth0.x=1",
+        "kernel.x.y.IFNAME.z=1",
+        "net.ipv4.conf.IFNAME.../x=1",
+    ):
+        assert list(sysctl_problems({SYSCTLS: bad})), bad
+
+
+def test_links_are_called_by_number_unless_they_have_a_name() -> None:
+    named = EndpointSpec(network="b", driver_options={IFNAME: "eth0"})
+    b = Place(place("b").net, named)
+    assert interfaces([place("a"), b, place("c")]) == ["eth1", "eth0", "eth2"]
+    assert interfaces([place("a")], ("eth0", "eth2")) == ["eth1"]

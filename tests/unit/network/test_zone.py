@@ -8,8 +8,8 @@ from knarr.network.dns.zone import Sight, Zone
 
 def front() -> Zone:
     zone = Zone()
-    zone.add("e1", "10.0.0.2", ("web", "www"))
-    zone.add("e2", "10.0.0.3", ("api", "www"))
+    zone.add("e1", ("10.0.0.2",), ("web", "www"))
+    zone.add("e2", ("10.0.0.3",), ("api", "www"))
     return zone
 
 
@@ -19,6 +19,15 @@ def test_names_and_owners() -> None:
     assert zone.addresses("www") == ["10.0.0.2", "10.0.0.3"]
     assert zone.owner("10.0.0.3") == "api"
     assert zone.addresses("nobody") == []
+
+
+def test_a_name_has_addresses_of_both_families() -> None:
+    zone = front()
+    zone.add("e3", ("10.0.0.9", "fd00::9"), ("both",))
+    assert zone.addresses("both") == ["10.0.0.9", "fd00::9"]
+    assert zone.owner("fd00::9") == zone.owner("10.0.0.9") == "both"
+    zone.remove("e3")
+    assert zone.owner("fd00::9") is None
 
 
 def test_an_endpoint_takes_its_names_along() -> None:
@@ -32,14 +41,14 @@ def test_an_endpoint_takes_its_names_along() -> None:
 
 def test_again_is_a_new_name() -> None:
     zone = front()
-    zone.add("e1", "10.0.0.2", ("shop",))
+    zone.add("e1", ("10.0.0.2",), ("shop",))
     assert zone.addresses("web") == []
     assert zone.addresses("shop") == ["10.0.0.2"]
 
 
 def test_a_container_sees_its_own_networks() -> None:
     back = Zone()
-    back.add("e3", "10.0.1.2", ("db",))
+    back.add("e3", ("10.0.1.2",), ("db",))
     sight = Sight({"front": front(), "back": back}, {"store": "db"})
     assert sight.addresses("db") == ["10.0.1.2"]
     assert sight.addresses("db.back") == ["10.0.1.2"]
@@ -58,7 +67,7 @@ def test_it_is_the_last_word_that_counts(changes: list[tuple[str, str, bool]]) -
     for number, (endpoint, name, there) in enumerate(changes):
         if there:
             model[endpoint] = (name.lower(), f"10.0.0.{number}")
-            zone.add(endpoint, f"10.0.0.{number}", (name,))
+            zone.add(endpoint, (f"10.0.0.{number}",), (name,))
         else:
             model.pop(endpoint, None)
             zone.remove(endpoint)

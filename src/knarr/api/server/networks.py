@@ -42,7 +42,7 @@ def summary(view: NetworkView) -> dict[str, Any]:
         "Created": rfc3339(view.created),
         "Scope": view.scope,
         "Driver": view.driver,
-        "EnableIPv4": True,
+        "EnableIPv4": view.ipv4,
         "EnableIPv6": view.ipv6,
         "IPAM": {
             "Driver": "default",
@@ -117,8 +117,8 @@ async def create(call: Call) -> Response:
         ipam_options=ipam.Options if ipam else {},
         internal=body.Internal,
         attachable=body.Attachable,
-        ipv4=body.EnableIPv4 is not False,
-        ipv6=bool(body.EnableIPv6),
+        ipv4=body.EnableIPv4,
+        ipv6=body.EnableIPv6,
         labels=body.Labels or {},
         options=body.Options or {},
     )

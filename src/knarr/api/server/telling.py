@@ -333,7 +333,7 @@ def _ports(view: ContainerView) -> dict[str, Any]:
     ports: dict[Port, list[dict[str, str]] | None] = dict.fromkeys(view.spec.exposed_ports)
     for each in view.published:
         found = ports.get(each.port) or []
-        found.append({"HostIp": each.host_ip, "HostPort": str(each.host_port)})
+        found.append({"HostIp": each.host_ip, "HostPort": str(each.host_port or "")})
         ports[each.port] = found
     return {str(port): found for port, found in sorted(ports.items(), key=lambda item: item[0])}
 

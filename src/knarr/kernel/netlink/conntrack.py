@@ -23,7 +23,6 @@ CTA_TUPLE_PROTO, CTA_PROTO_NUM, CTA_PROTO_DST_PORT = 2, 1, 3
 CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS = 1, 2
 CTA_FILTER_F_PROTO_NUM, CTA_FILTER_F_PROTO_DST_PORT = 0x8, 0x20
 _NESTED = 0x8000
-_FAMILY = struct.pack("=BBH", socket.AF_INET, 0, 0)
 
 
 def open_netfilter() -> socket.socket:
@@ -37,10 +36,10 @@ def open_netfilter() -> socket.socket:
     return sock
 
 
-def delete_flows(sock: socket.socket, protocol: int, port: int) -> int:
-    """Deletes the IPv4 flows that were sent to a port, whatever they were translated to; returns how many."""
-    answers = (each for each in dump(sock, _flows_to(protocol, port)) if _is_to(each, protocol, port))
-    requests = [_deletion(each) for each in answers]
+def delete_flows(sock: socket.socket, protocol: int, port: int, family: int = socket.AF_INET) -> int:
+    """Deletes the flows of a family that were sent to a port, whatever they were translated to; returns how many."""
+    answers = (each for each in dump(sock, _flows_to(family, protocol, port)) if _is_to(each, protocol, port))
+    requests = [_deletion(each, family) for each in answers]
     gone = 0
     for request in requests:
         try:
@@ -51,14 +50,14 @@ def delete_flows(sock: socket.socket, protocol: int, port: int) -> int:
     return gone
 
 
-def _flows_to(protocol: int, port: int) -> Request:
+def _flows_to(family: int, protocol: int, port: int) -> Request:
     """The kernel filters from 5.8 on; an older one answers with everything."""
     flags = CTA_FILTER_F_PROTO_NUM | CTA_FILTER_F_PROTO_DST_PORT
     service = nested(
         CTA_TUPLE_PROTO, u8(CTA_PROTO_NUM, protocol), attribute(CTA_PROTO_DST_PORT, port.to_bytes(2, "big"))
     )
     body = (
-        _FAMILY
+        struct.pack("=BBH", family, 0, 0)
         + nested(CTA_TUPLE_ORIG, service)
         + nested(CTA_FILTER, u32(CTA_FILTER_ORIG_FLAGS, flags), u32(CTA_FILTER_REPLY_FLAGS, 0))
     )
@@ -73,10 +72,10 @@ def _is_to(message: Message, protocol: int, port: int) -> bool:
     ) == port.to_bytes(2, "big")
 
 
-def _deletion(message: Message) -> Request:
+def _deletion(message: Message, family: int) -> Request:
     found = parse_attributes(message.body[4:])
     body = (
-        _FAMILY
+        struct.pack("=BBH", family, 0, 0)
         + attribute(CTA_TUPLE_ORIG | _NESTED, found[CTA_TUPLE_ORIG])
         + attribute(CTA_ID, found[CTA_ID])
     )

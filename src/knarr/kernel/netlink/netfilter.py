@@ -1,8 +1,8 @@
-"""nf_tables' notifications: which tables lost something."""
+"""nf_tables' notifications: which tables lost something, and which changed."""
 
 import errno
 import socket
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from knarr.kernel.netlink.codec import parse_attributes, parse_messages
 
@@ -10,10 +10,14 @@ NETLINK_NETFILTER = 12
 NFNLGRP_NFTABLES = 7
 NFNL_SUBSYS_NFTABLES = 10
 NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE = 2, 5, 8
+NFT_MSG_NEWTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE = 0, 3, 6
 NFTA_TABLE = 1
 NETLINK_ADD_MEMBERSHIP = 1
 SOL_NETLINK = 270
 _LOSSES = {NFNL_SUBSYS_NFTABLES << 8 | kind for kind in (NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE)}
+_CHANGES = _LOSSES | {
+    NFNL_SUBSYS_NFTABLES << 8 | kind for kind in (NFT_MSG_NEWTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE)
+}
 _GENERIC = 4
 _RECEIVE = 1 << 18
 
@@ -31,23 +35,30 @@ def open_events() -> socket.socket:
     return sock
 
 
-def read_losses(sock: socket.socket) -> set[str] | None:
-    """The tables that lost a rule, a chain or themselves, by what waits at the socket; None if some news was dropped."""
-    tables: set[str] = set()
+class News(NamedTuple):
+    """Tables by name: those that `lost` a rule, a chain or themselves, and those whose chains or rules are `other` now."""
+
+    lost: frozenset[str]
+    other: frozenset[str]
+
+
+def read_news(sock: socket.socket) -> News | None:
+    """What waits at the socket; None if some news was dropped."""
+    lost: set[str] = set()
+    other: set[str] = set()
     while True:
         try:
             data = sock.recv(_RECEIVE)
         except BlockingIOError:
-            return tables
+            return News(frozenset(lost), frozenset(other))
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 return None
             raise
-        tables.update(_losses(data))
-
-
-def _losses(data: bytes) -> Iterator[str]:
-    for message in parse_messages(data):
-        if message.type in _LOSSES:
-            name = parse_attributes(message.body[_GENERIC:]).get(NFTA_TABLE, b"")
-            yield name.rstrip(b"\0").decode(errors="replace")
+        for message in parse_messages(data):
+            if message.type in _CHANGES:
+                name = parse_attributes(message.body[_GENERIC:]).get(NFTA_TABLE, b"")
+                table = name.rstrip(b"\0").decode(errors="replace")
+                other.add(table)
+                if message.type in _LOSSES:
+                    lost.add(table)

@@ -28,11 +28,16 @@ IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 18, 26, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
 VETH_INFO_PEER = 1
+IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE, IFLA_IPVLAN_FLAGS, IFLA_VLAN_ID = 1, 1, 2, 1
+_MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+_IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
+IFA_F_NODAD = 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
-RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 3, 0, 1
+RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE, RTN_UNICAST = 3, 0, 253, 255, 1
 
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
@@ -52,7 +57,7 @@ class Link(NamedTuple):
 
 
 class Route(NamedTuple):
-    """An IPv4 route: `destination` is "" for the default; `ifindex` the outgoing link."""
+    """A route: `destination` is "" for the default; `ifindex` the outgoing link."""
 
     destination: str
     prefix: int
@@ -99,6 +104,57 @@ def new_veth(name: str, peer: str, peer_mac: str, netns_fd: int, master: int, mt
         change=IFF_UP,
     )
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"make veth {name} and {peer}")
+
+
+def new_on_parent(
+    kind: str, name: str, parent: int, netns_fd: int, options: Iterable[bytes], mac: str = ""
+) -> Request:
+    """A macvlan or ipvlan on the link `parent`, in the namespace `netns_fd`; `options` are the kind's attributes."""
+    body = _link(
+        text(IFLA_IFNAME, name),
+        *([attribute(IFLA_ADDRESS, parse_mac(mac))] if mac else []),
+        u32(IFLA_LINK, parent),
+        u32(IFLA_NET_NS_FD, netns_fd),
+        nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, *options)),
+    )
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"failed to create the {kind} port")
+
+
+def macvlan_options(mode: str) -> list[bytes]:
+    """private, vepa, bridge or passthru."""
+    return [u32(IFLA_MACVLAN_MODE, _MACVLAN_MODES[mode])]
+
+
+def ipvlan_options(mode: str, flag: str) -> list[bytes]:
+    """l2, l3 or l3s, and bridge, private or vepa."""
+    return [
+        attribute(IFLA_IPVLAN_MODE, struct.pack("=H", _IPVLAN_MODES[mode])),
+        attribute(IFLA_IPVLAN_FLAGS, struct.pack("=H", _IPVLAN_FLAGS[flag])),
+    ]
+
+
+def new_vlan(name: str, parent: int, number: int) -> Request:
+    """The link of one VLAN (IEEE 802.1Q) of a parent, up."""
+    vlan = nested(IFLA_INFO_DATA, attribute(IFLA_VLAN_ID, struct.pack("=H", number)))
+    body = _link(
+        text(IFLA_IFNAME, name),
+        u32(IFLA_LINK, parent),
+        nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "vlan"), vlan),
+        flags=IFF_UP,
+        change=IFF_UP,
+    )
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"failed to create {name} vlan link")
+
+
+def new_dummy(name: str) -> Request:
+    """A link that leads nowhere, up."""
+    body = _link(
+        text(IFLA_IFNAME, name),
+        nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "dummy")),
+        flags=IFF_UP,
+        change=IFF_UP,
+    )
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"make dummy {name}")
 
 
 def set_bridge_port(name: str, hairpin: bool, isolated: bool) -> Request:
@@ -161,43 +217,52 @@ def get_links() -> Request:
 
 
 def new_address(index: int, address: str, prefix: int, broadcast: str) -> Request:
-    """Gives a link an IPv4 address."""
-    local = socket.inet_aton(address)
-    body = _ADDRESS.pack(socket.AF_INET, prefix, 0, 0, index) + b"".join(
-        (
-            attribute(IFA_LOCAL, local),
-            attribute(IFA_ADDRESS, local),
-            attribute(IFA_BROADCAST, socket.inet_aton(broadcast)),
-        )
+    """Gives a link an address. One of IPv6 is usable at once: nobody is asked whether it is his (IFA_F_NODAD)."""
+    family, local = _packed(address)
+    attributes = [attribute(IFA_LOCAL, local), attribute(IFA_ADDRESS, local)]
+    attributes.append(
+        u32(IFA_FLAGS, IFA_F_NODAD)
+        if family == socket.AF_INET6
+        else attribute(IFA_BROADCAST, socket.inet_aton(broadcast))
     )
+    body = _ADDRESS.pack(family, prefix, 0, 0, index) + b"".join(attributes)
     return Request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body, f"add address {address}/{prefix}")
 
 
 def delete_address(index: int, address: str, prefix: int) -> Request:
-    """Takes an IPv4 address from a link."""
-    body = _ADDRESS.pack(socket.AF_INET, prefix, 0, 0, index) + attribute(
-        IFA_LOCAL, socket.inet_aton(address)
-    )
+    """Takes an address from a link."""
+    family, local = _packed(address)
+    body = _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(IFA_LOCAL, local)
     return Request(RTM_DELADDR, 0, body, f"delete address {address}/{prefix}")
 
 
-def get_addresses() -> Request:
-    """Dumps the IPv4 addresses of every link."""
-    return Request(RTM_GETADDR, 0, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0), "list addresses")
+def get_addresses(family: int = socket.AF_INET) -> Request:
+    """Dumps the addresses of every link."""
+    return Request(RTM_GETADDR, 0, _ADDRESS.pack(family, 0, 0, 0, 0), "list addresses")
 
 
-def new_default_route(gateway: str, index: int, *, replace: bool = False) -> Request:
-    """The IPv4 route for everything that no other route reaches; `replace`: instead of the one that there is."""
-    body = _ROUTE.pack(
-        socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0
-    ) + b"".join((attribute(RTA_GATEWAY, socket.inet_aton(gateway)), u32(RTA_OIF, index)))
+def new_default_route(gateway: str, index: int, *, replace: bool = False, six: bool = False) -> Request:
+    """The route for everything that no other route reaches, by `gateway` or, if that is empty, by the link alone;
+    `replace`: instead of the one that there is."""
+    family = socket.AF_INET6 if six else socket.AF_INET
+    scope = RT_SCOPE_UNIVERSE if gateway or six else RT_SCOPE_LINK
+    hop = [attribute(RTA_GATEWAY, _packed(gateway)[1])] if gateway else []
+    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
     flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
-    return Request(RTM_NEWROUTE, flags, body, f"add the default route by {gateway}")
+    what = f"add the default route by {gateway or 'the link'}"
+    return Request(RTM_NEWROUTE, flags, body + b"".join([*hop, u32(RTA_OIF, index)]), what)
 
 
-def get_routes() -> Request:
-    """Dumps the IPv4 routes."""
-    return Request(RTM_GETROUTE, 0, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0), "list routes")
+def delete_default_route(*, six: bool = False) -> Request:
+    """Takes the default route away."""
+    family = socket.AF_INET6 if six else socket.AF_INET
+    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0)
+    return Request(RTM_DELROUTE, 0, body, "delete the default route")
+
+
+def get_routes(family: int = socket.AF_INET) -> Request:
+    """Dumps the routes of a family."""
+    return Request(RTM_GETROUTE, 0, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), "list routes")
 
 
 def parse_link(message: Message) -> Link:
@@ -219,23 +284,28 @@ def parse_link(message: Message) -> Link:
 def parse_addresses(messages: Iterable[Message]) -> Iterator[tuple[int, str, int]]:
     """Reads RTM_NEWADDR answers as (link index, address, prefix)."""
     for message in messages:
-        _, prefix, _, _, index = _ADDRESS.unpack_from(message.body)
+        family, prefix, _, _, index = _ADDRESS.unpack_from(message.body)
         found = parse_attributes(message.body[_ADDRESS.size :])
-        yield index, socket.inet_ntoa(found.get(IFA_LOCAL) or found[IFA_ADDRESS]), prefix
+        yield index, socket.inet_ntop(family, found.get(IFA_LOCAL) or found[IFA_ADDRESS]), prefix
 
 
 def parse_routes(messages: Iterable[Message]) -> Iterator[Route]:
     """Reads RTM_NEWROUTE answers."""
     for message in messages:
-        _, prefix, _, _, table, _, _, _, _ = _ROUTE.unpack_from(message.body)
+        family, prefix, _, _, table, _, _, _, _ = _ROUTE.unpack_from(message.body)
         found = parse_attributes(message.body[_ROUTE.size :])
         yield Route(
-            destination=socket.inet_ntoa(found[RTA_DST]) if RTA_DST in found else "",
+            destination=socket.inet_ntop(family, found[RTA_DST]) if RTA_DST in found else "",
             prefix=prefix,
-            gateway=socket.inet_ntoa(found[RTA_GATEWAY]) if RTA_GATEWAY in found else "",
+            gateway=socket.inet_ntop(family, found[RTA_GATEWAY]) if RTA_GATEWAY in found else "",
             ifindex=_number(found.get(RTA_OIF, b"")),
             table=table,
         )
+
+
+def _packed(address: str) -> tuple[int, bytes]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.inet_pton(family, address)
 
 
 def parse_mac(mac: str) -> bytes:

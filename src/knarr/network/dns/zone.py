@@ -7,31 +7,33 @@ class Zone:
     """The names of one network's endpoints, in lower case. One name may stand for several addresses."""
 
     def __init__(self) -> None:
-        self._addresses: dict[str, dict[str, str]] = {}
+        self._addresses: dict[str, dict[str, tuple[str, ...]]] = {}
         self._owners: dict[str, str] = {}
-        self._endpoints: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._endpoints: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
-    def add(self, endpoint_id: str, address: str, names: Sequence[str]) -> None:
-        """The first of the names is the one that the address is told as. Again replaces."""
+    def add(self, endpoint_id: str, addresses: Sequence[str], names: Sequence[str]) -> None:
+        """The first of the names is the one that the addresses are told as. Again replaces."""
         self.remove(endpoint_id)
         lower = tuple(dict.fromkeys(name.lower() for name in names))
-        self._endpoints[endpoint_id] = (address, lower)
-        self._owners[address] = lower[0]
+        mine = tuple(addresses)
+        self._endpoints[endpoint_id] = (mine, lower)
+        self._owners.update(dict.fromkeys(mine, lower[0]))
         for name in lower:
-            self._addresses.setdefault(name, {})[endpoint_id] = address
+            self._addresses.setdefault(name, {})[endpoint_id] = mine
 
     def remove(self, endpoint_id: str) -> None:
         """An endpoint that is not there is no error."""
-        address, names = self._endpoints.pop(endpoint_id, ("", ()))
-        self._owners.pop(address, None)
+        addresses, names = self._endpoints.pop(endpoint_id, ((), ()))
+        for address in addresses:
+            self._owners.pop(address, None)
         for name in names:
             del self._addresses[name][endpoint_id]
             if not self._addresses[name]:
                 del self._addresses[name]
 
     def addresses(self, name: str) -> list[str]:
-        """Those of everyone who is called so."""
-        return list(self._addresses.get(name, {}).values())
+        """Those of everyone who is called so, of both families."""
+        return [address for each in self._addresses.get(name, {}).values() for address in each]
 
     def owner(self, address: str) -> str | None:
         """The name of the endpoint that has an address."""
