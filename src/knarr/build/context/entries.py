@@ -1,0 +1,45 @@
+"""One file of a context, and how two of them are told apart."""
+
+import stat
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """`mode` is st_mode; `mtime` ns; `link` a symbolic link's target; `digest` the SHA-256 (hex) of a regular file's
+    content; `device` (major, minor). `path` is relative, without a leading or trailing slash."""
+
+    path: str
+    mode: int
+    size: int = 0
+    mtime: int = 0
+    uid: int = 0
+    gid: int = 0
+    link: str = ""
+    digest: str = ""
+    device: tuple[int, int] = (0, 0)
+    xattrs: dict[str, bytes] = {}
+
+    @property
+    def is_dir(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_regular(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    def unchanged(self, other: "Entry") -> bool:
+        """Whether the same file with the same content is meant, as far as can be told without reading it."""
+        return (self.mode, self.size, self.mtime, self.uid, self.gid, self.link, self.xattrs) == (
+            other.mode,
+            other.size,
+            other.mtime,
+            other.uid,
+            other.gid,
+            other.link,
+            other.xattrs,
+        )
+
+
+Index = Mapping[str, Entry]

@@ -1,0 +1,140 @@
+"""moby.buildkit.v1.Control: builds, what they tell, and the sessions that come through the same connection.
+
+A build ends with its call: a client that goes away cancels it.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from grpclib.const import Status as Code
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+
+from knarr.build.errors import BuildFailed
+from knarr.build.frontdoor import encoding
+from knarr.build.frontdoor.jobs import Job, Jobs
+from knarr.build.frontdoor.lending import Lenders
+from knarr.build.frontdoor.services import Service
+from knarr.build.frontdoor.worker import VERSION
+from knarr.build.port import Builder, CacheSpec, Exporter, Wish
+from knarr.build.proto import control_pb2 as pb
+from knarr.build.proto.worker_pb2 import WorkerRecord
+
+_PIECE = 64 << 10
+
+
+class Control:
+    """The service's methods."""
+
+    def __init__(self, builder: Builder, jobs: Jobs, lenders: Lenders, worker: WorkerRecord):
+        self._builder = builder
+        self._jobs = jobs
+        self._lenders = lenders
+        self._worker = worker
+
+    def service(self) -> Service:
+        """As gRPC has it."""
+        service = Service("moby.buildkit.v1.Control")
+        service.unary("ListWorkers", self.list_workers, pb.ListWorkersRequest, pb.ListWorkersResponse)
+        service.unary("Info", self.info, pb.InfoRequest, pb.InfoResponse)
+        service.unary("Solve", self.solve, pb.SolveRequest, pb.SolveResponse)
+        service.streaming("Status", self.status, pb.StatusRequest, pb.StatusResponse)
+        service.streaming("Session", self.session, pb.BytesMessage, pb.BytesMessage, both=True)
+        return service
+
+    async def list_workers(self, _: pb.ListWorkersRequest, __: Any) -> pb.ListWorkersResponse:
+        """There is one."""
+        return pb.ListWorkersResponse(record=[self._worker])
+
+    async def info(self, _: pb.InfoRequest, __: Any) -> pb.InfoResponse:
+        """The version of the protocol that is spoken."""
+        return pb.InfoResponse(buildkitVersion=VERSION)
+
+    async def solve(self, asked: pb.SolveRequest, _: Any) -> pb.SolveResponse:
+        """The whole build. Raises BuildFailed."""
+        job = self._jobs.begin(asked.Ref, asked.Session)
+        try:
+            loaded = await (self._load(job, asked) if asked.Frontend else job.returned)
+            if loaded is None or not loaded.platforms:
+                return pb.SolveResponse()
+            told = await self._builder.export(
+                loaded,
+                exporters(asked),
+                [CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Exports],
+                asked.Session,
+                self._lenders,
+                job.progress,
+            )
+            return pb.SolveResponse(ExporterResponse=told)
+        finally:
+            self._jobs.end(job)
+
+    async def _load(self, job: Job, asked: pb.SolveRequest) -> Any:
+        if asked.Frontend != "dockerfile.v0":
+            raise BuildFailed(f"frontend {asked.Frontend} is not supported by this builder")
+        wish = Wish(
+            ref=job.ref,
+            session=job.session,
+            attrs=dict(asked.FrontendAttrs),
+            cache_from=[CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Imports],
+        )
+        return await self._builder.load(wish, self._lenders, job.progress)
+
+    async def status(self, stream: Stream[pb.StatusRequest, pb.StatusResponse]) -> None:
+        """All that a build tells, until it ends."""
+        asked = await stream.recv_message()
+        job = await self._jobs.get(asked.Ref if asked else "")
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        await stream.send_initial_metadata(metadata={"buildkit-current-timestamp": now})
+        async for updates in job.progress.follow():
+            await stream.send_message(encoding.response(updates))
+
+    async def session(self, stream: Stream[pb.BytesMessage, pb.BytesMessage]) -> None:
+        """A session whose bytes travel inside this stream."""
+        metadata = stream.metadata
+        if metadata is None:
+            raise GRPCError(Code.INTERNAL, "a session without metadata")
+        await stream.send_initial_metadata()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+
+        def headers(name: str) -> Sequence[str]:
+            return [str(value) for value in metadata.getall(name, [])]
+
+        with ours:
+            pumps = [
+                asyncio.create_task(_inwards(stream, ours)),
+                asyncio.create_task(_outwards(stream, ours)),
+            ]
+            holding = asyncio.create_task(self._lenders.hold(theirs, b"", headers))
+            try:
+                await asyncio.wait([*pumps, holding], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (*pumps, holding):
+                    task.cancel()
+                await asyncio.wait([*pumps, holding])
+
+
+async def _inwards(stream: Stream[pb.BytesMessage, pb.BytesMessage], sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    while (message := await stream.recv_message()) is not None:
+        await loop.sock_sendall(sock, message.data)
+
+
+async def _outwards(stream: Stream[pb.BytesMessage, pb.BytesMessage], sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(sock, _PIECE):
+        await stream.send_message(pb.BytesMessage(data=data))
+
+
+def exporters(asked: pb.SolveRequest) -> list[Exporter]:
+    """Where the results go; clients before several exporters name one in other fields."""
+    if asked.Exporters:
+        return [Exporter(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Exporters]
+    if asked.ExporterDeprecated:
+        return [Exporter(type=asked.ExporterDeprecated, attrs=dict(asked.ExporterAttrsDeprecated))]
+    return []

@@ -1,0 +1,37 @@
+"""The door itself: what POST /grpc and POST /session hand their connections to."""
+
+import socket
+from collections.abc import Callable, Sequence
+
+from knarr.build.context.store import Files
+from knarr.build.frontdoor.bridge import Bridge
+from knarr.build.frontdoor.control import Control
+from knarr.build.frontdoor.jobs import Jobs
+from knarr.build.frontdoor.lending import Lenders
+from knarr.build.frontdoor.transport import serve
+from knarr.build.frontdoor.worker import record
+from knarr.build.port import Builder
+from knarr.model.platform import Platform
+
+
+class FrontDoor:
+    """One for a daemon. `name` is its worker."""
+
+    def __init__(self, builder: Builder, files: Files, name: str, platforms: Sequence[Platform]):
+        jobs = Jobs()
+        worker = record(name, platforms, {})
+        self.lenders = Lenders(files)
+        self._services = (
+            Control(builder, jobs, self.lenders, worker).service(),
+            Bridge(builder, jobs, self.lenders, worker).service(),
+        )
+
+    async def grpc(self, sock: socket.socket, tail: bytes) -> None:
+        """Serves a client until it goes."""
+        await serve(sock, tail, self._services)
+
+    async def session(
+        self, sock: socket.socket, tail: bytes, headers: Callable[[str], Sequence[str]]
+    ) -> None:
+        """Holds a client's session until it goes. `headers`: all values of a header by its lower-case name."""
+        await self.lenders.hold(sock, tail, headers)

@@ -1,0 +1,184 @@
+"""Values of the build room as messages of BuildKit's protocol, and back."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.any_pb2 import Any as Packed
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.status_pb2 import Status as RpcStatus
+from grpclib.const import Status as Code
+from grpclib.encoding.base import StatusDetailsCodecBase
+from grpclib.exceptions import GRPCError
+
+from knarr.build.errors import BadBuild, BuildFailed, Place, Spot
+from knarr.build.port import Loaded
+from knarr.build.progress import Output, Status, Update, Vertex, Warned
+from knarr.build.proto import control_pb2 as control
+from knarr.build.proto.gateway_pb2 import Ref, RefMap, Result
+from knarr.build.proto.ops_pb2 import Definition, Op, Position, Range, SourceInfo, SourceOp
+from knarr.model.errors import Invalid, KnarrError, NotFound
+
+REFERENCE = "knarr-ref://"
+_DETAILS = "github.com/moby/buildkit"
+
+
+def response(updates: Iterable[Update]) -> control.StatusResponse:
+    """What happened, as the Status stream has it."""
+    reply = control.StatusResponse()
+    for each in updates:
+        match each:
+            case Vertex():
+                reply.vertexes.append(_vertex(each))
+            case Status():
+                reply.statuses.append(_status(each))
+            case Output():
+                reply.logs.append(
+                    control.VertexLog(
+                        vertex=each.vertex, timestamp=moment(each.moment), stream=each.stream, msg=each.data
+                    )
+                )
+            case Warned():
+                reply.warnings.append(_warning(each))
+    return reply
+
+
+def _vertex(vertex: Vertex) -> control.Vertex:
+    return control.Vertex(
+        digest=vertex.digest,
+        inputs=vertex.inputs,
+        name=vertex.name,
+        cached=vertex.cached,
+        started=moment(vertex.started),
+        completed=moment(vertex.completed),
+        error=vertex.error,
+    )
+
+
+def _status(status: Status) -> control.VertexStatus:
+    return control.VertexStatus(
+        ID=status.id,
+        vertex=status.vertex,
+        name=status.name,
+        current=status.current,
+        total=status.total,
+        timestamp=moment(status.moment),
+        started=moment(status.started),
+        completed=moment(status.completed),
+    )
+
+
+def _warning(warned: Warned) -> control.VertexWarning:
+    return control.VertexWarning(
+        vertex=warned.vertex,
+        level=warned.level,
+        short=warned.short.encode(),
+        detail=[line.encode() for line in warned.detail],
+        url=warned.url,
+        info=SourceInfo(filename=warned.filename, data=warned.source, language="Dockerfile"),
+        ranges=[_range(spot) for spot in warned.ranges],
+    )
+
+
+def _range(spot: Spot) -> Range:
+    (first, column), (last, end) = spot
+    return Range(start=Position(line=first, character=column), end=Position(line=last, character=end))
+
+
+def moment(ns: int) -> Timestamp | None:
+    """Nanoseconds since 1970; None for 0, which stands for never."""
+    return Timestamp(seconds=ns // 10**9, nanos=ns % 10**9) if ns else None
+
+
+def reference(known: str) -> Ref:
+    """A result by its id. Clients pass its definition on to other builds without looking into it."""
+    op = Op(source=SourceOp(identifier=f"{REFERENCE}{known}"))
+    return Ref(id=known, definition=Definition(ops=[op.SerializeToString()]))
+
+
+def referred(definition: Definition) -> str:
+    """The id in a definition of ours. Raises BuildFailed for any other."""
+    op = Op.FromString(definition.ops[0]) if len(definition.ops) == 1 else Op()
+    if not op.source.identifier.startswith(REFERENCE):
+        raise BuildFailed("raw LLB definitions are not supported by this builder")
+    return op.source.identifier.removeprefix(REFERENCE)
+
+
+def result(loaded: Loaded, known: str) -> Result:
+    """What the frontend returns: one result, or one a platform."""
+    reply = Result(metadata=dict(loaded.metadata))
+    if len(loaded.platforms) == 1 and not loaded.platforms[0]:
+        reply.ref.CopyFrom(reference(known))
+    elif loaded.platforms:
+        reply.refs.CopyFrom(RefMap(refs={name: reference(known) for name in loaded.platforms}))
+    else:
+        reply.ref.CopyFrom(Ref())
+    return reply
+
+
+def ids(reply: Result) -> list[str]:
+    """The ids of the results in a client's Return."""
+    match reply.WhichOneof("result"):
+        case "ref":
+            found = [reply.ref.id]
+        case "refs":
+            found = [ref.id for ref in reply.refs.refs.values()]
+        case "refDeprecated":
+            found = [reply.refDeprecated]
+        case _:
+            found = list(reply.refsDeprecated.refs.values())
+    return [each for each in found if each]
+
+
+def failure(error: KnarrError) -> GRPCError:
+    """An error as a gRPC status, with the place in the Dockerfile as BuildKit's clients look for it."""
+    code = Code.UNKNOWN
+    if isinstance(error, NotFound):
+        code = Code.NOT_FOUND
+    elif isinstance(error, Invalid) and not isinstance(error, BadBuild):
+        code = Code.INVALID_ARGUMENT
+    return GRPCError(code, str(error), list(_details(error)))
+
+
+class Details(StatusDetailsCodecBase):
+    """How an error's details travel: BuildKit's are JSON in an Any, which grpclib's own codec would pack once more."""
+
+    def encode(self, status: Code, message: str | None, details: Any) -> bytes:
+        packed: Sequence[Packed] = details
+        return bytes(RpcStatus(code=status.value, message=message or "", details=packed).SerializeToString())
+
+    def decode(self, status: Code, message: str | None, data: bytes) -> Any:
+        return RpcStatus.FromString(data).details
+
+
+def _details(error: KnarrError) -> Iterable[Packed]:
+    if not isinstance(error, BuildFailed):
+        return
+    if error.place is not None:
+        yield _packed("errdefs.Source+json", _source(error.place))
+    if error.vertex:
+        yield _packed("errdefs.Vertex+json", {"digest": error.vertex})
+    if error.exit_code is not None:
+        yield _packed("gatewayapi.ExitMessage+json", {"Code": error.exit_code})
+
+
+def _packed(name: str, value: Mapping[str, Any]) -> Packed:
+    return Packed(type_url=f"{_DETAILS}/{name}", value=json.dumps(value).encode())
+
+
+def _source(place: Place) -> dict[str, Any]:
+    return {
+        "info": {
+            "filename": place.filename,
+            "data": base64.b64encode(place.source).decode(),
+            "language": "Dockerfile",
+        },
+        "ranges": [
+            {
+                "start": {"line": first, "character": column},
+                "end": {"line": last, "character": end},
+            }
+            for (first, column), (last, end) in place.ranges
+        ],
+    }

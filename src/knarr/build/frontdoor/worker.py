@@ -1,0 +1,100 @@
+"""What this builder says it can do; clients offer and hide their flags by it.
+
+The label `org.mobyproject.buildkit.worker.snapshotter` would tell buildx that images are stored with their manifests as
+they were built: several platforms, attestations, archives.
+"""
+
+from collections.abc import Sequence
+
+from knarr.build.proto.caps_pb2 import APICap
+from knarr.build.proto.gateway_pb2 import PongResponse
+from knarr.build.proto.ops_pb2 import Platform as PlatformMessage
+from knarr.build.proto.worker_pb2 import BuildkitVersion, WorkerRecord
+from knarr.model.platform import Platform
+
+VERSION = BuildkitVersion(
+    package="github.com/moby/buildkit", version="v0.26.0+knarr", dockerfileVersion="1.26.0"
+)
+
+_FRONTEND_CAPS = (
+    "frontend.caps",
+    "frontend.inputs",
+    "gateway.evaluate",
+    "gateway.solve.evaluate",
+    "gateway.solve.metadata",
+    "gateway.warnings",
+    "importcaches",
+    "proto.refarray",
+    "reference.output",
+    "return",
+    "returnmap",
+    "solve.base",
+    "solve.inlinereturn",
+)
+_LLB_CAPS = (
+    "source.image",
+    "source.image.resolvemode",
+    "source.image.layerlimit",
+    "source.local",
+    "source.local.unique",
+    "source.local.sessionid",
+    "source.local.includepatterns",
+    "source.local.followpaths",
+    "source.local.excludepatterns",
+    "source.local.sharedkeyhint",
+    "source.git",
+    "source.git.keepgitdir",
+    "source.git.subdir",
+    "source.git.checksum",
+    "source.http",
+    "source.http.checksum",
+    "source.http.perm",
+    "source.http.uidgid",
+    "exec.meta.base",
+    "exec.meta.network",
+    "exec.meta.sethostname",
+    "exec.meta.proxyenv",
+    "exec.meta.ulimit",
+    "exec.mount.bind",
+    "exec.mount.bind.readwrite-nooutput",
+    "exec.mount.cache",
+    "exec.mount.cache.sharing",
+    "exec.mount.selector",
+    "exec.mount.tmpfs",
+    "exec.mount.tmpfs.size",
+    "exec.mount.secret",
+    "exec.mount.ssh",
+    "exec.secretenv",
+    "file.base",
+    "file.rm.wildcard",
+    "file.copy.includeexcludepatterns",
+    "file.rm.nofollowsymlink",
+    "constraints",
+    "platform",
+    "meta.ignorecache",
+    "meta.description",
+    "mergeop",
+    "diffop",
+)
+
+
+def record(name: str, platforms: Sequence[Platform], labels: dict[str, str]) -> WorkerRecord:
+    """The one worker."""
+    return WorkerRecord(
+        ID=name,
+        Labels=labels,
+        platforms=[
+            PlatformMessage(Architecture=each.architecture, OS=each.os, Variant=each.variant or "")
+            for each in platforms
+        ],
+        version=VERSION,
+    )
+
+
+def pong(worker: WorkerRecord) -> PongResponse:
+    """The answer to LLBBridge/Ping."""
+    return PongResponse(
+        FrontendAPICaps=[APICap(ID=name, Enabled=True) for name in _FRONTEND_CAPS],
+        LLBCaps=[APICap(ID=name, Enabled=True) for name in _LLB_CAPS],
+        Workers=[worker],
+    )

@@ -1,0 +1,128 @@
+"""What the front doors ask of the builder, and the builder of a client: the joints of the build room.
+
+A front door (BuildKit's gRPC, POST /build, the CLI) turns its protocol into a `Wish` and lends a `Session`; the builder
+loads it (Dockerfile to graph, nothing run), and exports what was loaded.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from knarr.build.context.entries import Index
+from knarr.build.progress import Progress, Step
+
+
+class Session(Protocol):
+    """What one client lends: its files, its secrets, its credentials, and a place for results."""
+
+    id: str
+
+    async def directory(
+        self,
+        name: str,
+        step: Step,
+        *,
+        follow: Sequence[str] = (),
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        label: str = "context",
+    ) -> Index:
+        """The files of the client's directory `name` (`context`, `dockerfile`, or a named context's). Raises BuildFailed."""
+        ...
+
+    async def secret(self, name: str) -> bytes | None:
+        """A secret's value; None where the client has none of that name."""
+        ...
+
+    def ssh_agent(self, name: str) -> AbstractAsyncContextManager[str]:
+        """The path of a socket on which the client's agent answers inside the `async with`. Raises BuildFailed."""
+        ...
+
+    async def credentials(self, host: str) -> tuple[str, str]:
+        """User and secret for a registry; empty strings for none."""
+        ...
+
+    async def send_file(
+        self, exporter: int, metadata: Mapping[str, str], chunks: AsyncIterator[bytes]
+    ) -> None:
+        """One file (an archive) to the client, as the result of the exporter with that number."""
+        ...
+
+    async def send_tree(self, exporter: int, root: str, divided: bool) -> None:
+        """The tree below `root`, into the client's directory."""
+        ...
+
+
+class Sessions(Protocol):
+    """The sessions of the living clients."""
+
+    async def get(self, name: str) -> Session:
+        """Waits a few seconds for one that is still on its way. Raises NoSuchSession."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpec:
+    """Where a cache comes from or goes to: `type` inline, registry, local."""
+
+    type: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporter:
+    """Where a result goes: `type` moby, image, oci, docker, local, tar."""
+
+    type: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What shall be built. `attrs` are the Dockerfile frontend's options by BuildKit's names (`filename`, `target`,
+    `build-arg:X`, `context:NAME`, `platform`, `no-cache`, …); `inputs` are results of other builds."""
+
+    ref: str
+    session: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, "Loaded"] = field(default_factory=dict)
+    cache_from: Sequence[CacheSpec] = ()
+
+
+class Loaded(Protocol):
+    """A build that was read and not run: its results by platform (`""` where only one was asked for)."""
+
+    @property
+    def metadata(self) -> Mapping[str, bytes]:
+        """What BuildKit's frontend returns beside the results, as `containerimage.config`; or a subrequest's answer."""
+        ...
+
+    @property
+    def platforms(self) -> Sequence[str]:
+        """The results' names; empty if there is nothing to build, as after a subrequest."""
+        ...
+
+
+class Builder(Protocol):
+    """The builder, as a front door sees it."""
+
+    async def load(self, wish: Wish, sessions: Sessions, progress: Progress) -> Loaded:
+        """Reads the Dockerfile and makes the graph. Raises BuildFailed."""
+        ...
+
+    async def solve(self, loaded: Loaded, sessions: Sessions, progress: Progress) -> None:
+        """Runs what the results need and is not cached. Raises BuildFailed."""
+        ...
+
+    async def export(
+        self,
+        loaded: Loaded,
+        exporters: Sequence[Exporter],
+        cache_to: Sequence[CacheSpec],
+        session: str,
+        sessions: Sessions,
+        progress: Progress,
+    ) -> Mapping[str, str]:
+        """Solves, and gives the results away; BuildKit's exporter response (`containerimage.digest` …)."""
+        ...

@@ -1,0 +1,186 @@
+"""What a build tells while it runs: its steps, their counters, their output and its warnings.
+
+Values are as BuildKit's Status stream has them; times are nanoseconds since 1970, 0 for what has not happened. A step's
+digest is any unique "sha256:…". A hub keeps all that was told, so that whoever follows late still hears the beginning.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+STDOUT, STDERR = 1, 2
+_PACE = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vertex:
+    """A step; told again with each change."""
+
+    digest: str
+    name: str
+    inputs: Sequence[str] = ()
+    started: int = 0
+    completed: int = 0
+    cached: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A piece of a step's work: bytes or things done, of `total` (0 where it is not known)."""
+
+    id: str
+    vertex: str
+    name: str = ""
+    current: int = 0
+    total: int = 0
+    moment: int = 0
+    started: int = 0
+    completed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a step's process wrote to `stream` (1 stdout, 2 stderr)."""
+
+    vertex: str
+    moment: int
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A finding of a build check. `ranges`: ((line, column), (line, column)) pairs, lines from 1."""
+
+    vertex: str
+    level: int
+    short: str
+    detail: Sequence[str] = ()
+    url: str = ""
+    filename: str = ""
+    source: bytes = b""
+    ranges: Sequence[tuple[tuple[int, int], tuple[int, int]]] = ()
+
+
+Update = Vertex | Status | Output | Warned
+
+
+class Progress:
+    """One build's hub."""
+
+    def __init__(self) -> None:
+        self._updates: list[Update] = []
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._over = False
+
+    def tell(self, *updates: Update) -> None:
+        """Adds to what is told."""
+        self._updates += updates
+        self._wake()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
+
+    async def follow(self) -> AsyncIterator[Sequence[Update]]:
+        """All from the beginning until the end, in bunches as they come."""
+        told = 0
+        while True:
+            if told < len(self._updates):
+                bunch = self._updates[told:]
+                told += len(bunch)
+                yield bunch
+            elif self._over:
+                return
+            else:
+                await self._news()
+
+    async def _news(self) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
+
+    def begin(
+        self, name: str, digest: str = "", inputs: Sequence[str] = (), *, cached: bool = False
+    ) -> "Step":
+        """A step starts; a `digest` is made up for one that has none."""
+        known = digest or unique(name)
+        return Step(
+            self, Vertex(digest=known, name=name, inputs=inputs, started=time.time_ns(), cached=cached)
+        )
+
+
+class Step:
+    """A step under way: `with` ends it, with the error's text if there was one."""
+
+    def __init__(self, progress: Progress, vertex: Vertex):
+        self._progress = progress
+        self.vertex = vertex
+        progress.tell(vertex)
+
+    def __enter__(self) -> "Step":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        text = "" if error is None else str(error) or type(error).__name__
+        if isinstance(error, asyncio.CancelledError):
+            text = "context canceled"
+        self.vertex = replace(self.vertex, completed=time.time_ns(), error=text)
+        self._progress.tell(self.vertex)
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Output of the step's process."""
+        self._progress.tell(
+            Output(vertex=self.vertex.digest, moment=time.time_ns(), stream=stream, data=data)
+        )
+
+    def task(self, what: str, name: str = "", total: int = 0) -> "Task":
+        """A piece of the step's work starts."""
+        now = time.time_ns()
+        return Task(
+            self._progress,
+            Status(id=what, vertex=self.vertex.digest, name=name, total=total, moment=now, started=now),
+        )
+
+
+class Task:
+    """A piece of work under way: `at` counts, `with` ends it."""
+
+    def __init__(self, progress: Progress, status: Status):
+        self._progress = progress
+        self._status = status
+        self._told = status.moment
+        progress.tell(status)
+
+    def at(self, current: int) -> None:
+        """How far it is."""
+        now = time.time_ns()
+        self._status = replace(self._status, current=current, moment=now)
+        if now - self._told > _PACE:
+            self._told = now
+            self._progress.tell(self._status)
+
+    def __enter__(self) -> "Task":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        now = time.time_ns()
+        self._status = replace(self._status, moment=now, completed=now)
+        self._progress.tell(self._status)
+
+
+def unique(name: str) -> str:
+    """A digest that no other step has."""
+    return f"sha256:{hashlib.sha256(f'{name} {time.time_ns()}'.encode()).hexdigest()}"
