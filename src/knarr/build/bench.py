@@ -1,0 +1,58 @@
+"""The port on which the solver works: the engine's images, layers and processes, for the length of one build."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from knarr.build.context.entries import Index
+from knarr.build.graph import Resources
+from knarr.build.operations import Act, Exec, Source
+from knarr.build.port import Sessions
+from knarr.build.progress import Step
+from knarr.build.tree import Tree
+from knarr.model.platform import Platform
+
+Given = Tree | Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is remembered of a cached result beside it."""
+
+    kind: str
+    description: str
+
+
+class Bench(Protocol):
+    """One build's. What it makes is kept from collection until the build is over; after that, what is cached stays."""
+
+    async def image(self, source: Source, platform: Platform | None, step: Step) -> Tree:
+        """The layers of an image, which need not be here yet. Raises what the registry says."""
+        ...
+
+    async def cached(self, key: str) -> Tree | None:
+        """The result that was kept under `key`, if its layers are still here."""
+        ...
+
+    async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
+        """Remembers a result."""
+        ...
+
+    async def listing(self, tree: Tree, path: str) -> Index:
+        """Everything at and below `path` in the tree, with the digests of the files. Raises NotFound."""
+        ...
+
+    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]], epoch: int | None) -> Tree:
+        """`base` with one more layer: what the acts do, in turn; the second of each is what a copy reads. Raises BuildFailed."""
+        ...
+
+    async def run(
+        self,
+        command: Exec,
+        inputs: Sequence[Given],
+        resources: Resources | None,
+        step: Step,
+        sessions: Sessions,
+    ) -> Tree:
+        """The root of the command with one more layer: what it changed. Raises BuildFailed with its exit code."""
+        ...

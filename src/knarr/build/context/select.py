@@ -1,0 +1,133 @@
+"""Which files a copy takes, and what they are called at its destination. Pure: an index in, names and entries out.
+
+Links in the source's path are followed inside the index; a wildcard matches one path component at a time, as Go's
+filepath.Match does.
+"""
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from stat import S_ISLNK
+
+from knarr.build.context.entries import Entry, Index
+from knarr.build.errors import BuildFailed
+
+_LINKS = 40
+Excluded = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One source of a copy: `name` is its last component, `entry` None for the top of the context. `members` are what is
+    below a directory, by path relative to it, directories before what is in them."""
+
+    name: str
+    entry: Entry | None
+    members: Sequence[tuple[str, Entry]]
+
+    @property
+    def is_dir(self) -> bool:
+        return self.entry is None or self.entry.is_dir
+
+
+def select(
+    index: Index, source: str, *, wildcard: bool, empty: bool, follow: bool, excluded: Excluded | None = None
+) -> list[Match]:
+    """The matches of `source` in walking order. `empty`: a wildcard may match nothing. Raises BuildFailed."""
+    path = posixpath.normpath(f"/{source}").strip("/")
+    if wildcard and any(character in path for character in "*?["):
+        found = list(_matching(index, path))
+        if not found and not empty:
+            raise NothingThere(source)
+    else:
+        found = [path]
+    return [_match(index, each, source, follow=follow, excluded=excluded) for each in found]
+
+
+class NothingThere(BuildFailed):
+    """A copy's source that is not there."""
+
+    def __init__(self, source: str):
+        super().__init__(f'"/{source.strip("/")}": not found')
+
+
+def _match(index: Index, path: str, source: str, *, follow: bool, excluded: Excluded | None) -> Match:
+    real = resolve(index, path, last=follow)
+    if real is None:
+        raise NothingThere(source)
+    entry = index.get(real)
+    name = posixpath.basename(path)
+    if entry is not None and not entry.is_dir:
+        return Match(name, entry, ())
+    members = [
+        (relative, member)
+        for relative, member in below(index, real)
+        if excluded is None or not excluded(relative)
+    ]
+    return Match(name, entry, members)
+
+
+def below(index: Index, directory: str) -> Iterator[tuple[str, Entry]]:
+    """What is below `directory` ("" is the top), by path relative to it."""
+    prefix = f"{directory}/" if directory else ""
+    for path, entry in index.items():
+        if path.startswith(prefix) and path != directory:
+            yield path[len(prefix) :], entry
+
+
+def resolve(index: Index, path: str, *, last: bool) -> str | None:
+    """Where `path` leads when links are followed, inside the top; `last`: in its last component, too. None: nowhere."""
+    done: list[str] = []
+    left = [part for part in path.split("/") if part]
+    for _ in range(_LINKS * 10):
+        if not left:
+            return "/".join(done)
+        part = left.pop(0)
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = done[:-1]
+            continue
+        entry = index.get("/".join([*done, part]))
+        if entry is None:
+            return None
+        if S_ISLNK(entry.mode) and (left or last):
+            done = [] if entry.link.startswith("/") else done
+            left = [*entry.link.split("/"), *left]
+            continue
+        done.append(part)
+    raise BuildFailed(f"too many levels of symbolic links: {path}")
+
+
+def _matching(index: Index, pattern: str) -> Iterator[str]:
+    compiled = re.compile(_translated(pattern))
+    for path in index:
+        if compiled.fullmatch(path):
+            yield path
+
+
+def _translated(pattern: str) -> str:
+    """A pattern of Go's filepath.Match as a regular expression. Raises BuildFailed for one that is malformed."""
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "*":
+            parts.append("[^/]*")
+        elif character == "?":
+            parts.append("[^/]")
+        elif character == "[":
+            end = pattern.find("]", position + 1)
+            if end < 0:
+                raise BuildFailed("syntax error in pattern")
+            inner = pattern[position:end].replace("\\", "\\\\")
+            parts.append(f"[{inner}]" if not inner.startswith("^") else f"[^/{inner[1:]}]")
+            position = end + 1
+        elif character == "\\" and position < len(pattern):
+            parts.append(re.escape(pattern[position]))
+            position += 1
+        else:
+            parts.append(re.escape(character))
+    return "".join(parts)

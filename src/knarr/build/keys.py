@@ -1,0 +1,52 @@
+"""Keys of the build cache: what an operation does, and the contents that it does it on. Pure.
+
+A key names contents, never times or places: a file that was touched is the same file. A copy depends on the files that it
+takes and not on their neighbours.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from stat import S_IFMT, S_IMODE
+
+import msgspec
+
+from knarr.build.context.entries import Entry, Index
+from knarr.build.graph import Vertex
+from knarr.build.llb import encode
+
+VERSION = b"knarr-build-1"
+
+
+def operation(vertex: Vertex) -> bytes:
+    """The operation itself, whatever it works on."""
+    return hashlib.sha256(encode(vertex.operation, [], vertex.platform)).digest()
+
+
+def key(vertex: Vertex, inputs: Sequence[str], epoch: int | None) -> str:
+    """The key of a vertex on inputs that are named by their contents. `epoch`: times are clamped to it."""
+    parts = [VERSION, operation(vertex), *(each.encode() for each in inputs), str(epoch).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def index(entries: Index) -> str:
+    """The name of a whole context by its contents."""
+    return contents((path, entries[path]) for path in sorted(entries))
+
+
+def contents(entries: Iterable[tuple[str, Entry]]) -> str:
+    """The name of some files, each with the name that it will get. Times don't count."""
+    total = hashlib.sha256()
+    for name, entry in entries:
+        facts = (
+            name,
+            S_IFMT(entry.mode),
+            S_IMODE(entry.mode),
+            entry.uid,
+            entry.gid,
+            entry.link,
+            entry.digest,
+            entry.device,
+            sorted(entry.xattrs.items()),
+        )
+        total.update(msgspec.msgpack.encode(facts))
+    return f"files:{total.hexdigest()}"

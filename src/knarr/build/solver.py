@@ -1,0 +1,261 @@
+"""Runs a graph of operations: what is needed, what is not cached, independent ones at the same time.
+
+A vertex is solved once a build, after its inputs. Its key is made of what it does and of its inputs' contents; equal keys
+of builds that run at the same time are worked on once. Results are trees of layers; a client's files are an index.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from knarr.build import keys
+from knarr.build.bench import Bench, Facts, Given
+from knarr.build.context.entries import Entry, Index
+from knarr.build.context.select import Match, NothingThere, select
+from knarr.build.errors import BuildFailed
+from knarr.build.graph import Edge, Vertex
+from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Source
+from knarr.build.port import Sessions
+from knarr.build.progress import Progress, Step
+from knarr.build.tree import Tree
+from knarr.model.errors import KnarrError, NotFound
+
+AT_ONCE = 4
+
+
+class Flights:
+    """Work under way by its key, so that equal work of several builds is done once; the last who waits cancels it."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[asyncio.Task[Tree], list[int]]] = {}
+
+    async def do(self, key: str, work: Callable[[], Awaitable[Tree]]) -> Tree:
+        """The result of `work`, or of the one that runs already."""
+        if key not in self._running:
+            task = asyncio.ensure_future(_awaited(work))
+            self._running[key] = (task, [0])
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        task, waiting = self._running[key]
+        waiting[0] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            waiting[0] -= 1
+            if not waiting[0] and not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, KnarrError):
+                    await task
+
+
+async def _awaited(work: Callable[[], Awaitable[Tree]]) -> Tree:
+    return await work()
+
+
+@dataclass(slots=True)
+class Solve:
+    """One build's run. `epoch` (seconds) is what times of files are clamped to."""
+
+    bench: Bench
+    flights: Flights
+    slots: asyncio.Semaphore
+    sessions: Sessions
+    session: str
+    progress: Progress
+    epoch: int | None = None
+    locate: Callable[[Vertex, KnarrError], KnarrError] = lambda _, error: error
+    _results: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
+
+    async def results(self, edges: Sequence[Edge | None]) -> list[Tree]:
+        """The trees of several edges; None is the empty file system. Raises BuildFailed; nothing is running then."""
+        try:
+            return [_tree(each) for each in await self._all(edges)]
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        left = [task for task in self._results.values() if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+
+    async def _all(self, edges: Sequence[Edge | None]) -> list[Given]:
+        tasks = [self._task(edge.vertex) for edge in edges if edge is not None]
+        if tasks:
+            await asyncio.gather(*tasks)
+        found = iter(tasks)
+        return [Tree() if edge is None else next(found).result() for edge in edges]
+
+    def _task(self, vertex: Vertex) -> "asyncio.Task[Given]":
+        task = self._results.get(vertex.digest)
+        if task is None:
+            task = self._results[vertex.digest] = asyncio.create_task(
+                self._solve(vertex), name=f"build {vertex.about.name}"
+            )
+        return task
+
+    async def _solve(self, vertex: Vertex) -> Given:
+        inputs = await self._all(vertex.inputs)
+        try:
+            return await self._operate(vertex, inputs)
+        except KnarrError as error:
+            raise self.locate(vertex, error) from error
+
+    async def _operate(self, vertex: Vertex, inputs: Sequence[Given]) -> Given:
+        match vertex.operation:
+            case Source() as source:
+                return await self._source(vertex, source)
+            case File() as operation:
+                return await self._file(vertex, operation, inputs)
+            case Exec() as command:
+                return await self._exec(vertex, command, inputs)
+            case Merge():
+                with self._step(vertex):
+                    return Tree(tuple(layer for each in inputs for layer in _tree(each).layers))
+            case Diff(lower, upper):
+                below = Tree() if lower < 0 else _tree(inputs[lower])
+                found = (Tree() if upper < 0 else _tree(inputs[upper])).beyond(below)
+                if found is None:
+                    raise BuildFailed(
+                        "a difference of trees that are not built on one another is not supported"
+                    )
+                return found
+
+    async def _source(self, vertex: Vertex, source: Source) -> Given:
+        with self._step(vertex) as step:
+            if source.scheme == "local":
+                session = await self.sessions.get(source.attribute("local.session") or self.session)
+                return await session.directory(
+                    source.location,
+                    step,
+                    follow=_listed(source, "local.followpaths"),
+                    include=_listed(source, "local.includepatterns"),
+                    exclude=_listed(source, "local.excludepatterns"),
+                )
+            if source.scheme == "docker-image":
+                return await self.bench.image(source, vertex.platform, step)
+            raise BuildFailed(f"sources of the kind {source.scheme} are not supported by this builder")
+
+    async def _file(self, vertex: Vertex, operation: File, inputs: Sequence[Given]) -> Tree:
+        base, acts = _linear(operation, inputs)
+        quick = keys.key(vertex, [_identity(each) for each in inputs], self.epoch)
+        found = await self._cached(vertex, quick)
+        if found is not None:
+            return found
+        read = {
+            position: await self._read(act, given)
+            for position, (act, given) in enumerate(acts)
+            if isinstance(act, Copy) and given is not None
+        }
+        taken = [
+            keys.contents(each for match in matches for each in _named(match)) for matches, _ in read.values()
+        ]
+        exact = keys.key(vertex, [base.identity, *taken], self.epoch)
+
+        async def work() -> Tree:
+            with self._step(vertex):
+                given = [
+                    (act, read[position][1] if position in read else None)
+                    for position, (act, _) in enumerate(acts)
+                ]
+                return await self.bench.act(base, given, self.epoch)
+
+        return await self._worked(vertex, [exact, quick], work)
+
+    async def _read(self, act: Copy, given: Given) -> tuple[list[Match], Given]:
+        """What a copy takes; a tree is listed as far as the copy's path needs."""
+        index = given if not isinstance(given, Tree) else await self._listed(given, act)
+        try:
+            matches = select(
+                index, act.src, wildcard=act.wildcard, empty=act.empty_wildcard, follow=act.follow_symlink
+            )
+        except NothingThere as error:
+            raise BuildFailed(
+                f"failed to compute cache key: failed to calculate checksum of ref {_short(given)}: {error}"
+            ) from error
+        return matches, given
+
+    async def _listed(self, tree: Tree, act: Copy) -> Index:
+        try:
+            return await self.bench.listing(tree, act.src)
+        except NotFound as error:
+            raise NothingThere(act.src) from error
+
+    async def _exec(self, vertex: Vertex, command: Exec, inputs: Sequence[Given]) -> Tree:
+        key = keys.key(vertex, [_identity(each) for each in inputs], self.epoch)
+        found = await self._cached(vertex, key)
+        if found is not None:
+            return found
+
+        async def work() -> Tree:
+            async with self.slots:
+                with self._step(vertex) as step:
+                    return await self.bench.run(command, inputs, vertex.about.resources, step, self.sessions)
+
+        return await self._worked(vertex, [key], work)
+
+    async def _cached(self, vertex: Vertex, key: str) -> Tree | None:
+        if vertex.about.ignore_cache:
+            return None
+        found = await self.bench.cached(key)
+        if found is not None:
+            with self._step(vertex, cached=True):
+                pass
+        return found
+
+    async def _worked(
+        self, vertex: Vertex, known: Sequence[str], work: Callable[[], Awaitable[Tree]]
+    ) -> Tree:
+        """The cached result of the first key, or the work's, kept under all."""
+        facts = Facts(kind="regular", description=vertex.about.name)
+        found = None if len(known) == 1 else await self._cached(vertex, known[0])
+        if found is None:
+            found = await self.flights.do(known[0], work)
+            await self.bench.keep(known[0], found, facts)
+        for each in known[1:]:
+            await self.bench.keep(each, found, facts)
+        return found
+
+    def _step(self, vertex: Vertex, *, cached: bool = False) -> Step:
+        inputs = [edge.digest for edge in vertex.inputs]
+        return self.progress.begin(vertex.about.name, vertex.digest, inputs, cached=cached)
+
+
+def _tree(given: Given) -> Tree:
+    if not isinstance(given, Tree):
+        raise BuildFailed("a client's files are not a root")
+    return given
+
+
+def _identity(given: Given) -> str:
+    return given.identity if isinstance(given, Tree) else keys.index(given)
+
+
+def _short(given: Given) -> str:
+    return _identity(given).rpartition(":")[2][:25]
+
+
+def _listed(source: Source, name: str) -> list[str]:
+    found: list[str] = json.loads(source.attribute(name) or "[]")
+    return found
+
+
+def _named(match: Match) -> list[tuple[str, Entry]]:
+    top = [] if match.entry is None else [(match.name, match.entry)]
+    return [*top, *((f"{match.name}/{path}", entry) for path, entry in match.members)]
+
+
+def _linear(operation: File, inputs: Sequence[Given]) -> tuple[Tree, list[tuple[Act, Given | None]]]:
+    """The base, and the acts in turn with what each reads; every act must work on the result of the one before."""
+    actions = operation.actions
+    first = actions[0].input
+    base = Tree() if first < 0 else _tree(inputs[first])
+    acts = []
+    for position, action in enumerate(actions):
+        if position and action.input != len(inputs) + position - 1:
+            raise BuildFailed("file operations that branch are not supported by this builder")
+        given = inputs[action.secondary] if 0 <= action.secondary < len(inputs) else None
+        acts.append((action.act, given))
+    return base, acts
