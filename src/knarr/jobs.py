@@ -16,6 +16,7 @@ from knarr.model.errors import Invalid
 from knarr.runtime import netns, view
 from knarr.runtime.acts_root import make_root
 from knarr.runtime.seal import seal_imports
+from knarr.snapshots.acting import act
 from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions, maketar
 from knarr.snapshots.untar import UntarOptions, untar
@@ -50,6 +51,12 @@ def archive_put(request: dict[str, Any], fds: list[int]) -> Reply:
     """A tar stream into a container."""
     view.enter(request["view"])
     return untar(fds[0], "/", _untar_options(request))._asdict(), []
+
+
+def file_act(request: dict[str, Any], fds: list[int]) -> Reply:
+    """A build's act on files of a tree."""
+    view.enter(request["view"])
+    return act("/", request["act"], request["arguments"]), []
 
 
 def archive_get(request: dict[str, Any], fds: list[int]) -> Reply:
@@ -132,6 +139,7 @@ def _untar_options(request: dict[str, Any]) -> UntarOptions:
 JOBS: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
     "owned-netns": make_owned_netns,
     "unpack": unpack,
+    "file-act": file_act,
     "archive-get": archive_get,
     "archive-put": archive_put,
     "archive-stat": archive_stat,

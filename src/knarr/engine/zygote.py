@@ -306,6 +306,17 @@ class Zygote:
         finally:
             os.close(drain)
 
+    async def file_act(self, view: RootView, act: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """One of snapshots.acting's. Raises NoSuchPath, NotADirectory, OSError."""
+        message = {"job": "file-act", "view": self._view(view), "act": act, "arguments": dict(arguments)}
+        facts, _ = await self._call(message)
+        return facts
+
+    async def archive_copy(self, source: "Archiving", view: RootView, options: UntarOptions) -> Unpacking:
+        """As `archive_put`, with what another job archives; `source` has nothing to read then but its result."""
+        message = {"job": "archive-put", "view": self._view(view), "options": options._asdict()}
+        return Unpacking(-1, await self._ask(message, [source.drain]))
+
     async def archive_stat(self, view: RootView, path: str) -> FileStat:
         """Raises NoSuchPath."""
         facts, _ = await self._call({"job": "archive-stat", "view": self._view(view), "path": path})

@@ -36,13 +36,14 @@ class TarOptions(NamedTuple):
 
     `follow`: if the path's last component is a symbolic link, its target (inside the root) is archived, not the link.
     `whiteouts`: the tree is an overlay's upper: write `.wh.` names for its deletions. `without`: paths below the top that
-    are left out.
+    are left out. `latest`: no time is after this one (ns).
     """
 
     name: str | None = None
     follow: bool = False
     whiteouts: bool = False
     without: Sequence[str] = ()
+    latest: int | None = None
 
 
 DEFAULTS = TarOptions()
@@ -162,6 +163,9 @@ class _Maketar:
         self._write(_header(name, facts)._replace(size=size, link=link, xattrs=xattrs or {}))
 
     def _write(self, member: Header) -> None:
+        latest = self._options.latest
+        if latest is not None and member.mtime > latest:
+            member = member._replace(mtime=latest)
         self._entries += 1
         self._pending += header.encode(member)
         self._flush(_BUFFER)

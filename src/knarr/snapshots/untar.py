@@ -46,7 +46,8 @@ class UntarOptions(NamedTuple):
 
     `no_overwrite_dir_non_dir`: refuse to replace a directory by something else, and the reverse. `keep_root`: the
     archive's own top directory (`./`) leaves the mode, owner and times of the target alone. `directory` is where in the
-    root the archive's names begin (docker cp's target).
+    root the archive's names begin (docker cp's target). `mode`: of every file and directory, instead of the archive's.
+    `name`: the archive's one file is called so.
     """
 
     whiteouts: bool = False
@@ -54,6 +55,8 @@ class UntarOptions(NamedTuple):
     no_overwrite_dir_non_dir: bool = False
     keep_root: bool = False
     directory: str = "/"
+    mode: int | None = None
+    name: str | None = None
 
 
 DEFAULTS = UntarOptions()
@@ -114,6 +117,8 @@ class _Untar:
         if kind in _IGNORED:
             return
         path = cleaned(member.name)
+        if self._options.name is not None:
+            path = os.fsencode(self._options.name)
         if self._options.whiteouts and self._whiteout(path):
             return
         wanted = self._attributes(member)
@@ -144,7 +149,8 @@ class _Untar:
     def _attributes(self, member: Header) -> Attributes:
         uid, gid = self._options.owner or (member.uid, member.gid)
         atime = member.mtime if member.atime is None else member.atime
-        return Attributes(member.mode, uid, gid, member.mtime, atime, member.xattrs)
+        mode = member.mode if self._options.mode is None else self._options.mode
+        return Attributes(mode, uid, gid, member.mtime, atime, member.xattrs)
 
     def _whiteout(self, path: bytes) -> bool:
         """True if the member was one (OCI image spec, layer.md, "Whiteouts"); aufs's own files are dropped."""
