@@ -6,9 +6,9 @@ The composition of the rooms: every object is built here by hand. Containers out
 import asyncio
 import contextlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from knarr.content.leases import Leases
 from knarr.content.store import Blobs
@@ -37,6 +37,7 @@ from knarr.engine.seccomp import default_profile
 from knarr.engine.settings import Settings
 from knarr.engine.system import System
 from knarr.engine.trash import Trash
+from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.volumes import Volumes
 from knarr.engine.world import World, host_facts, now, own_capabilities
 from knarr.engine.zygote import Zygote
@@ -51,6 +52,10 @@ from knarr.network.config import NetworkConfig
 from knarr.network.errors import FirewallMissing
 from knarr.snapshots.driver import open_driver
 from knarr.state.database import Database
+
+if TYPE_CHECKING:
+    from knarr.build.frontdoor.door import FrontDoor
+    from knarr.engine.building.compose import Workshop
 
 _PATIENCE = 10.0
 
@@ -71,6 +76,8 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._stack = AsyncExitStack()
+        self._workshop: Callable[[], Workshop]
+        self._building: Workshop | None = None
 
     @classmethod
     async def open(cls, settings: Settings, registry: Registry | None = None) -> Self:
@@ -192,6 +199,9 @@ class Engine:
             world, self.containers, self.volumes, self.images, self.images.list, world.daemon_id
         )
         self._stack.push_async_callback(_let_go, world, roster)
+        self._workshop = lambda: workshop(
+            world, self.images, roster, places, self.volumes.mounts, ender, daemon_id
+        )
         recovery = Recovery(world, roster, lifecycle, ender, self.execs, places, self.volumes.mounts)
         await recovery.recover()
         await self.images.recover()
@@ -213,6 +223,12 @@ class Engine:
         if net is not None and net.config is not None and self._world.bridge is not None:
             await self._world.bridge.settle()
             await self._world.bridge.teardown(net.config)
+
+    async def front_door(self) -> "FrontDoor":
+        """Where BuildKit's clients knock; the builder is made when the first comes."""
+        if self._building is None:
+            self._building = self._workshop()
+        return await self._building.door()
 
     async def close(self) -> None:
         """Lets go of everything; running containers go on."""
@@ -238,6 +254,21 @@ async def _let_go(world: World, roster: Roster) -> None:
         if live.shim is not None:
             await live.shim.close()
     await blocking(remove_empty, world.paths.cgroup, world.hierarchy)
+
+
+def workshop(
+    world: World,
+    images: Images,
+    roster: Roster,
+    places: Places,
+    mounts: VolumeMounts,
+    ender: Ender,
+    worker: str,
+) -> "Workshop":
+    """Builds, loaded when they are first asked for: gRPC and the Dockerfile language weigh more than all the rest."""
+    from knarr.engine.building.compose import Workshop
+
+    return Workshop(world, images.rooms, images, roster, places, mounts, ender, worker)
 
 
 async def _lasting(db: Database, key: str, default: str) -> str:

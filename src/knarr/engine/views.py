@@ -33,7 +33,7 @@ _KNOWN = frozenset(
     )
 ) | frozenset(("network", "publish", "since", "status", "volume"))
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
-_BOUND = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"))
+BOUND = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"))
 _SHOWN = {
     Status.CREATING: Status.CREATED,
     Status.STARTING: Status.CREATED,
@@ -140,12 +140,12 @@ def sizes(world: World, live: Live) -> tuple[int, int]:
 def placeholders(world: World, live: Live) -> tuple[str, ...]:
     """The empty files that the engine bound its own over, as paths below the root. Blocking."""
     found = changes(world.snapshots.delta(live.id))
-    return tuple(each.path[1:] for each in found if each.kind == ADDED and each.path in _BOUND)
+    return tuple(each.path[1:] for each in found if each.kind == ADDED and each.path in BOUND)
 
 
 def own_changes(found: Sequence[Change]) -> list[Change]:
     """Without the empty files that the engine binds its own over, and the directories that only they changed."""
-    kept = [each for each in found if not (each.kind == ADDED and each.path in _BOUND)]
+    kept = [each for each in found if not (each.kind == ADDED and each.path in BOUND)]
     if len(kept) < len(found):
         inside = any(each.path.startswith("/etc/") for each in kept)
         kept = [each for each in kept if inside or (each.kind, each.path) != (MODIFIED, "/etc")]

@@ -152,6 +152,12 @@ class Archiving:
         facts, _ = await self._reply.facts()
         return Archived(**facts)
 
+    def give_away(self) -> None:
+        """Somebody else reads what it writes."""
+        if self.drain >= 0:
+            os.close(self.drain)
+            self.drain = -1
+
     def close(self) -> None:
         """Lets go, read to the end or not; may be called again."""
         if self.drain >= 0:

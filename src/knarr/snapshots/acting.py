@@ -70,7 +70,9 @@ def make_file(
     return {}
 
 
-def make_link(root: RootFd, target: str, path: str, owner: tuple[int, int], mtime: int | None) -> dict[str, Any]:
+def make_link(
+    root: RootFd, target: str, path: str, owner: tuple[int, int], mtime: int | None
+) -> dict[str, Any]:
     """A symbolic link."""
     parent, name = root.open_parent(path)
     with Fd(parent) as directory:
@@ -103,15 +105,12 @@ def remove(root: RootFd, path: str, missing: bool, wildcard: bool) -> dict[str, 
 
 def _remove(directory: int, name: str, path: str, *, missing: bool) -> None:
     try:
-        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            with Fd(os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)) as tree:
-                remove_below(tree.fileno())
-            os.rmdir(name, dir_fd=directory)
-        else:
-            os.unlink(name, dir_fd=directory)
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         if not missing:
             raise NoSuchPath(f"{path}: no such file or directory") from None
+        return
+    remove_below(directory, os.fsencode(name))
 
 
 def place(

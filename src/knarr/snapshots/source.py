@@ -74,11 +74,16 @@ class Source:
         self._skip(-size % BLOCK)
         return bytes(parts)
 
-    def pour(self, out: int) -> None:
-        """The rest of the member's data goes to descriptor `out`."""
+    def pieces(self) -> Iterator[memoryview]:
+        """The rest of the member's data; a piece is valid until the next."""
         while self._left:
             chunk = self._some(self._left)
             self._left -= len(chunk)
+            yield chunk
+
+    def pour(self, out: int) -> None:
+        """The rest of the member's data goes to descriptor `out`."""
+        for chunk in self.pieces():
             while chunk:
                 chunk = chunk[os.write(out, chunk) :]
 

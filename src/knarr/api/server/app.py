@@ -8,6 +8,7 @@ import logging
 
 from knarr.api.server import (
     archive,
+    building,
     containers,
     elsewhere,
     events,
@@ -32,7 +33,20 @@ from knarr.model.errors import Invalid, Unsupported
 
 log = logging.getLogger(__name__)
 
-NOUNS = (containers, stats, archive, execs, images, transfers, volumes, networks, system, events, elsewhere)
+NOUNS = (
+    containers,
+    stats,
+    archive,
+    execs,
+    images,
+    transfers,
+    volumes,
+    networks,
+    system,
+    events,
+    building,
+    elsewhere,
+)
 
 
 async def _no_login(_: str, __: Credentials) -> None:

@@ -74,6 +74,4 @@ ROUTES = (
     Route("POST", "/build", _refusal("building images")),
     Route("POST", "/build/prune", prune_builds),
     Route("POST", "/build/cancel", _refusal("building images")),
-    Route("POST", "/session", _refusal("a build session")),
-    Route("POST", "/grpc", _refusal("building images")),
 )

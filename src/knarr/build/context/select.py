@@ -19,9 +19,10 @@ Excluded = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One source of a copy: `name` is its last component, `entry` None for the top of the context. `members` are what is
+    """One source of a copy: `path` is where it is, `name` its last component, `entry` None for the top of the context. `members` are what is
     below a directory, by path relative to it, directories before what is in them."""
 
+    path: str
     name: str
     entry: Entry | None
     members: Sequence[tuple[str, Entry]]
@@ -59,13 +60,13 @@ def _match(index: Index, path: str, source: str, *, follow: bool, excluded: Excl
     entry = index.get(real)
     name = posixpath.basename(path)
     if entry is not None and not entry.is_dir:
-        return Match(name, entry, ())
+        return Match(path, name, entry, ())
     members = [
         (relative, member)
         for relative, member in below(index, real)
         if excluded is None or not excluded(relative)
     ]
-    return Match(name, entry, members)
+    return Match(path, name, entry, members)
 
 
 def below(index: Index, directory: str) -> Iterator[tuple[str, Entry]]:

@@ -45,6 +45,7 @@ async def send_tree(caller: Caller, exporter: int, root: str, divided: bool) -> 
     headers = [("buildkit-attachable-exporter-id", str(exporter))]
     method = StreamStreamMethod[Packet, Packet](caller, DIFF_COPY, Packet, Packet)
     async with method.open(metadata=headers) as stream:
+        await stream.send_request()
         sending = _Sending(stream, root)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(sending.walk())

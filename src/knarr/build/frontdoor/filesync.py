@@ -37,6 +37,7 @@ async def receive(
     method = StreamStreamMethod[Packet, Packet](caller, DIFF_COPY, Packet, Packet)
     async with method.open(metadata=list(metadata)) as stream:
         receiving = _Receiving(stream, files, known, counted)
+        await stream.send_request()
         await receiving.run()
         return receiving.entries
 

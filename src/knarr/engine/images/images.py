@@ -25,21 +25,21 @@ class Images:
     """All images of one engine. `rooms` are the collaborators; nothing is opened or closed here."""
 
     def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
-        self._layers = Layers(rooms)
+        self.rooms = rooms
+        self.layers = Layers(rooms)
 
     def limit(self, downloads: int, uploads: int) -> None:
         """How many layers are pulled and pushed at a time; 0 for the default."""
-        self._layers.limit(downloads)
-        self._rooms.uploads = uploads
+        self.layers.limit(downloads)
+        self.rooms.uploads = uploads
 
     async def recover(self) -> None:
         """At start: lets old leases go and deletes what no image, container or lease holds."""
-        await removing.recover(self._rooms)
+        await removing.recover(self.rooms)
 
     async def collect(self) -> None:
         """Deletes blobs and layers that nothing refers to: after a container whose image is gone was removed."""
-        await removing.collect(self._rooms)
+        await removing.collect(self.rooms)
 
     def pull(
         self, ref: Reference, *, platform: Platform | None = None, auth: Auth | None = None
@@ -47,27 +47,27 @@ class Images:
         """Raises NotFound, Denied, NoMatchingPlatform, CorruptBlob, Unavailable."""
         from knarr.engine.images import pulling
 
-        return streamed(lambda report: pulling.pull(self._rooms, self._layers, ref, platform, auth, report))
+        return streamed(lambda report: pulling.pull(self.rooms, self.layers, ref, platform, auth, report))
 
     async def distribution(
         self, ref: Reference, *, auth: Auth | None = None
     ) -> tuple[Descriptor, tuple[Platform, ...]]:
         """What a registry has under a name, and the platforms that it serves. Raises NotFound, Denied, Unavailable."""
-        return await remote.distribution(self._rooms, ref, auth)
+        return await remote.distribution(self.rooms, ref, auth)
 
     def push(self, ref: Reference, *, auth: Auth | None = None) -> AsyncIterator[Progress]:
         """Without a tag in `ref`: every tag of the repository."""
         from knarr.engine.images import pushing
 
-        return streamed(lambda report: pushing.push(self._rooms, ref, auth, report))
+        return streamed(lambda report: pushing.push(self.rooms, ref, auth, report))
 
     async def get(self, name: str) -> ImageView:
         """Raises NoSuchImage, AmbiguousImage."""
-        return await listing.get(self._rooms, name)
+        return await listing.get(self.rooms, name)
 
     async def find(self, name: str) -> Image:
         """As `get`, the image alone."""
-        return await listing.find(self._rooms, name)
+        return await listing.find(self.rooms, name)
 
     def chain(self, image: Image) -> tuple[Digest, ...]:
         """The chain ids of its layers, lowest first: what a snapshot is prepared on."""
@@ -75,15 +75,15 @@ class Images:
 
     async def raw_config(self, image: Image) -> bytes:
         """The configuration's JSON as it was pulled or made; its digest is the image's id."""
-        return await listing.raw_config(self._rooms, image)
+        return await listing.raw_config(self.rooms, image)
 
     async def count(self) -> int:
         """How many images there are."""
-        return await listing.count(self._rooms)
+        return await listing.count(self.rooms)
 
     async def layers_size(self) -> int:
         """Bytes of all unpacked layers, each once."""
-        return await listing.layers_size(self._rooms)
+        return await listing.layers_size(self.rooms)
 
     async def list(
         self,
@@ -96,23 +96,23 @@ class Images:
 
         `all` would add untagged parents, which this store has none of.
         """
-        return await listing.list_images(self._rooms, filters or {}, shared_size=shared_size)
+        return await listing.list_images(self.rooms, filters or {}, shared_size=shared_size)
 
     async def history(self, name: str) -> tuple[History, ...]:
         """Newest step first."""
-        return await listing.history(self._rooms, name)
+        return await listing.history(self.rooms, name)
 
     async def tag(self, name: str, ref: Reference) -> None:
         """A further name; an image that had it loses it."""
-        await tagging.tag(self._rooms, name, ref)
+        await tagging.tag(self.rooms, name, ref)
 
     async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> tuple[Removed, ...]:
         """Names go first, the image with its last. Raises NoSuchImage, ImageInUse."""
-        return await removing.remove(self._rooms, name, force=force, prune=prune)
+        return await removing.remove(self.rooms, name, force=force, prune=prune)
 
     async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> PrunedImages:
         """Images without names, or with filter dangling=false every unused one. Filters: dangling, label, label!, until."""
-        return await removing.prune(self._rooms, filters or {})
+        return await removing.prune(self.rooms, filters or {})
 
     def import_(
         self,
@@ -128,12 +128,12 @@ class Images:
         from knarr.engine.images.importing import import_image
 
         return streamed(
-            lambda report: import_image(self._rooms, stream, ref, changes, message, source, platform, report)
+            lambda report: import_image(self.rooms, stream, ref, changes, message, source, platform, report)
         )
 
     async def commit(self, draft: Draft, stream: AsyncIterator[bytes], ref: Reference | None) -> Image:
         """A container's changes, as a tar with whiteouts, become an image. Raises NoSuchImage if its base is gone."""
-        return await commit_image(self._rooms, draft, stream, ref)
+        return await commit_image(self.rooms, draft, stream, ref)
 
     def load(
         self, stream: AsyncIterator[bytes], *, platform: Platform | None = None, quiet: bool = False
@@ -141,10 +141,10 @@ class Images:
         """Docker's archive or an OCI layout, as a tar (plain or compressed)."""
         from knarr.engine.images import loading
 
-        return streamed(lambda report: loading.load(self._rooms, stream, platform, report, quiet=quiet))
+        return streamed(lambda report: loading.load(self.rooms, stream, platform, report, quiet=quiet))
 
     async def save(self, names: Sequence[str], *, platform: Platform | None = None) -> AsyncIterator[bytes]:
         """A tar that is both Docker's archive and an OCI layout; names are looked up before it returns."""
         from knarr.engine.images import saving
 
-        return await saving.save(self._rooms, names, platform)
+        return await saving.save(self.rooms, names, platform)

@@ -1,7 +1,7 @@
 """Pull: reference → index → platform → manifest → configuration and layers → one transaction, in docker's words."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from knarr.content.store import CorruptBlob
@@ -10,10 +10,19 @@ from knarr.engine.images.config import parse_image
 from knarr.engine.images.errors import BadImage, NoMatchingPlatform
 from knarr.engine.images.holding import Hold, holding
 from knarr.engine.images.layers import Layers, OpenBlob, Wanted
-from knarr.engine.images.manifest import MAX_SIZE, choose, is_index, media_type, parse_index, parse_manifest
+from knarr.engine.images.manifest import (
+    MAX_SIZE,
+    Manifest,
+    choose,
+    is_index,
+    media_type,
+    parse_index,
+    parse_manifest,
+)
 from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import Report
 from knarr.engine.images.rooms import Rooms
+from knarr.engine.images.rows import LayerRow
 from knarr.engine.images.settled import all_of, closing, settled
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor, chain_ids
@@ -42,6 +51,37 @@ async def pull(
     ref = ref.tagged()
     async with holding(rooms, leftovers=False) as hold:
         await _Pull(rooms, layers, ref, platform, auth, report, hold).run()
+
+
+class Seen(NamedTuple):
+    """An image at a registry: `top` is what the reference led to, `layers` are its blobs, not fetched yet."""
+
+    ref: Reference
+    top: Digest
+    image: Image
+    config: bytes
+    layers: tuple[Descriptor, ...]
+
+
+async def look(
+    rooms: Rooms, layers: Layers, ref: Reference, platform: Platform | None, auth: Auth | None, hold: Hold
+) -> Seen:
+    """An image's documents without its layers, and without a row or a name for it: what builds begin with."""
+    pull = _Pull(rooms, layers, ref, platform, auth, _silent, hold)
+    found, manifest, config, image = await pull.documents()
+    return Seen(ref, found.top.digest, image, config, manifest.layers)
+
+
+async def bring(
+    rooms: Rooms, layers: Layers, seen: Seen, auth: Auth | None, report: Report, hold: Hold
+) -> list[LayerRow]:
+    """The layers of an image that was looked at."""
+    pull = _Pull(rooms, layers, seen.ref, seen.image.platform, auth, report, hold)
+    return await pull.fetch(seen.image, seen.layers)
+
+
+def _silent(_: Progress) -> None:
+    """Nobody listens."""
 
 
 class _Pull:
@@ -123,23 +163,8 @@ class _Pull:
 
     async def _new(self, found: Found) -> bool:
         """The image's configuration and layers, then its rows."""
-        manifest = parse_manifest(found.data, found.manifest.media_type)
-        image = parse_image(await self._config(manifest.config), manifest=found.manifest.digest)
-        self._check(image, found)
-        if len(image.layers) != len(manifest.layers):
-            raise BadImage(
-                f"the manifest has {len(manifest.layers)} layers and its configuration {len(image.layers)}"
-            )
-        wanted = [
-            Wanted(chain, diff, blob)
-            for chain, diff, blob in zip(chain_ids(image.layers), image.layers, manifest.layers, strict=True)
-        ]
-        self._hold.add(
-            *(rows.layer(one.chain) for one in wanted), *(rows.blob(one.blob.digest) for one in wanted)
-        )
-        fetched = await all_of(
-            [self._layers.fetch(one, self._opener(one.blob), self._report) for one in wanted]
-        )
+        manifest, image, _ = await self._read(found)
+        fetched = await self.fetch(image, manifest.layers)
         blobs = (
             *found.documents,
             manifest.config.digest,
@@ -151,6 +176,34 @@ class _Pull:
             return self._name(tx, image, found)
 
         return await self._rooms.commit(write)
+
+    async def documents(self) -> tuple[Found, Manifest, bytes, Image]:
+        """What the reference led to, and the image's manifest, configuration and value."""
+        found = await self._find()
+        manifest, image, config = await self._read(found)
+        return found, manifest, config, image
+
+    async def _read(self, found: Found) -> tuple[Manifest, Image, bytes]:
+        manifest = parse_manifest(found.data, found.manifest.media_type)
+        config = await self._config(manifest.config)
+        image = parse_image(config, manifest=found.manifest.digest)
+        self._check(image, found)
+        if len(image.layers) != len(manifest.layers):
+            raise BadImage(
+                f"the manifest has {len(manifest.layers)} layers and its configuration {len(image.layers)}"
+            )
+        return manifest, image, config
+
+    async def fetch(self, image: Image, blobs: Sequence[Descriptor]) -> list[LayerRow]:
+        """The layers, unpacked, and their blobs, held."""
+        wanted = [
+            Wanted(chain, diff, blob)
+            for chain, diff, blob in zip(chain_ids(image.layers), image.layers, blobs, strict=True)
+        ]
+        self._hold.add(
+            *(rows.layer(one.chain) for one in wanted), *(rows.blob(one.blob.digest) for one in wanted)
+        )
+        return await all_of([self._layers.fetch(one, self._opener(one.blob), self._report) for one in wanted])
 
     def _name(self, tx: sqlite3.Connection, image: Image, found: Found) -> tuple[bool, list[Event]]:
         """Names and event; True if the reference led elsewhere before."""

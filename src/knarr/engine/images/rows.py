@@ -236,11 +236,11 @@ def referenced(tx: sqlite3.Connection) -> set[Resource]:
         "SELECT chain FROM image_layers UNION"
         " SELECT value FROM containers, json_each(containers.extra, '$.chain') UNION"
         " SELECT part.value FROM containers, json_each(containers.extra, '$.mounts') AS mount,"
-        " json_each(mount.value, '$.chain') AS part",
+        " json_each(mount.value, '$.chain') AS part UNION"
+        " SELECT chain FROM build_layers",
     )
-    return {blob(digest) for digest in _column(tx, "SELECT DISTINCT digest FROM image_blobs")} | {
-        layer(chain_id) for chain_id in chains
-    }
+    blobs = _column(tx, "SELECT digest FROM image_blobs UNION SELECT digest FROM build_layers")
+    return {blob(digest) for digest in blobs} | {layer(chain_id) for chain_id in chains}
 
 
 def event(image: Image | None, subject: str, action: str, name: str) -> Event:

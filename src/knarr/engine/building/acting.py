@@ -1,0 +1,207 @@
+"""The acts of a file operation on one writable tree, through children of the zygote that see nothing but the tree.
+
+A copy is an archive on its way: of a client's files written here, of another tree by a child that reads it, pipe to pipe.
+"""
+
+from binascii import b2a_base64
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from knarr.build.bench import Given
+from knarr.build.context.entries import Index
+from knarr.build.context.select import Match, select
+from knarr.build.context.store import Files
+from knarr.build.errors import BuildFailed
+from knarr.build.operations import (
+    KEEP_MODE,
+    NO_TIME,
+    Act,
+    Copy,
+    MakeDirectory,
+    MakeFile,
+    Owner,
+    Remove,
+    Symlink,
+    Who,
+)
+from knarr.build.tree import Tree
+from knarr.engine.building.archives import write_archive
+from knarr.engine.building.listing import list_tree, plain_part
+from knarr.engine.zygote import RootView, Zygote
+from knarr.loop.blocking import blocking
+from knarr.model.errors import Invalid
+from knarr.runtime.users import find_user
+from knarr.snapshots.errors import NoSuchPath, NotADirectory
+from knarr.snapshots.maketar import TarOptions
+from knarr.snapshots.untar import UntarOptions
+
+Opened = Callable[[Tree], AbstractAsyncContextManager[RootView]]
+
+
+class Actor:
+    """Acts on what `view` shows; `opened` shows other trees."""
+
+    def __init__(self, zygote: Zygote, files: Files, view: RootView, opened: Opened):
+        self._zygote = zygote
+        self._files = files
+        self._view = view
+        self._opened = opened
+
+    async def do(self, act: Act, given: Given | None) -> None:
+        """One act; `given` is what a copy reads. Raises BuildFailed."""
+        try:
+            await self._do(act, given)
+        except (NoSuchPath, NotADirectory, Invalid, IsADirectoryError) as error:
+            raise BuildFailed(str(error)) from error
+
+    async def _do(self, act: Act, given: Given | None) -> None:
+        match act:
+            case MakeDirectory():
+                facts = {
+                    "path": act.path,
+                    "mode": act.mode,
+                    "parents": act.parents,
+                    "owner": await self._owner(act.owner),
+                    "mtime": _time(act.timestamp),
+                }
+                await self._zygote.file_act(self._view, "mkdir", facts)
+            case MakeFile():
+                facts = {
+                    "path": act.path,
+                    "mode": act.mode,
+                    "data": b2a_base64(act.data, newline=False).decode(),
+                    "owner": await self._owner(act.owner),
+                    "mtime": _time(act.timestamp),
+                }
+                await self._zygote.file_act(self._view, "mkfile", facts)
+            case Symlink():
+                facts = {
+                    "target": act.target,
+                    "path": act.path,
+                    "owner": await self._owner(act.owner),
+                    "mtime": _time(act.timestamp),
+                }
+                await self._zygote.file_act(self._view, "symlink", facts)
+            case Remove():
+                facts = {"path": act.path, "missing": act.allow_missing, "wildcard": act.wildcard}
+                await self._zygote.file_act(self._view, "rm", facts)
+            case Copy():
+                if given is None:
+                    raise BuildFailed("a copy without a source")
+                await self._copy(act, given)
+
+    async def _owner(self, owner: Owner | None) -> tuple[int, int]:
+        """Numbers for names, by the tree's own files."""
+        if owner is None:
+            return 0, 0
+        passwd, group = await self._read("/etc/passwd"), await self._read("/etc/group")
+        user, group_of = owner.user, owner.group
+        uid = gid = 0
+        if user is not None:
+            found = find_user(_wish(user), (), passwd, group)
+            uid, gid = found.uid, found.gid
+            if not user.name:
+                gid = user.id if group_of is None else gid
+        if group_of is not None:
+            gid = find_user(f"0:{_wish(group_of)}", (), passwd, group).gid
+        return uid, gid
+
+    async def _read(self, path: str) -> str:
+        try:
+            return (await self._zygote.read(self._view, path)).decode(errors="replace")
+        except (NoSuchPath, OSError):
+            return ""
+
+    async def _copy(self, act: Copy, given: Given) -> None:
+        if act.mode_text:
+            raise BuildFailed(f"symbolic modes are not supported by this builder: {act.mode_text}")
+        if act.include or act.exclude or act.required:
+            raise BuildFailed("copies with patterns are not supported by this builder")
+        owner = await self._owner(act.owner) if act.owner is not None else None
+        if isinstance(given, Tree):
+            async with self._opened(given) as source:
+                top = plain_part(act.src)
+                listed = await self._listing(source, top)
+                for match in self._matches(act, listed):
+                    await self._from_tree(act, match, source, await self._place(act, match, owner), owner)
+            return
+        for match in self._matches(act, given):
+            place = await self._place(act, match, owner)
+            feeding = await self._zygote.archive_put(self._view, self._options(act, match, place, owner))
+            try:
+                await blocking(write_archive, feeding.feed, self._files, match)
+            except BrokenPipeError:
+                pass  # the job tells why it stopped reading
+            finally:
+                feeding.close_feed()
+            await feeding.result()
+
+    async def _listing(self, source: RootView, top: str) -> Index:
+        job = await self._zygote.archive_get(source, f"/{top}", TarOptions(name=".", follow=True))
+        try:
+            entries = await blocking(list_tree, job.drain, top)
+            await job.result()
+        finally:
+            job.close()
+        return entries
+
+    def _matches(self, act: Copy, index: Given) -> list[Match]:
+        assert not isinstance(index, Tree)
+        return select(
+            index, act.src, wildcard=act.wildcard, empty=act.empty_wildcard, follow=act.follow_symlink
+        )
+
+    async def _place(self, act: Copy, match: Match, owner: tuple[int, int] | None) -> dict[str, object]:
+        """Where the match ends; directories on the way are made."""
+        return await self._zygote.file_act(
+            self._view,
+            "place",
+            {
+                "dest": act.dest,
+                "name": match.name,
+                "tree": match.is_dir,
+                "contents": act.contents_only,
+                "owner": owner or (0, 0),
+                "mtime": _time(act.timestamp),
+            },
+        )
+
+    def _options(
+        self, act: Copy, match: Match, place: dict[str, object], owner: tuple[int, int] | None
+    ) -> UntarOptions:
+        return UntarOptions(
+            owner=owner,
+            mode=None if act.mode == KEEP_MODE else act.mode,
+            keep_root=not place["created"],
+            no_overwrite_dir_non_dir=not act.replace,
+            directory=str(place["directory"]),
+            name=None if match.is_dir else str(place["name"]),
+        )
+
+    async def _from_tree(
+        self,
+        act: Copy,
+        match: Match,
+        source: RootView,
+        place: dict[str, object],
+        owner: tuple[int, int] | None,
+    ) -> None:
+        options = TarOptions(name="." if match.is_dir else match.name, follow=act.follow_symlink)
+        job = await self._zygote.archive_get(source, f"/{match.path}", options)
+        try:
+            putting = await self._zygote.archive_copy(
+                job, self._view, self._options(act, match, place, owner)
+            )
+            job.give_away()
+            await putting.result()
+            await job.result()
+        finally:
+            job.close()
+
+
+def _wish(who: Who) -> str:
+    return who.name or str(who.id)
+
+
+def _time(ns: int) -> int | None:
+    return None if ns == NO_TIME else ns

@@ -1,0 +1,89 @@
+"""Files of a client's context as a tar stream: headers from the index, contents from the store. Blocking."""
+
+import os
+import stat
+
+from knarr.build.context.entries import Entry
+from knarr.build.context.select import Match
+from knarr.build.context.store import Files
+from knarr.kernel.files import write_all
+from knarr.snapshots import header
+from knarr.snapshots.header import Header
+
+_KINDS = {
+    stat.S_IFREG: header.REGULAR,
+    stat.S_IFDIR: header.DIRECTORY,
+    stat.S_IFLNK: header.SYMLINK,
+    stat.S_IFCHR: header.CHAR,
+    stat.S_IFBLK: header.DEVICE,
+    stat.S_IFIFO: header.FIFO,
+}
+_FLUSH = 256 << 10
+
+
+def write_archive(feed: int, files: Files, match: Match) -> None:
+    """One match of a copy: a file by its name, a directory as "." and what is in it."""
+    writer = _Writer(feed, files)
+    if not match.is_dir:
+        assert match.entry is not None
+        writer.add(match.name, match.entry)
+    else:
+        if match.entry is not None:
+            writer.add(".", match.entry)
+        for path, entry in match.members:
+            writer.add(path, entry)
+    writer.finish()
+
+
+class _Writer:
+    def __init__(self, feed: int, files: Files):
+        self._feed = feed
+        self._files = files
+        self._pending = bytearray()
+
+    def add(self, name: str, entry: Entry) -> None:
+        """One member; sockets are left out."""
+        kind = _KINDS.get(stat.S_IFMT(entry.mode))
+        if kind is None:
+            return
+        self._pending += header.encode(_header(name, kind, entry))
+        if entry.is_regular and entry.size:
+            self._content(entry)
+        if len(self._pending) >= _FLUSH:
+            self._flush()
+
+    def _content(self, entry: Entry) -> None:
+        with open(self._files.path(entry.digest), "rb") as file:
+            if entry.size <= _FLUSH:
+                self._pending += file.read()
+            else:
+                self._flush()
+                left = entry.size
+                while left and (sent := os.sendfile(self._feed, file.fileno(), None, left)):
+                    left -= sent
+        self._pending += header.padding(entry.size)
+
+    def _flush(self) -> None:
+        write_all(self._feed, bytes(self._pending))
+        self._pending.clear()
+
+    def finish(self) -> None:
+        """The end of the archive."""
+        self._pending += header.ZEROS * 2
+        self._flush()
+
+
+def _header(name: str, kind: bytes, entry: Entry) -> Header:
+    encoded = os.fsencode(name)
+    return Header(
+        encoded + b"/" if kind == header.DIRECTORY else encoded,
+        kind,
+        stat.S_IMODE(entry.mode),
+        entry.uid,
+        entry.gid,
+        size=entry.size if kind == header.REGULAR else 0,
+        mtime=entry.mtime,
+        link=os.fsencode(entry.link),
+        device=entry.device,
+        xattrs=entry.xattrs,
+    )

@@ -1,0 +1,152 @@
+"""The bench of one build: images, cached results, and acts on trees; see build.bench.
+
+Everything that is made or fetched is leased until the build is over; after that rows keep it: an image's, or the cache's.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+from knarr.build.bench import Facts, Given
+from knarr.build.context.entries import Index
+from knarr.build.context.store import Files
+from knarr.build.errors import BuildFailed
+from knarr.build.graph import Resources
+from knarr.build.operations import Act, Exec, Source
+from knarr.build.port import Sessions
+from knarr.build.progress import Step
+from knarr.build.tree import Layer, Tree
+from knarr.engine.archive import stream
+from knarr.engine.building import records
+from knarr.engine.building.acting import Actor
+from knarr.engine.building.listing import list_tree, plain_part
+from knarr.engine.building.origins import Origins
+from knarr.engine.building.running import Runner
+from knarr.engine.building.stubs import stubs
+from knarr.engine.building.views import Views, held
+from knarr.engine.images.holding import Hold
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.images.settled import closing, settled
+from knarr.engine.images.unpacking import Pipeline, unpack_new
+from knarr.engine.world import now
+from knarr.engine.zygote import RootView
+from knarr.loop.blocking import blocking
+from knarr.model.errors import NotFound
+from knarr.model.mount import Mount
+from knarr.model.platform import Platform
+from knarr.snapshots.errors import NoSuchPath
+from knarr.snapshots.maketar import TarOptions
+
+_SECOND = 10**9
+
+
+class Workbench:
+    """See build.bench.Bench."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        views: Views,
+        files: Files,
+        origins: Origins,
+        runner: Runner,
+        hold: Hold,
+        session: str,
+        epoch: int | None = None,
+    ):
+        self._rooms = rooms
+        self._views = views
+        self._files = files
+        self._origins = origins
+        self._runner = runner
+        self._hold = hold
+        self.session = session
+        self.epoch = epoch
+
+    async def image(self, source: Source, platform: Platform | None, step: Step) -> Tree:
+        tree = await self._origins.tree(source, platform, step, self._hold)
+        held(tree, self._hold)
+        return tree
+
+    async def cached(self, key: str) -> Tree | None:
+        moment = now()
+        tree = await self._rooms.db.write(lambda tx: records.read(tx, key, moment))
+        if tree is None:
+            return None
+        held(tree, self._hold)
+        for layer in tree.layers:
+            if not await blocking(self._rooms.blobs.has, layer.blob.digest):
+                await self._rooms.db.write(lambda tx: records.forget(tx, key))
+                return None
+        return tree
+
+    async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
+        moment = now()
+        await self._rooms.db.write(lambda tx: records.write(tx, key, tree, facts, moment))
+
+    async def listing(self, tree: Tree, path: str) -> Index:
+        top = plain_part(path)
+        async with self.snapshot(tree) as view:
+            try:
+                options = TarOptions(name=".", follow=True)
+                job = await self._rooms.zygote.archive_get(view, f"/{top}", options)
+                try:
+                    entries = await blocking(list_tree, job.drain, top)
+                    await job.result()
+                finally:
+                    job.close()
+            except NoSuchPath as error:
+                raise NotFound(str(error)) from error
+        return entries
+
+    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]], epoch: int | None) -> Tree:
+        async with self._views.writable(base, self._hold) as (key, view):
+            actor = Actor(self._rooms.zygote, self._files, view, self.snapshot)
+            for act, given in acts:
+                await actor.do(act, given)
+            return await self.layer(key, base, epoch)
+
+    async def run(
+        self,
+        command: Exec,
+        inputs: Sequence[Given],
+        resources: Resources | None,
+        step: Step,
+        sessions: Sessions,
+    ) -> Tree:
+        root = command.mounts[0]
+        base = Tree() if root.input < 0 else inputs[root.input]
+        if not isinstance(base, Tree):
+            raise BuildFailed("a client's files are not a root")
+        await self._views.ensure(base, self._hold)
+        return await self._runner.run(self, base, command, inputs, resources, step, sessions, self.epoch)
+
+    def snapshot(self, tree: Tree) -> AbstractAsyncContextManager[RootView]:
+        """The tree to be read."""
+        return self._views.snapshot(tree, self._hold)
+
+    async def layer(
+        self, key: str, base: Tree, epoch: int | None, *, mounted: Sequence[str] | None = None
+    ) -> Tree:
+        """What snapshot `key` has beyond `base`, as one more layer. `mounted`: a container ran on it, with mounts there."""
+        delta = await blocking(self._rooms.snapshots.delta, key)
+        if delta.form != "overlay":
+            raise BuildFailed("builds need the storage driver overlay2")
+        view = RootView(mounts=(Mount("bind", delta.upper, ("rbind", "ro")),))
+        left_out = () if mounted is None else await blocking(stubs, delta, mounted)
+        latest = None if epoch is None else epoch * _SECOND
+        job = await self._rooms.zygote.archive_get(
+            view, "/", TarOptions(whiteouts=True, latest=latest, without=left_out)
+        )
+
+        async def pour(pipeline: Pipeline) -> None:
+            async with closing(stream(job)) as pieces:
+                async for data in pieces:
+                    await settled(pipeline.write, data)
+
+        try:
+            row, blob = await unpack_new(
+                self._rooms, base.chain[-1] if base.layers else None, self._hold, pour
+            )
+        finally:
+            job.close()
+        return Tree((*base.layers, Layer(row.diff, blob, row.size)))

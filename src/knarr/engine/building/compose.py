@@ -1,0 +1,54 @@
+"""Puts the builder of an engine together, when the first build comes: most days nothing is built."""
+
+import asyncio
+
+from knarr.build.context.store import Files
+from knarr.build.frontdoor.door import FrontDoor
+from knarr.engine.building.builder import EngineBuilder
+from knarr.engine.building.exporting import Export
+from knarr.engine.building.origins import Origins
+from knarr.engine.building.running import Runner
+from knarr.engine.building.views import Views
+from knarr.engine.ending import Ender
+from knarr.engine.images.images import Images
+from knarr.engine.images.rooms import Rooms
+from knarr.engine.live import Roster
+from knarr.engine.places import Places
+from knarr.engine.volumemounts import VolumeMounts
+from knarr.engine.world import World
+from knarr.loop.blocking import blocking
+
+
+class Workshop:
+    """Makes the front door once, for whoever asks first."""
+
+    def __init__(
+        self,
+        world: World,
+        rooms: Rooms,
+        images: Images,
+        roster: Roster,
+        places: Places,
+        mounts: VolumeMounts,
+        ender: Ender,
+        worker: str,
+    ):
+        root = f"{world.paths.data_root}/build"
+        self._files = Files(root)
+        self._runner = Runner(world, roster, places, mounts, ender, self._files, root)
+        views = Views(rooms)
+        origins = Origins(rooms, images, images.layers)
+        export = Export(rooms, views, f"{root}/mounts")
+        self.builder = EngineBuilder(rooms, views, self._files, origins, self._runner, export)
+        self._door = FrontDoor(self.builder, self._files, worker, [rooms.platform])
+        self._opening = asyncio.Lock()
+        self._opened = False
+
+    async def door(self) -> FrontDoor:
+        """The door, its directories made."""
+        async with self._opening:
+            if not self._opened:
+                await blocking(self._files.open)
+                await blocking(self._runner.open)
+                self._opened = True
+        return self._door

@@ -1,0 +1,88 @@
+"""The files of a tree as an index: what a copy from a stage takes is named by its contents, too. Blocking.
+
+The tree is read as an archive that a child of the zygote writes from inside it.
+"""
+
+import hashlib
+import os
+import posixpath
+import stat
+
+from knarr.build.context.entries import Entry
+from knarr.snapshots import header
+from knarr.snapshots.header import Header
+from knarr.snapshots.source import Source
+
+_KINDS = {
+    header.REGULAR: stat.S_IFREG,
+    header.CONTIGUOUS: stat.S_IFREG,
+    header.DIRECTORY: stat.S_IFDIR,
+    header.SYMLINK: stat.S_IFLNK,
+    header.CHAR: stat.S_IFCHR,
+    header.DEVICE: stat.S_IFBLK,
+    header.FIFO: stat.S_IFIFO,
+}
+_WILD = "*?["
+
+
+def plain_part(path: str) -> str:
+    """The directory above the first wildcard, or the whole path without one: "" is the root."""
+    parts: list[str] = []
+    for part in posixpath.normpath(f"/{path}").strip("/").split("/"):
+        if any(character in part for character in _WILD):
+            return "/".join(parts)
+        parts.append(part)
+    return "/".join(parts)
+
+
+def list_tree(drain: int, top: str) -> dict[str, Entry]:
+    """The entries of an archive of `top`, whose members are called `./…`, and the directories above it."""
+    source = Source(drain)
+    found = {above: Entry(path=above, mode=stat.S_IFDIR | 0o755) for above in _above(top)}
+    for member in source.members():
+        name = os.fsdecode(member.name).rstrip("/")
+        path = posixpath.normpath(f"{top}/{name}").strip("/")
+        found[path] = _entry(path, member, source, found, top)
+    found.pop("", None)
+    found.pop(".", None)
+    return found
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _entry(path: str, member: Header, source: Source, found: dict[str, Entry], top: str) -> Entry:
+    if member.kind == header.LINK:
+        first = found[posixpath.normpath(f"{top}/{os.fsdecode(member.link)}").strip("/")]
+        return Entry(
+            path=path,
+            mode=first.mode,
+            size=first.size,
+            mtime=first.mtime,
+            uid=first.uid,
+            gid=first.gid,
+            digest=first.digest,
+            xattrs=first.xattrs,
+        )
+    kind = _KINDS[member.kind]
+    return Entry(
+        path=path,
+        mode=kind | member.mode,
+        size=member.size,
+        mtime=member.mtime,
+        uid=member.uid,
+        gid=member.gid,
+        link=os.fsdecode(member.link) if kind == stat.S_IFLNK else "",
+        digest=_digest(source) if kind == stat.S_IFREG else "",
+        device=member.device,
+        xattrs=member.xattrs,
+    )
+
+
+def _digest(source: Source) -> str:
+    total = hashlib.sha256()
+    for piece in source.pieces():
+        total.update(piece)
+    return total.hexdigest()

@@ -1,0 +1,68 @@
+"""The build cache's rows: each function is called inside a transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from knarr.build.bench import Facts
+from knarr.build.tree import Layer, Tree
+from knarr.model.descriptor import Descriptor, chain_ids
+from knarr.model.digest import Digest
+
+
+class _Stored(msgspec.Struct):
+    """A layer as JSON has it."""
+
+    diff: str
+    digest: str
+    media_type: str
+    blob_size: int
+    size: int
+
+
+_stored = msgspec.json.Decoder(list[_Stored])
+
+
+def read(tx: sqlite3.Connection, key: str, now: int) -> Tree | None:
+    """A result that is used once more."""
+    row = tx.execute(
+        "UPDATE build_cache SET used = ?, uses = uses + 1 WHERE key = ? RETURNING layers", (now, key)
+    ).fetchone()
+    if row is None:
+        return None
+    return Tree(
+        tuple(
+            Layer(
+                Digest.parse(each.diff),
+                Descriptor(each.media_type, Digest.parse(each.digest), each.blob_size),
+                each.size,
+            )
+            for each in _stored.decode(row[0])
+        )
+    )
+
+
+def write(tx: sqlite3.Connection, key: str, tree: Tree, facts: Facts, now: int) -> None:
+    """A new result, or another in the place of an old one."""
+    layers = [
+        _Stored(str(each.diff), str(each.blob.digest), each.blob.media_type, each.blob.size, each.size)
+        for each in tree.layers
+    ]
+    size = tree.layers[-1].size if tree.layers else 0
+    tx.execute("DELETE FROM build_cache WHERE key = ?", (key,))
+    tx.execute(
+        "INSERT INTO build_cache VALUES (?, ?, ?, ?, ?, ?, 1, ?)",
+        (key, msgspec.json.encode(layers).decode(), facts.kind, facts.description, now, now, size),
+    )
+    tx.executemany("INSERT INTO build_layers VALUES (?, ?, ?)", [(key, *each) for each in _needed(tree)])
+
+
+def _needed(tree: Tree) -> Sequence[tuple[str, str]]:
+    chains = chain_ids([layer.diff for layer in tree.layers])
+    return [(str(chain), str(layer.blob.digest)) for chain, layer in zip(chains, tree.layers, strict=True)]
+
+
+def forget(tx: sqlite3.Connection, key: str) -> None:
+    """A result whose layers are gone."""
+    tx.execute("DELETE FROM build_cache WHERE key = ?", (key,))
