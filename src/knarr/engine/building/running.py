@@ -128,7 +128,7 @@ class Runner:
         """See build.bench."""
         key = new_id()
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(blocking, discard_disk, self._world, key)
+            stack.push_async_callback(blocking, discard_disk, self._world, key, ())
             await blocking(self._prepare, key, base)
             placed, secrets_ = await self._mounts(stack, bench, command, inputs, sessions)
             live = self._live(key, base, command, placed, secrets_, limits)
