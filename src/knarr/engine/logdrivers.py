@@ -14,11 +14,11 @@ from knarr.model.container import LogConfig
 from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid, KnarrError
 
-DRIVERS = ("json-file", "none")
+DRIVERS = ("fluentd", "journald", "json-file", "local", "none", "syslog")
 MAX_SIZE, MAX_FILE = "10m", "3"
 _COMMON = frozenset(("env", "env-regex", "labels", "labels-regex", "tag"))
 _FILES = frozenset(("max-file", "max-size", "compress"))
-_CACHE = frozenset(f"cache-{key}" for key in ("disabled", *_FILES, *_COMMON))
+_CACHE = frozenset(f"cache-{key}" for key in ("disabled", *_FILES))
 _BUILT_IN = frozenset(("mode", "max-buffer-size")) | _CACHE
 _OWN = {
     "json-file": _FILES,
@@ -106,9 +106,9 @@ def check_driver(driver: str, options: Mapping[str, str]) -> None:
     if disabled and disabled not in (*_TRUE, *_FALSE):
         raise Invalid(f"invalid value for option cache-disabled: {disabled}")
     if driver not in DRIVERS:
-        raise Invalid(f"logger: no log driver named '{driver}' is registered")
+        raise Invalid(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
     for key in options:
-        if key not in _BUILT_IN and key not in _COMMON and key not in _OWN[driver]:
+        if key not in _BUILT_IN and key not in _OWN[driver] and (driver == "local" or key not in _COMMON):
             raise Invalid(_WORDS[driver].format(key))
     if driver == "syslog":
         syslog_address(options.get("syslog-address", ""))
@@ -135,7 +135,7 @@ def _order(log: LogConfig, paths: Mapping[str, str], subject: Subject, *, journa
     if driver == "json-file":
         return {"driver": driver, **_json_file(options, paths["json"]), **_attributes(options, subject)}
     if driver == "local":
-        return {"driver": driver, **_local(options, paths["local"]), **_attributes(options, subject)}
+        return {"driver": driver, **_local(options, paths["local"])}
     told: dict[str, Any] = {
         "driver": driver,
         "path": paths["json"],
@@ -145,7 +145,7 @@ def _order(log: LogConfig, paths: Mapping[str, str], subject: Subject, *, journa
         "hostname": subject.hostname,
         "room": _room(options),
     }
-    if options.get("cache-disabled", "") not in _TRUE and not (driver == "journald" and journal):
+    if not uncached(options) and not (driver == "journald" and journal):
         cached = {key.removeprefix("cache-"): value for key, value in options.items() if key in _CACHE}
         told["cache"] = _local(cached, paths["cache"])
     if driver == "syslog":
@@ -153,6 +153,11 @@ def _order(log: LogConfig, paths: Mapping[str, str], subject: Subject, *, journa
     if driver == "fluentd":
         told |= _fluentd(options)
     return told
+
+
+def uncached(options: Mapping[str, str]) -> bool:
+    """Whether nothing is kept of what goes elsewhere."""
+    return options.get("cache-disabled", "") in _TRUE
 
 
 def _json_file(options: Mapping[str, str], path: str) -> dict[str, Any]:
@@ -181,7 +186,7 @@ def _local(options: Mapping[str, str], path: str) -> dict[str, Any]:
 
 
 def _attributes(options: Mapping[str, str], subject: Subject) -> dict[str, Any]:
-    """Of the drivers that keep files: a tag only where one is asked for."""
+    """Of json-file: a tag only where one is asked for."""
     extra = _extra(options, subject)
     tag = _tag(options, subject, "")
     found = {**extra, **({"tag": tag} if tag else {})}

@@ -71,7 +71,7 @@ class System:
             driver=world.snapshots.name,
             driver_status=(("Backing Filesystem", await blocking(_filesystem, settings.data_root)),),
             logging_driver=settings.log_driver,
-            log_drivers=logdrivers.DRIVERS,
+            log_drivers=tuple(name for name in logdrivers.DRIVERS if name != "none"),
             volume_drivers=("local",),
             network_drivers=("bridge", "host", "null"),
             cgroup_driver="cgroupfs",

@@ -73,6 +73,7 @@ class LogLine:
     stream: str
     at: int
     data: bytes
+    attrs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

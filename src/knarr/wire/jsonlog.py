@@ -4,6 +4,7 @@ A line of output longer than the writer's buffer comes as several records; only 
 """
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from knarr.model.errors import Invalid
@@ -13,11 +14,12 @@ _string = json.encoder.encode_basestring_ascii
 
 
 class Record(NamedTuple):
-    """One record: the stream's name, the moment in ns, the bytes."""
+    """One record: the stream's name, the moment in ns, the bytes, what the driver says beside them."""
 
     stream: str
     at: int
     data: bytes
+    attrs: Mapping[str, str] = {}
 
 
 def encode(record: Record) -> bytes:
@@ -31,7 +33,10 @@ def decode(line: bytes) -> Record:
     try:
         value = json.loads(line)
         return Record(
-            value["stream"], parse_rfc3339(value["time"]), value["log"].encode("utf-8", "surrogatepass")
+            value["stream"],
+            parse_rfc3339(value["time"]),
+            value["log"].encode("utf-8", "surrogatepass"),
+            value.get("attrs") or {},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Invalid("not a log record") from None

@@ -53,7 +53,8 @@ ORDER = {
     "bundle": "OCI runtime configuration, with the additions below",
     "rootfs": "{mounts: [[type, source, [option…]]…]}: made in the container's own mount namespace, first at /",
     "run_dir": "directory of shim.sock and exit.json; it exists",
-    "log": "{driver: 'json-file' or 'none', path, max_size: bytes or -1, max_file}",
+    "log": "{driver: 'none'}, {driver: 'json-file' or 'local', path, max_size: bytes or -1, max_file, compress?, attrs?}, or {driver: "
+    "'syslog', 'journald' or 'fluentd', path, tag, attrs, container, hostname, room, cache?: as local's, …} with the driver's own (engine.logdrivers)",
     "stdin": "whether standard input is kept open for clients; otherwise /dev/null",
     "stdin_once": "whether the end of the first client's input is the end of the container's",
     "cgroup": "path below each hierarchy's root, made by the shim and removed at the end",

@@ -72,7 +72,7 @@ def test_options_of_the_daemon_are_defaults_of_its_own_driver() -> None:
 @pytest.mark.parametrize(
     ("driver", "options", "words"),
     [
-        ("smoke", {}, "logger: no log driver named 'smoke' is registered"),
+        ("smoke", {}, 'error looking up logging plugin smoke: plugin "smoke" not found'),
         ("json-file", {"mode": "fast"}, "logger: logging mode not supported: fast"),
         (
             "json-file",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from knarr.engine import logs
+from knarr.engine import logfiles
 from knarr.wire.jsonlog import Record, encode
 
 
@@ -12,15 +12,15 @@ def lines(first: int, last: int) -> bytes:
     return b"".join(encode(Record("stdout", n + 1, b"%d\n" % n)) for n in range(first, last))
 
 
-def everything(reader: "logs._Reader") -> list[int]:
+def everything(reader: "logfiles.LogFiles") -> list[int]:
     found = []
     while records := reader.more():
         found += [int(record.data) for record in records]
     return found
 
 
-def opened(path: Path, tail: int | None = None) -> "logs._Reader":
-    reader = logs._Reader(str(path))
+def opened(path: Path, tail: int | None = None) -> "logfiles.LogFiles":
+    reader = logfiles.LogFiles(str(path))
     reader.open(tail)
     return reader
 
@@ -46,7 +46,7 @@ def test_oldest_first(path: Path) -> None:
 def test_tails_reach_into_older_files(
     path: Path, tail: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_BLOCK", block)
+    monkeypatch.setattr(logfiles, "BLOCK", block)
     reader = opened(path, tail)
     assert everything(reader) == list(range(max(250 - tail, 0), 250))
     reader.close()

@@ -84,7 +84,7 @@ def test_a_file_and_flags_are_one_table() -> None:
         ({"labels": ["a=b", "a=c"]}, [], "conflict labels for a=c and a=b"),
         ({"dns": ["nowhere"]}, [], "nowhere is not an ip address"),
         ({"default-ipc-mode": "host"}, [], "is not supported as default value for containers"),
-        ({"log-driver": "smoke"}, [], "logger: no log driver named 'smoke' is registered"),
+        ({"log-driver": "smoke"}, [], 'error looking up logging plugin smoke: plugin "smoke" not found'),
         ({"log-opts": {"colour": "red"}}, [], "unknown log opt 'colour' for json-file log driver"),
         ({"host-gateway-ip": "1.1.1.1", "host-gateway-ips": []}, [], "must not both be specified"),
         ({"exec-opts": ["native.cgroupdriver=systemd"]}, [], "native.cgroupdriver=cgroupfs only"),

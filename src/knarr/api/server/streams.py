@@ -8,6 +8,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
+from urllib.parse import quote_plus
 
 from knarr.api.server.call import Call
 from knarr.api.server.errors import message
@@ -112,7 +113,8 @@ def log_encoder(framed: bool, timestamps: bool, details: bool) -> Callable[[LogL
     def encoded(line: LogLine) -> bytes:
         data = line.data
         if details:
-            data = b" " + data
+            told = ",".join(f"{quote_plus(key)}={quote_plus(line.attrs[key])}" for key in sorted(line.attrs))
+            data = told.encode() + b" " + data
         if timestamps:
             data = rfc3339_fixed(line.at).encode() + b" " + data
         return mux.encode(mux.STDERR if line.stream == "stderr" else mux.STDOUT, data) if framed else data

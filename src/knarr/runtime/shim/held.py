@@ -19,7 +19,7 @@ from knarr.runtime.shim.client import Client
 from knarr.runtime.shim.control import Request
 from knarr.runtime.shim.log import JsonLog
 from knarr.runtime.shim.loop import Loop
-from knarr.runtime.shim.streams import Streams
+from knarr.runtime.shim.streams import Log, Streams
 from knarr.runtime.state import Walk
 from knarr.wire.detachkeys import Matcher, parse
 
@@ -54,7 +54,7 @@ class Held(Owner):
         self._spill_dir = os.path.dirname(log.get("path") or "") or self.run_dir
         self._place: str = order["cgroup"]
         self._cgroup: CgroupV1 | CgroupV2 | None = None
-        self.streams = Streams(loop, _log(log), bool(order.get("stdin_once")))
+        self.streams = Streams(loop, _log(loop, log), bool(order.get("stdin_once")))
         self.init = Child(loop, self.streams, self)
         self.chores = Chores(order)
         self.space = Namespaces()
@@ -103,7 +103,14 @@ def _nobody(event: dict[str, Any]) -> bool:
     return False
 
 
-def _log(wish: Mapping[str, Any]) -> JsonLog | None:
-    if wish.get("driver", "none") != "json-file":
+def _log(loop: Loop, wish: Mapping[str, Any]) -> "Log | None":
+    driver = wish.get("driver", "none")
+    if driver == "none":
         return None
-    return JsonLog(wish["path"], int(wish.get("max_size", -1)), int(wish.get("max_file", 1)))
+    if driver == "json-file" and not wish.get("compress"):
+        return JsonLog(
+            wish["path"], int(wish.get("max_size", -1)), int(wish.get("max_file", 1)), wish.get("attrs")
+        )
+    from knarr.runtime.shim.logs.open import open_log
+
+    return open_log(loop, wish)

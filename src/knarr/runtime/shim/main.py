@@ -11,7 +11,7 @@ from typing import Any
 from knarr.kernel import process
 from knarr.kernel.cgroups.open import open_cgroup
 from knarr.kernel.sockets import send_packet, socketpair
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime.shim.ahead import Ahead, host_hierarchy, pipes
 from knarr.runtime.shim.container import Container, remove_cgroup
 from knarr.runtime.shim.control import Server, listen
@@ -34,7 +34,7 @@ def run(order: Mapping[str, Any], first: socket.socket, born: Ahead) -> None:
         _leave_the_daemon(run_dir)
         container = Container(loop, order)
         server = Server(loop, listen(run_dir), run_dir, container.serve, container.hello)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (KnarrError, OSError, KeyError, ValueError, TypeError) as error:
         _refuse(first, born, order, error)
         return
     _serve(loop, server, container, first)
@@ -114,19 +114,24 @@ def _record(run_dir: str) -> None:
 
 
 def _end(loop: Loop, server: Server, container: Container) -> None:
-    """Ends when the clients have everything, or take nothing for a while."""
+    """Ends when the clients, and whoever gets the log, have everything, or take nothing for a while."""
     server.close()
-    clients = [client for client in container.streams.clients if not client.closed]
-    if not clients:
-        loop.stop()
-        return
-    for client in clients:
+    streams = container.streams
+
+    def check() -> None:
+        if not streams.clients and streams.leaving is None:
+            loop.stop()
+
+    streams.on_gone = check
+    for client in [client for client in streams.clients if not client.closed]:
         chained = client.on_close
 
         def closed(gone: Any, detached: bool, chained: Any = chained) -> None:
             chained(gone, detached)
-            if not container.streams.clients:
-                loop.stop()
+            check()
 
         client.on_close = closed
+    if all(client.closed for client in streams.clients) and streams.leaving is None:
+        loop.stop()
+        return
     loop.after("linger", _LINGER, loop.stop)

@@ -1,17 +1,21 @@
 """The input and output of one process: pipes or a terminal's master on one side, log and clients on the other.
 
 Everything that is read is logged first and then given to each client. Input that the process does not take waits here, and
-past `HIGH` bytes the clients that give it wait.
+past `HIGH` bytes the clients that give it wait. Output is not read while a client, or the log, is full.
 """
 
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from knarr.kernel.terminal import set_size
 from knarr.runtime.shim.client import Client
-from knarr.runtime.shim.log import JsonLog
 from knarr.runtime.shim.loop import BROKEN, READ, WRITE, Loop
+
+Log = Any
+"""A driver: see `log`. It is called for every read, so that nothing stands between."""
 
 STDOUT, STDERR = 1, 2
 HIGH = 1 << 18
@@ -34,10 +38,12 @@ class Streams:
         "_stdin_once",
         "_waiting",
         "clients",
+        "leaving",
         "master",
+        "on_gone",
     )
 
-    def __init__(self, loop: Loop, log: JsonLog | None, stdin_once: bool):
+    def __init__(self, loop: Loop, log: Log | None, stdin_once: bool):
         self._loop, self._log, self._stdin_once = loop, log, stdin_once
         self._outputs: dict[int, int] = {}
         self._paused = False
@@ -46,7 +52,12 @@ class Streams:
         self._waiting = 0
         self._ending = False
         self.clients: list[Client] = []
+        self.leaving: Log | None = None
+        """A log that still has something to send after the process's end; `on_gone` is called when it has no more."""
+        self.on_gone: Callable[[], None] = _nothing
         self.master = -1
+        if log is not None:
+            log.heed(self._resume)
 
     def pipes(self, stdin: int, stdout: int, stderr: int) -> None:
         """The shim's ends of the process's pipes."""
@@ -156,8 +167,8 @@ class Streams:
                 client.hold(False)
 
     def _resume(self) -> None:
-        """Watches the outputs again, unless a client is full."""
-        self._paused = any(client.full for client in self.clients)
+        """Watches the outputs again, unless a client or the log is full."""
+        self._paused = self._full()
         for fd in list(self._outputs):
             events = 0 if self._paused else READ
             if fd == self.master and self._input:
@@ -174,9 +185,12 @@ class Streams:
             for _ in range(_ROUNDS):
                 if not self._read(fd):
                     return
-                if any(client.full for client in self.clients):
+                if self._full():
                     self._resume()
                     return
+
+    def _full(self) -> bool:
+        return (self._log is not None and self._log.full) or any(client.full for client in self.clients)
 
     def _read(self, fd: int) -> bool:
         """One read for log and clients; False when there is nothing (more) to read."""
@@ -215,12 +229,17 @@ class Streams:
             if fd in self._outputs:
                 self._close_output(fd)
         self._close_input()
-        if self._log is not None:
-            self._log.finish()
-            self._log.close()
-            self._log = None
+        log, self._log = self._log, None
+        if log is not None:
+            log.finish()
+            if not log.close(self._gone):
+                self.leaving = log
         if let_go:
             self.let_go()
+
+    def _gone(self) -> None:
+        self.leaving = None
+        self.on_gone()
 
     def let_go(self) -> None:
         """The clients may go once they have everything."""
@@ -232,3 +251,7 @@ class Streams:
         for client in list(self.clients):
             client.give_back()
         self.finish()
+
+
+def _nothing() -> None:
+    return None
