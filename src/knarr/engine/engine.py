@@ -200,7 +200,7 @@ class Engine:
         )
         self._stack.push_async_callback(_let_go, world, roster)
         self._workshop = lambda: workshop(
-            world, self.images, roster, places, self.volumes.mounts, ender, daemon_id
+            world, self.images, roster, places, self.volumes.mounts, ender, world.daemon_id
         )
         recovery = Recovery(world, roster, lifecycle, ender, self.execs, places, self.volumes.mounts)
         await recovery.recover()
