@@ -14,7 +14,7 @@ from knarr.build.dockerfile.questions import ImageAnswer, ImageQuestion, Steps, 
 from knarr.build.dockerfile.units import SCRATCH, Unit, Units
 from knarr.build.graph import About
 from knarr.model.digest import Digest
-from knarr.model.errors import Invalid, KnarrError
+from knarr.model.errors import Invalid
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 
@@ -111,12 +111,12 @@ class Bases:
         log_name = f"{prefix} load metadata for {reference}"
         try:
             answer = yield from ask(ImageQuestion(reference, platform, self.options.resolve_mode, log_name))
-        except KnarrError as error:
+        except DockerfileError as error:
             names = [
                 *self.units.names(),
                 *(text for common in _COMMON for text in (common, f"{common}:latest")),
             ]
-            raise DockerfileError(f"{name}: {error}").suggesting(name, names) from error
+            raise DockerfileError(f"{name}: {error}").suggesting(name, names) from error.__cause__
         assert isinstance(answer, ImageAnswer)
         return answer
 

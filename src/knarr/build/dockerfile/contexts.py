@@ -162,7 +162,7 @@ def _layout(context: Context, rest: str, unit: Unit, options: Options) -> Steps[
     if not store:
         raise DockerfileError(f"could not parse oci-layout reference {quote(text)}: invalid reference format")
     if not at:
-        raise DockerfileError(f"oci-layout reference {quote(store)} has no digest")
+        raise DockerfileError(f"oci-layout reference {quote(text)} has no digest")
     reference = str(_parsed(f"{context.name}@{digest}"))
     platform = context.platform or options.here
     log_name = f"[context {context.key}] load metadata for {reference}"

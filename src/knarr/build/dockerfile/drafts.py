@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from knarr.build import operations as ops
+from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.dockerfile.golike import parse_int
 from knarr.build.graph import About, Edge, Vertex, vertex, walk
 from knarr.build.operations import NOTHING
@@ -185,6 +186,8 @@ class Freezer:
                 return self._vertex(ops.Merge(), edges, None, draft.about)
 
     def _exec(self, draft: ExecDraft) -> Edge:
+        if not draft.run.args:
+            raise DockerfileError("failed to marshal LLB definition: arguments are required")
         inputs: list[Edge] = []
         mounts: list[ops.Mount] = []
         outputs = 0

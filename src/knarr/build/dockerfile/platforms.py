@@ -34,7 +34,7 @@ def _normal(architecture: str, variant: str) -> tuple[str, str]:
 
 def normalise(platform: Platform) -> Platform:
     """platforms.Normalize"""
-    os = platform.os.lower()
+    os = platform.os.lower() or "linux"
     return Platform("darwin" if os == "macos" else os, *_normal(platform.architecture, platform.variant))
 
 

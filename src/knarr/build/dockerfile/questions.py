@@ -6,6 +6,7 @@ Questions that come together don't depend on each other. An answer may be an err
 from collections.abc import Callable, Generator
 from typing import NamedTuple, TypeVar
 
+from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.graph import Edge
 from knarr.model.errors import KnarrError
 from knarr.model.platform import Platform
@@ -56,7 +57,7 @@ def ask(question: Question) -> Steps[Answer]:
     """One question; its error is raised."""
     (answer,) = yield (question,)
     if isinstance(answer, KnarrError):
-        raise answer
+        raise DockerfileError(str(answer)) from answer
     return answer
 
 
