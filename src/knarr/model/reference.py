@@ -52,7 +52,7 @@ class Reference(NamedTuple):
             raise Invalid(f"invalid repository name ({name}), cannot specify 64-byte hexadecimal strings")
         domain, path = _split(name)
         if not _PATH.match(path):
-            if _PATH.match(path.lower()):
+            if path != path.lower():
                 raise Invalid(f"invalid reference format: repository name ({path}) must be lowercase")
             raise Invalid("invalid reference format")
         if not _DOMAIN.match(domain):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from knarr.build import operations as ops
 from knarr.build.dockerfile.checks import Linter
 from knarr.build.dockerfile.drafts import Late
+from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.dockerfile.golike import clean
 from knarr.build.dockerfile.ignore import Matcher
 from knarr.build.dockerfile.instructions import Command
@@ -49,18 +50,26 @@ class Building:
         """Expands words with a stage's variables, and checks that they exist."""
 
         def expand(word: str) -> str:
-            found = self.lexer.expand(word, unit.state.env)
-            if found.missing:
-                check_variables(command.said, found.missing, unit.variables, unit.state.env, self.lint)
-            return found.text
+            return self._expanded(unit, command, self.lexer, word)
 
         return expand
 
+    def _expanded(self, unit: Unit, command: Command, lexer: Lexer, text: str) -> str:
+        missing: set[str] = set()
+        try:
+            found = lexer.expand(text, unit.state.env)
+            missing = found.missing
+        except DockerfileError as error:
+            missing = error.missing
+            raise
+        finally:
+            if missing:
+                check_variables(command.said, missing, unit.variables, unit.state.env, self.lint)
+        return found.text
+
     def expand_text(self, unit: Unit, command: Command, text: str) -> str:
         """Expands a heredoc: quotes mean nothing in it."""
-        found = _PLAIN.expand(text, unit.state.env)
-        check_variables(command.said, found.missing, unit.variables, unit.state.env, self.lint)
-        return found.text
+        return self._expanded(unit, command, _PLAIN, text)
 
     def step_name(self, unit: Unit, text: str, platform: Platform | None) -> str:
         """A step's name in the progress display; counts the step."""

@@ -79,7 +79,7 @@ def main_context(
 
 def find(name: str, platform: Platform | None, options: Options) -> Context | None:
     """The named context of a stage's or an image's name."""
-    if not options.contexts or name.lower() in _NOT_NAMED:
+    if name.lower() in _NOT_NAMED:
         return None
     try:
         reference = Reference.parse(name)

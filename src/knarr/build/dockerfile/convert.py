@@ -31,7 +31,7 @@ from knarr.build.dockerfile.ignore import Matcher, read
 from knarr.build.dockerfile.image import Json
 from knarr.build.dockerfile.options import Options
 from knarr.build.dockerfile.questions import EpochQuestion, Steps, ask
-from knarr.build.dockerfile.shell import Lexer
+from knarr.build.dockerfile.shell import Expansion, Lexer
 from knarr.build.dockerfile.units import SCRATCH, Step, Unit, Units, unregistered
 from knarr.build.graph import About, Edge
 from knarr.model.platform import Platform
@@ -75,10 +75,10 @@ class Conversion:
         units, building = yield from self._dispatched()
         return self._result(units, building)
 
-    def outline(self) -> Steps[Unit]:
-        """The target, gone through."""
-        units, building = yield from self._dispatched()
-        self._result(units, building)
+    def target(self) -> Steps[Unit]:
+        """The target's stage after all its instructions, without making vertices."""
+        yield from self._dispatched()
+        self.lint.check()
         assert self.unit is not None
         return self.unit
 
@@ -190,8 +190,7 @@ class Conversion:
         lint = self.lint.for_comments(stage.said.comments)
         known = (*found.declared, *values)
         with located(lines):
-            base = lexer.expand(stage.base, values)
-            linting.check_from_arguments(base.missing, known, lines, lint)
+            base = self._expanded(stage.base, lexer, values, known, lines, lint)
             if not base.text:
                 raise DockerfileError(f"base name ({stage.base}) should not be blank")
         unit = Unit(stage, base.text, stage.name or f"stage-{index}")
@@ -211,16 +210,32 @@ class Conversion:
         unit.total += unit.base_name != SCRATCH and unit.base is None
         unit.ignore_cache = self.options.skips_cache(stage.name)
 
+    def _expanded(
+        self,
+        text: str,
+        lexer: Lexer,
+        values: dict[str, str],
+        known: Sequence[str],
+        lines: Lines,
+        lint: Linter,
+    ) -> Expansion:
+        try:
+            found = lexer.expand(text, values)
+        except DockerfileError as error:
+            linting.check_from_arguments(error.missing, known, lines, lint)
+            raise
+        linting.check_from_arguments(found.missing, known, lines, lint)
+        return found
+
     def _set_platform(
         self, unit: Unit, lexer: Lexer, values: dict[str, str], known: Sequence[str], lint: Linter
     ) -> dict[str, None]:
         stage, lines = unit.stage, unit.stage.said.lines
         here = self.options.here
         try:
-            found = lexer.expand(stage.platform, values)
+            found = self._expanded(stage.platform, lexer, values, known, lines, lint)
         except DockerfileError as error:
             raise error.wrapped("failed to process arguments for platform ").at(lines) from None
-        linting.check_from_arguments(found.missing, known, lines, lint)
         linting.check_platform(stage, found, values, here, lint)
         if not found.text:
             empty = DockerfileError(f"empty platform value from expression {stage.platform}", lines)

@@ -19,7 +19,6 @@ from knarr.build.dockerfile.linting import (
     check_once,
     check_secret,
     check_shell_form,
-    check_variables,
 )  # fmt: skip
 from knarr.build.dockerfile.naming import expanded
 from knarr.build.dockerfile.ports import parse_port
@@ -130,10 +129,7 @@ def _declared(
     if value is None:
         inherited = name in building.arguments
         return variable._replace(value=building.arguments.get(name)), inherited
-    env = unit.state.env
-    found = building.lexer.expand(value, env)
-    check_variables(command.said, found.missing, unit.variables, env, building.lint)
-    return variable._replace(value=found.text), False
+    return variable._replace(value=building.expander(unit, command)(value)), False
 
 
 def _workdir(unit: Unit, step: Step, command: i.Workdir, building: Building) -> None:
@@ -157,7 +153,7 @@ def _make_workdir(unit: Unit, command: i.Workdir, building: Building) -> None:
     act = ops.MakeDirectory(
         clean(normalise("/", state.cwd)), 0o755, parents=True, owner=owner(unit.image.user), timestamp=time
     )
-    unit.state = state.with_output(FileDraft(state.output, [(act, None)], about), platform)
+    unit.state = state.with_output(FileDraft(state.output, [(act, None)], about))
 
 
 def _user(unit: Unit, step: Step, command: i.User, building: Building) -> None:

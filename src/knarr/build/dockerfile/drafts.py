@@ -85,9 +85,9 @@ class State:
         env[name] = value
         return replace(self, env=env)
 
-    def with_output(self, output: Output, platform: Platform | None = None) -> "State":
+    def with_output(self, output: Output) -> "State":
         """After an operation."""
-        return replace(self, output=output, platform=platform or self.platform)
+        return replace(self, output=output)
 
 
 def merged(states: Sequence[Output], about: About) -> Output:

@@ -20,6 +20,7 @@ class DockerfileError(Invalid):
         super().__init__(message)
         self.message = message
         self.locations: list[Lines] = [] if lines is None else [lines]
+        self.missing: set[str] = set()  # variables that were looked for in vain before the error
 
     def __str__(self) -> str:
         return self.message

@@ -69,16 +69,17 @@ def _columns(rows: Sequence[tuple[str, ...]], padding: int) -> str:
 
 def _lint(definition: Definition, options: Options) -> Steps[Metadata]:
     """The checks. Without a target all stages are looked at."""
-    lint = linter(definition, options)
+    lint = Linter()
     error: dict[str, object] = {}
     try:
-        yield from Conversion(definition, options, None, lint, every_stage=not options.target).run()
+        lint = linter(definition, options)
+        yield from Conversion(definition, options, None, lint, every_stage=not options.target).target()
     except DockerfileError as failure:
         error = {"buildError": {"message": failure.message, "location": _merged(failure.locations)}}
     data = base64.b64encode(definition.text).decode()
     document = {
         "warnings": [_warning(warning) for warning in lint.warnings] or None,
-        "sources": [{"filename": definition.filename, "data": data, "language": "Dockerfile"}],
+        "sources": [{"filename": definition.filename, **_given(data=data), "language": "Dockerfile"}],
         **error,
     }
     text = parser.decode(definition.text)
@@ -107,9 +108,7 @@ def _told(warning: Warning, filename: str, text: str) -> str:
 
 def _outline(definition: Definition, options: Options) -> Steps[Metadata]:
     """What the target takes from outside: arguments, secrets, ssh agents."""
-    unit = yield from Conversion(
-        definition, options, None, linter(definition, options, silent=True)
-    ).outline()
+    unit = yield from Conversion(definition, options, None, linter(definition, options)).target()
     arguments, secrets, agents = _collected(unit)
     document = _given(
         name=unit.stage.name,

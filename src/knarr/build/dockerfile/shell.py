@@ -18,7 +18,7 @@ _TABLE = {ord(space): " " for space in SPACES}
 
 
 class Expansion(NamedTuple):
-    """A word, the same split at spaces, and the names of the variables that were found and that were not."""
+    """A word, the same split at spaces (where that was asked for), and the variables that were found and that were not."""
 
     text: str
     words: list[str]
@@ -100,6 +100,7 @@ class _Reader:
         try:
             text, words = self.until("", self.raw_escapes)
         except DockerfileError as error:
+            error.missing = self.missing
             raise error.wrapped(f"failed to process {quote(self.source)}") from None
         return Expansion(text, words, self.found, self.missing)
 
