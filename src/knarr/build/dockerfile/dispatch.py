@@ -173,7 +173,7 @@ def _volume(unit: Unit, step: Step, command: i.Volume, building: Building) -> No
 
 def _expose(unit: Unit, step: Step, command: i.Expose, building: Building) -> None:
     lines = command.said.lines
-    words = [word for port in command.ports for word in building.lexer.expand(port, unit.state.env).words]
+    words = [word for port in command.ports for word in building.lexer.words(port, unit.state.env)]
     ports: list[str] = []
     for word in words:
         ports += parse_port(word, _casing(building, lines), _format(building, lines))

@@ -83,11 +83,11 @@ class State:
         env = dict(self.env)
         env.pop(name, None)
         env[name] = value
-        return replace(self, env=env)
+        return State(self.output, env, self.cwd, self.user, self.hostname, self.network, self.platform)
 
     def with_output(self, output: Output) -> "State":
         """After an operation."""
-        return replace(self, output=output)
+        return State(output, self.env, self.cwd, self.user, self.hostname, self.network, self.platform)
 
 
 def merged(states: Sequence[Output], about: About) -> Output:

@@ -38,10 +38,10 @@ def parse_heredoc(word: str) -> Heredoc | None:
     found = _HEREDOC.match(word)
     if found is None or not found[3]:
         return None
-    words = _WORD.expand(found[3], {}).words
+    words = _WORD.words(found[3], {})
     if len(words) != 1:
         return None
-    raw = _RAW_WORD.expand(found[3], {}).words
+    raw = _RAW_WORD.words(found[3], {})
     if len(raw) != 1:
         raise DockerfileError(f"internal lexing of heredoc produced inconsistent results: {found[3]}")
     quotes = [word.count("'") + word.count('"') for word in (words[0], raw[0])]
@@ -63,7 +63,7 @@ def chomp(content: str) -> str:
 
 def _heredocs(line: str) -> list[Heredoc]:
     try:
-        words = _RAW.expand(line, {}).words
+        words = _RAW.words(line, {})
     except DockerfileError:
         return []
     return [heredoc for word in words if (heredoc := parse_heredoc(word)) is not None]

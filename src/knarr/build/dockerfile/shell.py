@@ -4,6 +4,8 @@ Not a shell: `$name`, `${name}` and `${name` + one of `:- - :+ + :? ? # ## % %% 
 escape character. A variable's value is never looked at again. Splitting into words happens after expansion.
 """
 
+import functools
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ _TABLE = {ord(space): " " for space in SPACES}
 
 
 class Expansion(NamedTuple):
-    """A word, the same split at spaces (where that was asked for), and the variables that were found and that were not."""
+    """A word, the same split at spaces (where that was asked for), and the variables found and missing."""
 
     text: str
     words: list[str]
@@ -37,30 +39,48 @@ class Lexer(NamedTuple):
 
     def expand(self, word: str, env: Mapping[str, str]) -> Expansion:
         """Raises DockerfileError for a syntax error or for `${name:?message}`."""
-        if (
-            self.escape not in word
-            and "$" not in word
-            and '"' not in word
-            and "'" not in word
-            and "<" not in word
-        ):
-            return Expansion(word, _split(word), set(), set())
-        return _Reader(self, word, env).whole()
+        if _is_plain(word, self.escape):
+            return Expansion(word, [], set(), set())
+        return _Reader(self, word, env, None).whole()
+
+    def words(self, word: str, env: Mapping[str, str]) -> list[str]:
+        """The expanded text, split at spaces that were not quoted."""
+        if _is_plain(word, self.escape):
+            return _split(word)
+        return _Reader(self, word, env, []).whole().words
 
     def text(self, word: str, env: Mapping[str, str]) -> str:
         """Only the expanded text."""
         return self.expand(word, env).text
 
 
+def _is_plain(word: str, escape: str) -> bool:
+    return escape not in word and "$" not in word and '"' not in word and "'" not in word and "<" not in word
+
+
 def _split(word: str) -> list[str]:
     return [part for part in word.translate(_TABLE).split(" ") if part]
 
 
-class _Words:
+class _NoWords:
+    """Where nobody asks for words."""
+
+    def add(self, text: str) -> None:
+        pass
+
+    def raw(self, text: str) -> None:
+        pass
+
+    def end(self) -> list[str]:
+        return []
+
+
+class _Words(_NoWords):
     """Words as they grow. Readers nested in one another share the buffer: a nested one empties it."""
 
     def __init__(self, buffer: list[str]) -> None:
         self.buffer = buffer
+        buffer.clear()
         self.words: list[str] = []
         self.inside = False
 
@@ -85,13 +105,18 @@ class _Words:
         return self.words
 
 
+@functools.lru_cache(maxsize=16)
+def _plain(ends: str) -> re.Pattern[str]:
+    return re.compile(f"[^$<'\"{re.escape(ends)}]+")
+
+
 class _Reader:
-    def __init__(self, lexer: Lexer, word: str, env: Mapping[str, str]) -> None:
+    def __init__(self, lexer: Lexer, word: str, env: Mapping[str, str], buffer: list[str] | None) -> None:
         self.lexer, self.source, self.env = lexer, word, env
         self.text = word.removeprefix("\ufeff")
         self.position, self.depth = 0, 0
         self.raw_escapes = lexer.raw_escapes
-        self.buffer: list[str] = []
+        self.buffer = buffer
         self.found: set[str] = set()
         self.missing: set[str] = set()
         self.marks = {"$", "<"} if lexer.ignore_quotes else {"$", "<", "'", '"'}
@@ -126,8 +151,8 @@ class _Reader:
 
     def _until(self, stop: str) -> tuple[str, list[str]]:
         result: list[str] = []
-        self.buffer.clear()
-        words = _Words(self.buffer)
+        words = _NoWords() if self.buffer is None else _Words(self.buffer)
+        plain = _plain(self.lexer.escape + stop)
         while character := self.peek():
             if character == stop:
                 self.position += 1
@@ -139,9 +164,11 @@ class _Reader:
             elif character == self.lexer.escape:
                 self._escaped(words, result)
             else:
-                self.position += 1
-                words.add(character)
-                result.append(character)
+                run = plain.match(self.text, self.position)
+                text = run[0] if run else character
+                self.position += len(text)
+                words.add(text)
+                result.append(text)
         if stop:
             raise DockerfileError(f"unexpected end of statement while looking for matching {stop}")
         return "".join(result), words.end()
@@ -153,7 +180,7 @@ class _Reader:
             return self._heredoc()
         return self._single() if character == "'" else self._double()
 
-    def _escaped(self, words: _Words, result: list[str]) -> None:
+    def _escaped(self, words: _NoWords, result: list[str]) -> None:
         escape = self.next()
         if self.raw_escapes:
             words.raw(escape)
