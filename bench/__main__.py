@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.daemons import CLIENTS, PEERS
 
 from bench import report, sides
-from bench.measures import execs, logs, many, memory, oci, ps, pull, run
+from bench.measures import execs, lists, logs, many, memory, oci, ps, pull, run
 from bench.statistics import Row
 
 Measure = Callable[[sides.Sides, int], list[Row]]
@@ -29,6 +29,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
     "many": (many.crowd,),
     "logs": (logs.throughput,),
     "ps": (ps.cpu,),
+    "lists": (lists.created, lists.running),
     "oci": (oci.run,),
     "pull": (pull.loopback,),
 }

@@ -1,18 +1,17 @@
 """Many containers: how many start in a second, and what a start costs when hundreds already run."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from bench import containers
-from bench.client import Client
+from bench.crowds import running
 from bench.sides import Side, Sides
 from bench.statistics import Row, Samples, Target, alternate, rows
 
 RATE = Target("≥ 5 times", 5, at_least=True)
 STEADY = Target("≤ 1.2 times", 1.2, relative=False)
-COUNT, AT_ONCE = 100, 10
+COUNT = 100
 CROWDS = (100, 200)
 
 
@@ -21,7 +20,7 @@ def rate(sides: Sides, pairs: int) -> list[Row]:
 
     def measure(side: Side) -> dict[str, float]:
         begin = time.perf_counter()
-        with _running(side, COUNT):
+        with running(side, COUNT):
             return {"rate": COUNT / (time.perf_counter() - begin)}
 
     samples = alternate(max(1, pairs // 5), sides.both, measure)
@@ -33,11 +32,11 @@ def crowd(sides: Sides, pairs: int) -> list[Row]:
     alone = _starts(sides, pairs)
     found: dict[int, list[Samples]] = {}
     with ExitStack() as stack:
-        running = 0
+        there = 0
         for count in CROWDS:
             for side in sides.both:
-                stack.enter_context(_running(side, count - running))
-            running = count
+                stack.enter_context(running(side, count - there))
+            there = count
             found[count] = _starts(sides, pairs)
     for before, after in zip(alone, _starts(sides, pairs), strict=True):
         before.merge(after)
@@ -57,40 +56,3 @@ def _starts(sides: Sides, pairs: int) -> list[Samples]:
 def _row(what: str, samples: Sequence[Samples]) -> Row:
     docker, knarr = (each.median("start") for each in samples)
     return Row(what, docker, knarr, "seconds")
-
-
-@contextmanager
-def _running(side: Side, count: int) -> Iterator[list[str]]:
-    """`count` sleeping containers."""
-    made: list[str] = []
-
-    def start(client: Client) -> None:
-        container = containers.create(client, containers.SLEEP)
-        made.append(container)
-        containers.start(client, container)
-
-    try:
-        _each(side, start, [()] * count)
-        yield made
-    finally:
-        _each(side, containers.remove, [(container,) for container in made])
-
-
-def _each(side: Side, work: Callable[..., None], arguments: list[tuple[str, ...]]) -> None:
-    """Does it for all arguments, 10 at a time, each time on a connection that is kept for the next."""
-    clients = [Client(side.daemon.socket) for _ in range(AT_ONCE)]
-    free = list(clients)
-
-    def one(words: tuple[str, ...]) -> None:
-        client = free.pop()
-        try:
-            work(client, *words)
-        finally:
-            free.append(client)
-
-    try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(one, arguments))
-    finally:
-        for client in clients:
-            client.close()

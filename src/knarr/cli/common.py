@@ -5,11 +5,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from knarr.api.client.http import ApiError, Http
 from knarr.cli import progress
-from knarr.model.reference import Reference
+
+if TYPE_CHECKING:
+    from knarr.model.reference import Reference
 
 
 class Failed(Exception):
@@ -48,15 +50,22 @@ def filters(words: Iterable[str]) -> dict[str, list[str]] | None:
     return table or None
 
 
+def _parsed(name: str) -> "Reference":
+    # Imported when a name is read: it needs hashlib, which takes longer than all of `ps`.
+    from knarr.model.reference import Reference
+
+    return Reference.parse(name)
+
+
 def named(name: str) -> dict[str, str | None]:
     """`repo` and `tag` of a new image's name."""
-    reference = Reference.parse(name)
+    reference = _parsed(name)
     return {"repo": reference.familiar_name, "tag": reference.tag}
 
 
 def pull(http: Http, name: str, platform: str = "", *, quiet: bool = False, to_stderr: bool = False) -> None:
     """Pulls an image and shows how it goes."""
-    reference = Reference.parse(name).tagged()
+    reference = _parsed(name).tagged()
     query = {
         "fromImage": reference.familiar_name,
         "tag": reference.digest or reference.tag,

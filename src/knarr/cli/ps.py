@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from knarr.api.client.http import Http
@@ -48,37 +49,57 @@ def ps(http: Http, options: Options) -> int:
         "size": options.size or ".Size" in options.format,
         "filters": filters(options.filter),
     }
-    with http.request("GET", "/containers/json", query) as answer:
-        rows = [_row(each, truncate=not options.no_trunc) for each in answer.json()]
     columns = [*_COLUMNS, ("SIZE", "Size")] if options.size else _COLUMNS
+    shown = ["ID"] if options.quiet else [field for _, field in columns]
+    fields = _FIELDS if options.format not in ("", "table") else {name: _FIELDS[name] for name in shown}
+    with http.request("GET", "/containers/json", query) as answer:
+        values = answer.json()
+    rows = [{name: field(value, not options.no_trunc) for name, field in fields.items()} for value in values]
     sys.stdout.write(show(rows, columns, options.format, quiet="ID" if options.quiet else ""))
     return 0
 
 
-def _row(value: dict[str, Any], *, truncate: bool) -> dict[str, Any]:
+def _command(value: dict[str, Any], truncate: bool) -> str:
     command = value["Command"]
-    if truncate and len(command) > 20:
-        command = command[:19] + "…"
-    labels = value.get("Labels") or {}
-    mounts = [mount.get("Name") or mount.get("Source") or "" for mount in value.get("Mounts") or ()]
+    return f'"{command[:19]}…"' if truncate and len(command) > 20 else f'"{command}"'
+
+
+def _size(value: dict[str, Any], _: bool) -> str:
     root = value.get("SizeRootFs")
-    size = human_size(value.get("SizeRw") or 0) + (f" (virtual {human_size(root)})" if root else "")
-    return {
-        "ID": value["Id"][:12] if truncate else value["Id"],
-        "Image": value["Image"],
-        "Command": f'"{command}"',
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(value["Created"])),
-        "RunningFor": ago(value["Created"]),
-        "Status": value["Status"],
-        "State": value["State"],
-        "Ports": ports(value.get("Ports") or []),
-        "Names": ",".join(name.removeprefix("/") for name in value["Names"]),
-        "Labels": ",".join(f"{key}={each}" for key, each in sorted(labels.items())),
-        "Mounts": ",".join(mounts),
-        "Networks": ",".join((value.get("NetworkSettings") or {}).get("Networks") or {}),
-        "LocalVolumes": str(sum(1 for mount in value.get("Mounts") or () if mount.get("Type") == "volume")),
-        "Size": size,
-    }
+    return human_size(value.get("SizeRw") or 0) + (f" (virtual {human_size(root)})" if root else "")
+
+
+def _created(value: dict[str, Any], _: bool) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(value["Created"]))
+
+
+def _mounts(value: dict[str, Any], _: bool) -> str:
+    return ",".join(mount.get("Name") or mount.get("Source") or "" for mount in value.get("Mounts") or ())
+
+
+def _volumes(value: dict[str, Any], _: bool) -> str:
+    return str(sum(1 for mount in value.get("Mounts") or () if mount.get("Type") == "volume"))
+
+
+_FIELDS: dict[str, Callable[[dict[str, Any], bool], str]] = {
+    "ID": lambda value, truncate: value["Id"][:12] if truncate else value["Id"],
+    "Image": lambda value, _: value["Image"],
+    "Command": _command,
+    "CreatedAt": _created,
+    "RunningFor": lambda value, _: ago(value["Created"]),
+    "Status": lambda value, _: value["Status"],
+    "State": lambda value, _: value["State"],
+    "Ports": lambda value, _: ports(value.get("Ports") or []),
+    "Names": lambda value, _: ",".join(name.removeprefix("/") for name in value["Names"]),
+    "Labels": lambda value, _: ",".join(
+        f"{key}={each}" for key, each in sorted((value.get("Labels") or {}).items())
+    ),
+    "Mounts": _mounts,
+    "Networks": lambda value, _: ",".join((value.get("NetworkSettings") or {}).get("Networks") or {}),
+    "LocalVolumes": _volumes,
+    "Size": _size,
+}
+"""What is asked for of a container, and whether long values are cut."""
 
 
 def ports(values: list[dict[str, Any]]) -> str:

@@ -188,8 +188,8 @@ class Containers:
         found.sort(key=lambda live: live.row.created, reverse=True)
         called = links.names(self._roster)
         seen = [
-            replace(views.view(self._world, live), links=tuple(called.get(live.id, ())))
-            for live in found[: limit if limit > 0 else None]
+            replace(view, links=tuple(called[view.id])) if view.id in called else view
+            for view in (views.view(self._world, live) for live in found[: limit if limit > 0 else None])
         ]
         if size:
             seen = [await self._sized(each, live) for each, live in zip(seen, found, strict=False)]

@@ -12,7 +12,7 @@ from knarr.engine.record import Extra, Row
 from knarr.engine.shims import ExecHandle, Shim
 from knarr.engine.values import AttachOptions, Waited
 from knarr.engine.world import now
-from knarr.model.container import ContainerSpec, ContainerState, ExecSpec, Status
+from knarr.model.container import ContainerSpec, ContainerState, ContainerView, ExecSpec, Status
 from knarr.model.mount import Mount
 from knarr.model.system import Event
 
@@ -45,7 +45,7 @@ class Live:
     """One container. Whoever changes its state holds `lock`; waiting for its end is done without it.
 
     `rootfs` is its snapshot's mounts, once known. `netns` is the network namespace of a life that has its own, held until that is
-    cleaned away; else -1. Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
+    cleaned away; else -1. `seen` is what `views` made of which row and networks. Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
     """
 
     row: Row
@@ -65,6 +65,7 @@ class Live:
     execs: dict[str, Exec] = field(default_factory=dict)
     exit_waiters: "list[asyncio.Future[Waited]]" = field(default_factory=list)
     removal_waiters: "list[asyncio.Future[Waited]]" = field(default_factory=list)
+    seen: tuple[Row, int, ContainerView] | None = None
 
     @property
     def id(self) -> str:

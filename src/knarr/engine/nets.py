@@ -53,6 +53,8 @@ class Nets:
     def __init__(self) -> None:
         self._by_id: dict[str, Net] = {}
         self._by_name: dict[str, Net] = {}
+        self.changes = 0
+        """How often a network came or went: what was made of them is as old."""
 
     def __iter__(self) -> Iterator[Net]:
         return iter(list(self._by_id.values()))
@@ -64,11 +66,13 @@ class Nets:
 
     def add(self, net: Net) -> None:
         """A network that is in the state."""
+        self.changes += 1
         self._by_id[net.id] = net
         self._by_name[net.name] = net
 
     def discard(self, net: Net) -> None:
         """It is out of the state."""
+        self.changes += 1
         self._by_id.pop(net.id, None)
         if self._by_name.get(net.name) is net:
             del self._by_name[net.name]

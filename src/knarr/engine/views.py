@@ -48,7 +48,15 @@ def shown_status(live: Live) -> Status:
 
 
 def view(world: World, live: Live) -> ContainerView:
-    """Without sizes."""
+    """Without sizes. Made anew when its row or the networks are others: hundreds are listed again and again."""
+    changes = world.nets.changes
+    if live.seen is None or live.seen[0] is not live.row or live.seen[1] != changes:
+        live.seen = (live.row, changes, _view(world, live))
+    running = tuple(each.id for each in live.execs.values() if each.running)
+    return replace(live.seen[2], exec_ids=running) if running else live.seen[2]
+
+
+def _view(world: World, live: Live) -> ContainerView:
     plans = [EndpointPlan.from_dict(value) for value in live.extra.endpoints]
     directory = world.paths.container(live.id)
     return ContainerView(
@@ -70,7 +78,6 @@ def view(world: World, live: Live) -> ContainerView:
             "hosts": f"{directory}/hosts",
             "log": world.paths.log(live.id) if live.spec.log.driver == "json-file" else "",
         },
-        exec_ids=tuple(each.id for each in live.execs.values() if each.running),
     )
 
 
@@ -175,7 +182,7 @@ class Selection:
 
     def __call__(self, live: Live) -> bool:
         wanted = self._wanted
-        return (
+        return not wanted or (
             filters.prefixes(wanted, live.id)
             and filters.names(wanted, (live.name, f"/{live.name}"))
             and filters.labels(wanted, live.spec.labels)
