@@ -6,9 +6,9 @@ The composition of the rooms: every object is built here by hand. Containers out
 import asyncio
 import contextlib
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from knarr.content.leases import Leases
 from knarr.content.store import Blobs
@@ -56,6 +56,7 @@ from knarr.state.database import Database
 if TYPE_CHECKING:
     from knarr.build.frontdoor.door import FrontDoor
     from knarr.engine.building.compose import Workshop
+    from knarr.engine.building.requests import ClassicWish
 
 _PATIENCE = 10.0
 
@@ -226,9 +227,18 @@ class Engine:
 
     async def front_door(self) -> "FrontDoor":
         """Where BuildKit's clients knock; the builder is made when the first comes."""
+        return await self._builder().door()
+
+    async def classic_build(
+        self, wish: "ClassicWish", body: AsyncIterator[bytes]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """A build from an archive; see engine.building.requests."""
+        return await self._builder().classic(wish, body)
+
+    def _builder(self) -> "Workshop":
         if self._building is None:
             self._building = self._workshop()
-        return await self._building.door()
+        return self._building
 
     async def close(self) -> None:
         """Lets go of everything; running containers go on."""

@@ -1,10 +1,21 @@
-"""/grpc and /session: BuildKit's clients take the connection over. The builder is loaded when the first of them comes."""
+"""Builds: BuildKit's clients take the connection over (/grpc, /session), older ones send an archive (/build).
 
-from collections.abc import Sequence
+The builder is loaded when the first of them comes.
+"""
+
+import binascii
+import secrets
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
 
 from knarr.api.server.call import Call, Route
+from knarr.api.server.replies import encode
+from knarr.api.server.streams import Body, error_line
 from knarr.loop.http.messages import Response
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, Unsupported
+from knarr.model.reference import Reference
 
 _HEAD = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
@@ -29,6 +40,109 @@ async def session(call: Call) -> Response | None:
     return None
 
 
+async def build(call: Call) -> Response:
+    """POST /build: the classic API. What is wrong with the Dockerfile has a status, a step that fails is a line."""
+    if call.text("version") == "2":
+        raise Unsupported("POST /build with version=2 is not supported: BuildKit's clients use /grpc")
+    if call.text("remote"):
+        raise Unsupported("building from a remote context is not supported by this daemon")
+    from knarr.engine.building.requests import ClassicWish
+
+    wish = ClassicWish(
+        ref=secrets.token_hex(12),
+        attrs=_attributes(call),
+        names=[str(Reference.parse(name).tagged()) for name in call.texts("t") if name],
+        credentials=_credentials(call.request.headers.get("x-registry-config", "")),
+        quiet=call.flag("q"),
+    )
+    lines = await call.engine.classic_build(wish, call.request.body())
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            async for line in lines:
+                yield encode(line) + b"\r\n"
+        except Exception as error:
+            yield error_line(error)
+
+    return Response(200, Body(body(), lines), {"Content-Type": "application/json"})
+
+
+def _attributes(call: Call) -> dict[str, str]:
+    """The query by the frontend's names. Raises Invalid."""
+    attrs = {"filename": call.text("dockerfile") or "Dockerfile", "image-resolve-mode": "default"}
+    for name, value in _json(call, "buildargs").items():
+        if value is not None:
+            attrs[f"build-arg:{name}"] = str(value)
+    for name, value in _json(call, "labels").items():
+        attrs[f"label:{name}"] = str(value)
+    if call.flag("nocache"):
+        attrs["no-cache"] = ""
+    if call.flag("pull"):
+        attrs["image-resolve-mode"] = "pull"
+    for key, name in _PLAIN.items():
+        if call.text(key):
+            attrs[name] = call.text(key)
+    network = call.text("networkmode")
+    if network in ("host", "none"):
+        attrs["force-network-mode"] = network
+    hosts = [text.replace(":", "=", 1) for text in call.texts("extrahosts")]
+    if hosts:
+        attrs["add-hosts"] = ",".join(hosts)
+    return attrs
+
+
+_PLAIN = {
+    "target": "target",
+    "platform": "platform",
+    "shmsize": "shm-size",
+    "cgroupparent": "cgroup-parent",
+    "memory": "memory",
+    "memswap": "memswap",
+    "cpushares": "cpushares",
+    "cpuperiod": "cpuperiod",
+    "cpuquota": "cpuquota",
+    "cpusetcpus": "cpusetcpus",
+    "cpusetmems": "cpusetmems",
+}
+
+
+def _json(call: Call, key: str) -> dict[str, str | None]:
+    text = call.text(key)
+    if not text:
+        return {}
+    try:
+        return msgspec.json.decode(text, type=dict[str, str | None])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise Invalid(f"invalid {key}: {text}") from None
+
+
+class _Login(msgspec.Struct):
+    """One entry of X-Registry-Config."""
+
+    username: str = ""
+    password: str = ""
+    auth: str = ""
+    identitytoken: str = ""
+
+
+def _credentials(header: str) -> dict[str, tuple[str, str]]:
+    """User and secret by registry host; what cannot be read is nothing, as dockerd has it."""
+    try:
+        data = urlsafe_b64decode(header + "=" * (-len(header) % 4)) or b"{}"
+        logins = msgspec.json.decode(data, type=dict[str, _Login])
+    except (binascii.Error, ValueError, msgspec.DecodeError, msgspec.ValidationError):
+        return {}
+    return {
+        _host(name): (login.username, login.identitytoken or login.password) for name, login in logins.items()
+    }
+
+
+def _host(name: str) -> str:
+    """Docker Hub's entry has the address of its old index."""
+    bare = name.partition("://")[2] or name
+    return "registry-1.docker.io" if bare.startswith("index.docker.io") else bare.partition("/")[0]
+
+
 def _check(call: Call) -> None:
     wanted = call.request.headers.get("upgrade", "")
     if not wanted:
@@ -37,4 +151,8 @@ def _check(call: Call) -> None:
         raise Invalid(f"protocol {wanted} not supported")
 
 
-ROUTES = (Route("POST", "/grpc", grpc), Route("POST", "/session", session))
+ROUTES = (
+    Route("POST", "/grpc", grpc),
+    Route("POST", "/session", session),
+    Route("POST", "/build", build),
+)

@@ -71,7 +71,6 @@ ROUTES = (
         for verb in ("enable", "disable", "set", "push")
     ),
     Route("DELETE", "/plugins/{name:path}", no_plugin),
-    Route("POST", "/build", _refusal("building images")),
     Route("POST", "/build/prune", prune_builds),
     Route("POST", "/build/cancel", _refusal("building images")),
 )

@@ -1,12 +1,15 @@
 """Puts the builder of an engine together, when the first build comes: most days nothing is built."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from knarr.build.context.store import Files
 from knarr.build.frontdoor.door import FrontDoor
 from knarr.engine.building.builder import EngineBuilder
+from knarr.engine.building.classic import Line
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.origins import Origins
+from knarr.engine.building.requests import ClassicWish, build
 from knarr.engine.building.running import Runner
 from knarr.engine.building.views import Views
 from knarr.engine.ending import Ender
@@ -46,9 +49,17 @@ class Workshop:
 
     async def door(self) -> FrontDoor:
         """The door, its directories made."""
+        await self._open()
+        return self._door
+
+    async def classic(self, wish: ClassicWish, body: AsyncIterator[bytes]) -> AsyncIterator[Line]:
+        """A build by the classic API; see `requests.build`."""
+        await self._open()
+        return await build(self.builder, self._files, wish, body)
+
+    async def _open(self) -> None:
         async with self._opening:
             if not self._opened:
                 await blocking(self._files.open)
                 await blocking(self._runner.open)
                 self._opened = True
-        return self._door

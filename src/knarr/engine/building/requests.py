@@ -1,0 +1,88 @@
+"""A build as the classic API asks for one: an archive and a query in, lines out; see `classic`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from knarr.build.context.store import Files
+from knarr.build.dockerfile.parser import decode, parse
+from knarr.build.errors import BuildFailed
+from knarr.build.graph import walk
+from knarr.build.port import Exporter, Wish
+from knarr.build.progress import Progress
+from knarr.engine.building.builder import EngineBuilder, Read
+from knarr.engine.building.classic import Line, Narrator
+from knarr.engine.building.uploads import Uploaded, receive
+from knarr.model.errors import KnarrError
+from knarr.model.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassicWish:
+    """`attrs` are the frontend's; `credentials` (user, secret) by registry host; `names` what the image will be called."""
+
+    ref: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] = ()
+    credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    quiet: bool = False
+
+
+async def build(
+    builder: EngineBuilder, files: Files, wish: ClassicWish, body: AsyncIterator[bytes]
+) -> AsyncIterator[Line]:
+    """Raises what is wrong with the archive or the Dockerfile before the first line; later errors are lines."""
+    uploaded = Uploaded(await receive(body, files), wish.credentials)
+    progress = Progress()
+    asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs)
+    read = await builder.load(asked, uploaded, progress)
+    return _lines(builder, wish, read, uploaded, progress)
+
+
+async def _lines(
+    builder: EngineBuilder, wish: ClassicWish, read: Read, uploaded: Uploaded, progress: Progress
+) -> AsyncIterator[Line]:
+    nodes = parse(decode(read.source)).nodes
+    narrator = Narrator(nodes, list(walk(*(result.output for result in read.results))))
+    exporter = Exporter(type="moby", attrs={"name": ",".join(wish.names)})
+    work = asyncio.create_task(
+        builder.export(read, [exporter], [], uploaded.id, uploaded, progress), name=f"build {wish.ref}"
+    )
+    work.add_done_callback(lambda _: progress.end())
+    try:
+        async for updates in progress.follow():
+            for line in narrator.feed(updates):
+                if not wish.quiet:
+                    yield line
+        try:
+            told = await work
+        except KnarrError as error:
+            yield _failed(error)
+            return
+        if not wish.quiet:
+            for line in narrator.finish():
+                yield line
+        image = told["containerimage.config.digest"]
+        yield {"aux": {"ID": image}}
+        if wish.quiet:
+            yield {"stream": f"{image}\n"}
+            return
+        yield {"stream": f"Successfully built {image.removeprefix('sha256:')[:12]}\n"}
+        for name in wish.names:
+            yield {"stream": f"Successfully tagged {Reference.parse(name).tagged().familiar}\n"}
+    finally:
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work])
+
+
+def _failed(error: KnarrError) -> Line:
+    """In the classic builder's words where a command failed."""
+    text = str(error)
+    detail: dict[str, Any] = {"message": text}
+    if isinstance(error, BuildFailed) and error.exit_code is not None:
+        command = text.partition('"')[2].rpartition('" did not complete')[0]
+        text = f"The command '{command}' returned a non-zero code: {error.exit_code}"
+        detail = {"code": error.exit_code, "message": text}
+    return {"errorDetail": detail, "error": text}
