@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from knarr.content.leases import Leases
 from knarr.content.store import Blobs
-from knarr.engine import attaching, rows, userns
+from knarr.engine import attaching, default_bridge, rows, userns
 from knarr.engine.cgroups import remove_empty
 from knarr.engine.containers import Containers
 from knarr.engine.creating import Creator
@@ -45,10 +45,8 @@ from knarr.kernel.cgroups.hierarchy import find
 from knarr.loop.blocking import blocking
 from knarr.loop.tasks import Tasks
 from knarr.model.platform import Platform
-from knarr.network import pools
 from knarr.network.addresses import Addresses
 from knarr.network.bridge import Bridge
-from knarr.network.config import NetworkConfig
 from knarr.network.errors import FirewallMissing
 from knarr.snapshots.driver import open_driver
 from knarr.state.database import Database
@@ -136,7 +134,8 @@ class Engine:
         world.daemon_id = await _lasting(db, "engine.id", new_id()[:32])
         created = int(await _lasting(db, "engine.created", str(now())))
         if self.settings.bridge != "none":
-            world.nets.add(await self._default_bridge(world, created))
+            key = await _lasting(db, "network.bridge", new_id())
+            world.nets.add(await default_bridge.make(world, key, created))
         for name, driver in (("host", "host"), ("none", "null")):
             world.nets.add(Net(await _lasting(db, f"network.{name}", new_id()), name, driver, created))
         return world
@@ -144,27 +143,13 @@ class Engine:
     def _open_bridge(self) -> Bridge | None:
         """Without the kernel's side a daemon can still serve, if it shall have no default bridge."""
         try:
-            bridge = Bridge()
+            bridge = Bridge(obey=self.settings.publish_firewall == "obey")
         except FirewallMissing:
             if self.settings.bridge == "none":
                 return None
             raise
         self._stack.callback(bridge.close)
         return bridge
-
-    async def _default_bridge(self, world: World, created: int) -> Net:
-        assert world.bridge is not None
-        subnet = self.settings.bip
-        if not subnet:
-            known = await _lasting(world.db, "bridge.bip", "")
-            subnet = known or await _free_bip(world.bridge, self.settings)
-            await world.db.write(lambda tx: rows.change_setting(tx, "bridge.bip", subnet))
-        key = await _lasting(world.db, "network.bridge", new_id())
-        config = NetworkConfig.from_bip(
-            "bridge", self.settings.bridge, subnet, id=key, mtu=self.settings.mtu, icc=self.settings.icc
-        )
-        await world.bridge.ensure(config)
-        return Net(key, "bridge", "bridge", created, config=config)
 
     async def _images(self, world: World, registry: Registry) -> Images:
         rooms = Rooms(
@@ -186,7 +171,8 @@ class Engine:
         self.volumes = Volumes(world, roster)
         await self.volumes.load()
         if (net := world.nets.bridge) is not None and net.config is not None:
-            net.pool = Addresses.of(net.config, addresses(roster, net))
+            parts = default_bridge.parts(self.settings, net.config)
+            net.pool = Addresses.of(net.config, addresses(roster, net), parts)
         places = Places(world)
         self._stack.callback(places.close)
         self.networks = Networks(world, roster, places)
@@ -283,8 +269,3 @@ def workshop(
 
 async def _lasting(db: Database, key: str, default: str) -> str:
     return await db.write(lambda tx: rows.setting(tx, key, default))
-
-
-async def _free_bip(bridge: Bridge, settings: Settings) -> str:
-    subnet, gateway = pools.allocate(settings.default_address_pools, (), await bridge.host_subnets())
-    return f"{gateway}/{subnet.partition('/')[2]}"

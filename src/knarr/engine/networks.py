@@ -72,7 +72,8 @@ class Networks:
 
     async def create(self, spec: NetworkSpec) -> str:
         """The new network's id. Raises NetworkNameTaken, SubnetTaken, Invalid, Denied."""
-        spec = network_plan.check(spec)
+        defaults = self._world.settings.default_network_opts.get(spec.driver or "bridge", {})
+        spec = network_plan.check(replace(spec, options={**defaults, **spec.options}))
         return await self._world.whole(self._create(spec))
 
     async def _create(self, spec: NetworkSpec) -> str:

@@ -12,16 +12,24 @@ class Settings:
 
     `storage_driver` "" takes the best that works. `mirrors` are URLs for Docker Hub; `registry_mirrors` name them by registry host. `insecure_registries` are hosts or
     networks that speak plain HTTP. `log_driver` and `log_options` serve containers that ask for none. `host_ip` is where ports
-    of the default network are published. Without `live_restore` containers end with the daemon.
+    of the default network are published. Without `live_restore` containers end with the daemon. `publish_firewall` is "obey" or
+    "bypass" (docs/decisions/0011); `default_network_opts` are options of new networks by their driver.
     """
 
     data_root: str = "/var/lib/knarr"
     exec_root: str = "/run/knarr"
     bridge: str = "knarr0"
     bip: str = ""
-    mtu: int = 1500
+    mtu: int = 0
     icc: bool = True
     host_ip: str = ""
+    ipv6: bool = False
+    bip6: str = ""
+    fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
+    ip_masq: bool = True
+    default_network_opts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    publish_firewall: str = "obey"
     host_gateways: tuple[str, ...] = ()
     default_address_pools: tuple[Pool, ...] = DEFAULT_POOLS
     mirrors: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from knarr.service.flags import BY_KEY, FLAGS, LEVELS, REFUSED, refused
 
 _WORDS = {
     "text": "string", "list": "array", "int": "number", "bool": "bool", "size": "number", "pairs": "object",
-    "switches": "object", "limits": "object", "pools": "array",
+    "switches": "object", "limits": "object", "pools": "array", "nested": "object",
 }  # fmt: skip
 _NESTED = {
     "log-opts",
@@ -87,6 +87,7 @@ def _typed(key: str, value: Any) -> Any:
         "list": _texts(value),
         "pairs": isinstance(value, dict) and _texts(list(value.values())),
         "switches": isinstance(value, dict) and all(isinstance(each, bool) for each in value.values()),
+        "nested": isinstance(value, dict) and all(isinstance(each, dict) for each in value.values()),
         "limits": isinstance(value, dict) and all(isinstance(each, dict) for each in value.values()),
         "pools": isinstance(value, list) and all(isinstance(each, dict) for each in value),
     }.get(kind, isinstance(value, int) and not isinstance(value, bool))
@@ -151,6 +152,7 @@ def check(values: Values) -> Values:
         _address(values["ip"], f'invalid argument "{values["ip"]}" for "--ip" flag: failed to parse IP')
     _check_labels(values.get("labels", ()))
     _check_words(values)
+    _check_firewall(values)
     check_driver(values.get("log-driver", "json-file"), values.get("log-opts", {}))
     for text in values.get("default-ulimits", ()):
         ulimit(text)
@@ -171,6 +173,14 @@ def _check_words(values: Values) -> None:
             raise Invalid(
                 f"invalid exec-opt: {_quoted(option)}: knarrd has native.cgroupdriver=cgroupfs only"
             )
+
+
+def _check_firewall(values: Values) -> None:
+    for key in ("iptables", "ip6tables"):
+        if not values.get(key, True):
+            raise Invalid(f"{key} cannot be false: published ports are rules of nftables here")
+    if values.get("publish-firewall", "obey") not in ("obey", "bypass"):
+        raise Invalid(f"invalid publish-firewall: {values['publish-firewall']}: it is obey or bypass")
 
 
 def _quoted(text: str) -> str:
@@ -237,6 +247,8 @@ _OUTER = frozenset(
         "default-runtime",
         "registry-mirrors",
         "default-address-pools",
+        "iptables",
+        "ip6tables",
     ]
 )
 _ENGINE = {key: _NAMES.get(key, key.replace("-", "_")) for key in BY_KEY if key not in _OUTER}

@@ -16,7 +16,7 @@ LEVELS = ("debug", "info", "warn", "error", "fatal")
 
 
 class Flag(NamedTuple):
-    """One setting. `key` is its name in daemon.json; `kind` one of text, list, int, bool, size, pairs, switches, limits, pools."""
+    """One setting. `key` is its name in daemon.json; `kind` one of text, list, int, bool, size, pairs, switches, limits, pools, nested."""
 
     name: str
     key: str
@@ -46,6 +46,15 @@ FLAGS = (
     _flag("bip", "text", "CIDR", "the bridge's address, as 172.17.0.1/16"),
     _flag("mtu", "int", "BYTES", "the containers' MTU"),
     _flag("icc", "bool", "BOOL", "let containers of the default network talk to each other (default true)"),
+    _flag("ipv6", "bool", "BOOL", "IPv6 on the default network (default false)"),
+    _flag("bip6", "text", "CIDR", "the bridge's IPv6 address, as fd00::1/64"),
+    _flag("fixed-cidr", "text", "CIDR", "the part of the default network's subnet that containers get"),
+    _flag("fixed-cidr-v6", "text", "CIDR", "the default network's IPv6 subnet, or the part of it that containers get"),
+    _flag("ip-masq", "bool", "BOOL", "translate what containers of the default network send outward (default true)"),
+    _flag("iptables", "bool", "BOOL", "taken if true: rules are nftables'"),
+    _flag("ip6tables", "bool", "BOOL", "taken if true: rules are nftables'"),
+    _flag("publish-firewall", "text", "obey|bypass", "whether published ports obey the host's own firewall, where one is active (default obey)"),
+    _flag("default-network-opt", "nested", "DRIVER=KEY=VALUE", "an option of new networks", key="default-network-opts"),
     _flag("ip", "text", "ADDRESS", "the host's address of ports published on the default network (default 0.0.0.0)"),
     _flag("default-address-pool", "pools", "base=CIDR,size=N", "where networks get their subnets", key="default-address-pools"),
     _flag("registry-mirror", "list", "URL", "a mirror of Docker Hub, or HOST=URL for any other registry", key="registry-mirrors", reloads=True),
@@ -91,12 +100,12 @@ BY_KEY = {flag.key: flag for flag in FLAGS}
 REFUSED = {
     "add-runtime": "runtimes", "allow-direct-routing": "", "authorization-plugin": "authorization-plugins", "bridge-accept-fwmark": "",
     "containerd": "", "containerd-namespace": "", "containerd-plugins-namespace": "containerd-plugin-namespace", "cpu-rt-period": "",
-    "cpu-rt-runtime": "", "cri-containerd": "", "default-network-opt": "default-network-opts", "experimental": "",
+    "cpu-rt-runtime": "", "cri-containerd": "", "experimental": "",
     "firewall-backend": "", "ip-forward-no-drop": "", "max-download-attempts": "", "metrics-addr": "", "network-control-plane-mtu": "",
     "network-diagnostic-port": "", "node-generic-resource": "node-generic-resources", "nri-opts": "", "rootless": "",
     "selinux-enabled": "", "storage-opt": "storage-opts", "swarm-default-advertise-addr": "", "userland-proxy": "",
     "userland-proxy-path": "", "builder": "", "min-api-version": "", "swarm-raft-heartbeat-tick": "", "swarm-raft-election-tick": "",
-    "ip-masq": "", "ip-forward": "", "iptables": "", "ip6tables": "", "ipv6": "", "bip6": "", "fixed-cidr": "", "fixed-cidr-v6": "",
+    "ip-forward": "",
     "default-gateway": "", "default-gateway-v6": "",
 }  # fmt: skip
 """What dockerd takes and knarrd has not; the value is the key in daemon.json where that differs."""
@@ -134,7 +143,7 @@ def arguments() -> argparse.ArgumentParser:
         }
         if flag.kind == "bool":
             more |= {"nargs": "?", "const": True}
-        if flag.kind in ("list", "pairs", "switches", "limits", "pools"):
+        if flag.kind in ("list", "pairs", "switches", "limits", "pools", "nested"):
             more["action"] = "append"
         add(*words, type=READERS[flag.kind], **more)
     for name in REFUSED:
@@ -173,6 +182,21 @@ def _switch(text: str) -> tuple[str, bool]:
     return key, _boolean(value) if equals else True
 
 
+def _nested(text: str) -> tuple[str, str, str]:
+    driver, equals, rest = text.partition("=")
+    key, second, value = rest.partition("=")
+    if not equals or not second:
+        raise argparse.ArgumentTypeError(f"invalid key value pair: {text!r}")
+    return driver, key, value
+
+
+def _by_driver(words: Sequence[tuple[str, str, str]]) -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = {}
+    for driver, key, value in words:
+        table.setdefault(driver, {})[key] = value
+    return table
+
+
 def _pool(text: str) -> dict[str, str]:
     return dict(_pair(word) for word in text.split(","))
 
@@ -187,6 +211,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "switches": _switch,
     "limits": str,
     "pools": _pool,
+    "nested": _nested,
 }
 
 
@@ -197,4 +222,6 @@ def parse(words: Sequence[str]) -> tuple[dict[str, Any], str, bool]:
     for flag in FLAGS:
         if flag.key in found and flag.kind in ("pairs", "switches"):
             found[flag.key] = dict(found[flag.key])
+        if flag.key in found and flag.kind == "nested":
+            found[flag.key] = _by_driver(found[flag.key])
     return found, config_file, validate

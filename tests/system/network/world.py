@@ -30,6 +30,7 @@ Scenario = Callable[[], Awaitable[None]]
 PATIENCE = 60
 SILENCE = 1.0
 OUTSIDE_HOST, OUTSIDE = "10.210.200.1", "10.210.200.2"
+OUTSIDE_HOST6, OUTSIDE6 = "fd00:210:200::1", "fd00:210:200::2"
 
 
 def isolated(scenario: Scenario) -> Callable[[], None]:
@@ -94,26 +95,32 @@ class Namespace:
 class World:
     """The host with one `Bridge`, and an outside namespace cabled to it."""
 
-    def __init__(self) -> None:
-        self.bridge = Bridge()
+    def __init__(self, bridge: Bridge | None = None) -> None:
+        self.bridge = bridge or Bridge()
         self.outside = Namespace()
         self._count = 1
         self._cable()
 
     async def container(
-        self, config: NetworkConfig, *bindings: PortBinding, address: str = ""
+        self, config: NetworkConfig, *bindings: PortBinding, address: str = "", address6: str = ""
     ) -> tuple[Namespace, EndpointPlan]:
         """A wired namespace."""
         self._count += 1
         endpoint_id = f"{self._count:064x}"[::-1]
         namespace = Namespace()
         published = await self.bridge.reserve(
-            endpoint_id, bindings, endpoint=f"c{self._count}", config=config
+            endpoint_id,
+            bindings,
+            endpoint=f"c{self._count}",
+            config=config,
+            four=bool(config.subnet),
+            six=bool(address6),
         )
         plan = plan_endpoint(
             config,
             endpoint_id=endpoint_id,
-            address=address or config.gateway.rpartition(".")[0] + f".{self._count}",
+            address=address or (config.subnet and config.subnet.rpartition(".")[0] + f".{self._count}"),
+            address6=address6,
             published=published,
         )
         await self.bridge.attach(plan, namespace.fd, namespace.route)
@@ -126,7 +133,13 @@ class World:
         )
         (answer,) = codec.exchange(host, [route.get_link("ktnout")])
         index = route.parse_link(answer).ifindex
-        codec.exchange(host, [route.new_address(index, OUTSIDE_HOST, 24, "10.210.200.255")])
+        codec.exchange(
+            host,
+            [
+                route.new_address(index, OUTSIDE_HOST, 24, "10.210.200.255"),
+                route.new_address(index, OUTSIDE_HOST6, 64, ""),
+            ],
+        )
         host.close()
         (answer,) = codec.exchange(self.outside.route, [route.get_link("eth0")])
         index = route.parse_link(answer).ifindex
@@ -135,7 +148,9 @@ class World:
             [
                 route.set_up("eth0"),
                 route.new_address(index, OUTSIDE, 24, "10.210.200.255"),
+                route.new_address(index, OUTSIDE6, 64, ""),
                 route.new_default_route(OUTSIDE_HOST, index),
+                route.new_default_route(OUTSIDE_HOST6, index, six=True),
             ],
         )
 
@@ -186,9 +201,9 @@ def links() -> set[str]:
         return {route.parse_link(each).name for each in codec.dump(sock, route.get_links())}
 
 
-def nft(*arguments: str) -> str:
-    """What nft prints."""
-    return subprocess.run(["nft", *arguments], check=True, capture_output=True, text=True).stdout
+def nft(*arguments: str, text: str = "") -> str:
+    """What nft prints; `text` is its input."""
+    return subprocess.run(["nft", *arguments], check=True, capture_output=True, text=True, input=text).stdout
 
 
 def _in_thread(function: Callable[[], T]) -> T:
@@ -217,11 +232,17 @@ def _new_namespace() -> tuple[int, socket.socket]:
 
 
 def _server_socket(port: int, protocol: str) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
-    sock.bind(("0.0.0.0", port))
+    """Of both families; IPv4 clients have mapped addresses."""
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind(("::", port))
     if protocol == "tcp":
         sock.listen()
     return sock
+
+
+def _told(address: str) -> bytes:
+    return address.removeprefix("::ffff:").encode()
 
 
 def _answer_streams(sock: socket.socket) -> None:
@@ -229,13 +250,13 @@ def _answer_streams(sock: socket.socket) -> None:
         client, address = sock.accept()
         with client:
             client.recv(100)
-            client.sendall(address[0].encode())
+            client.sendall(_told(address[0]))
 
 
 def _answer_datagrams(sock: socket.socket) -> None:
     while True:
         _, address = sock.recvfrom(100)
-        sock.sendto(address[0].encode(), address)
+        sock.sendto(_told(address[0]), address)
 
 
 def main(module: str, name: str) -> None:
