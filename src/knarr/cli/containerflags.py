@@ -83,6 +83,12 @@ FLAGS = (
     Flag("publish", "p", "list", "Publish a container's port(s) to the host"),
     Flag("publish-all", "P", "bool", "Publish all exposed ports to random ports"),
     Flag("pull", "", "string", 'Pull image before running ("always", "missing", "never")', "missing"),
+    Flag(
+        "on-unhealthy",
+        "",
+        "string",
+        'What to do when a health check fails for good: "restart" lets the restart policy decide',
+    ),
     Flag("quiet", "q", "bool", "Suppress the pull output"),
     Flag("read-only", "", "bool", "Mount the container's root filesystem as read only"),
     Flag("restart", "", "string", "Restart policy to apply when a container exits", "no"),
@@ -216,6 +222,7 @@ def host_config(options: Options) -> dict[str, Any]:
         "Runtime": options.runtime,
         "LogConfig": {"Type": options.log_driver, "Config": pairs(options.log_opt)},
         "Annotations": pairs(options.annotation),
+        **({"OnUnhealthy": options.on_unhealthy} if options.on_unhealthy else {}),
         "Init": options.init if "init" in options.given else None,
         **resources(options),
     }

@@ -53,6 +53,7 @@ def check(spec: ContainerSpec, cpus: int) -> None:
     if spec.isolation not in ("", "default"):
         raise Invalid(f"invalid isolation '{spec.isolation}' on linux")
     check_restart(spec.restart, auto_remove=spec.auto_remove)
+    check_on_unhealthy(spec)
     _check_health(spec.healthcheck)
     check_capabilities("CapAdd", spec.cap_add)
     check_capabilities("CapDrop", spec.cap_drop)
@@ -118,6 +119,16 @@ def check_restart(policy: RestartPolicy, *, auto_remove: bool) -> None:
         raise Invalid("invalid restart policy: maximum retry count cannot be negative")
     if auto_remove and policy.name not in ("", "no"):
         raise Invalid("can't create 'AutoRemove' container with restart policy")
+
+
+def check_on_unhealthy(spec: ContainerSpec) -> None:
+    """Raises Invalid for a wish that nothing would come of."""
+    if spec.on_unhealthy not in ("", "restart", "none"):
+        raise Invalid(f"invalid OnUnhealthy: {_quoted(spec.on_unhealthy)}; use 'restart' or 'none'")
+    if spec.on_unhealthy == "restart" and spec.restart.name in ("", "no"):
+        raise Invalid(
+            "OnUnhealthy 'restart' needs a restart policy: 'always', 'on-failure' or 'unless-stopped'"
+        )
 
 
 def capability(name: str) -> str:

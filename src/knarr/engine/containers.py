@@ -346,15 +346,20 @@ class Containers:
         return follow(self._roster.find(name), self._roster)
 
     async def update(
-        self, name: str, resources: Resources, restart: RestartPolicy | None = None
+        self,
+        name: str,
+        resources: Resources,
+        restart: RestartPolicy | None = None,
+        on_unhealthy: str | None = None,
     ) -> tuple[str, ...]:
         """Fields at their defaults stay as they are; returns warnings."""
         live = self._roster.find(name)
         async with live.lock:
             resources, warnings = limits.settle(resources, self._world.host.abilities)
-            spec = _updated(live.spec, resources, restart)
+            spec = _updated(live.spec, resources, restart, on_unhealthy)
             checks.check_resources(spec.resources, self._world.host.cpus)
             checks.check_restart(spec.restart, auto_remove=spec.auto_remove)
+            checks.check_on_unhealthy(spec)
             if live.runs:
                 facts = bundle.Facts(
                     capabilities=self._world.capabilities,
@@ -401,9 +406,16 @@ class Containers:
         return counts
 
 
-def _updated(spec: ContainerSpec, resources: Resources, restart: RestartPolicy | None) -> ContainerSpec:
+def _updated(
+    spec: ContainerSpec, resources: Resources, restart: RestartPolicy | None, on_unhealthy: str | None
+) -> ContainerSpec:
     merged = limits.updated(spec.resources, resources)
-    return replace(spec, resources=plan.fill_resources(merged), restart=restart or spec.restart)
+    return replace(
+        spec,
+        resources=plan.fill_resources(merged),
+        restart=restart or spec.restart,
+        on_unhealthy=spec.on_unhealthy if on_unhealthy is None else on_unhealthy,
+    )
 
 
 def _quote(text: str) -> str:

@@ -53,7 +53,9 @@ class Ender:
         """A life is over; how long to wait before the next one in nanoseconds, None if there is none."""
         state, policy = live.state, live.spec.restart
         stopped = live.stopping
-        again = plan.should_restart(policy, found.code, state.restart_count, stopped_by_user=stopped)
+        code = found.code or int(live.unhealthy)
+        again = plan.should_restart(policy, code, state.restart_count, stopped_by_user=stopped)
+        live.unhealthy = False
         move = Move.RETRY if again and live.runs else Move.EXIT
         failures = plan.next_failures(live.extra.failures, found.at - state.started_at) if again else 0
         endpoints = live.extra.endpoints

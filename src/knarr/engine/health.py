@@ -7,7 +7,9 @@ counts as unhealthy, as with Docker.
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from knarr.engine import rows
 from knarr.engine.execs import Execs
@@ -74,6 +76,8 @@ class Monitor:
     def __init__(self, world: World, execs: Execs) -> None:
         self._world = world
         self._execs = execs
+        self.on_unhealthy: Callable[[Live], Coroutine[Any, Any, None]] | None = None
+        """What is done about a container that became unhealthy and asks for it."""
 
     def begin(self, live: Live) -> None:
         """Probes from now on; without a health check nothing happens."""
@@ -103,6 +107,13 @@ class Monitor:
         live.row = replace(live.row, state=replace(live.state, health=after))
         events = [live.event(f"health_status: {after.status}")] if after.status != before.status else []
         await self._world.commit(lambda tx: rows.save_state(tx, live.row), *events)
+        if (
+            events
+            and after.status == "unhealthy"
+            and live.spec.on_unhealthy == "restart"
+            and self.on_unhealthy
+        ):
+            self._world.tasks.start(self.on_unhealthy(live), f"end unhealthy {live.name}")
 
     async def _probe(self, live: Live, check: Healthcheck) -> Probe:
         start = now()

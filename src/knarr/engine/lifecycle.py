@@ -54,6 +54,7 @@ class Lifecycle:
         self._roster = roster
         self._ender = ender
         self._health = health
+        health.on_unhealthy = self.end_unhealthy
         self._starter = Starter(world, roster, places, mounts)
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Step, ...]:
@@ -170,16 +171,32 @@ class Lifecycle:
         assert ended is not None
         number = signals.number(signal or live.spec.stop_signal or "SIGTERM")
         await self._signal(live, number)
-        if timeout is None:
-            timeout = live.spec.stop_timeout
-            if timeout is None:
-                timeout = self._world.settings.default_stop_timeout
-        await asyncio.wait([ended], timeout=None if timeout < 0 else timeout)
+        patience = self._stop_timeout(live) if timeout is None else None if timeout < 0 else timeout
+        await asyncio.wait([ended], timeout=patience)
         if not ended.done():
             await self._kill(live, ended)
         async with live.lock:
             self._world.tell(live.event("stop"))
         await self._cleaned(live)
+
+    async def end_unhealthy(self, live: Live) -> None:
+        """Its policy decides what comes after: to it this is a failure, and nobody's stop."""
+        async with live.lock:
+            if live.status is not Status.RUNNING or live.stopping or live.ended is None:
+                return
+            live.unhealthy = True
+            ended = live.ended
+        log.info("container %s is unhealthy: it is ended for its restart policy", live.name)
+        await self._signal(live, signals.number(live.spec.stop_signal or "SIGTERM"))
+        await asyncio.wait([ended], timeout=self._stop_timeout(live))
+        if not ended.done():
+            await self._kill(live, ended)
+
+    def _stop_timeout(self, live: Live) -> int | None:
+        """Seconds until a kill; None: never."""
+        own = live.spec.stop_timeout
+        seconds = self._world.settings.default_stop_timeout if own is None else own
+        return None if seconds < 0 else seconds
 
     async def _give_up(self, live: Live) -> None:
         """Between two lives: there is no next one. The caller holds the lock."""

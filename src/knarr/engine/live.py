@@ -45,7 +45,7 @@ class Live:
     """One container. Whoever changes its state holds `lock`; waiting for its end is done without it.
 
     `rootfs` is its snapshot's mounts, once known. `netns` is the network namespace of a life that has its own, held until that is
-    cleaned away; else -1. `seen` is what `views` made of which row and networks. Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both.
+    cleaned away; else -1. `seen` is what `views` made of which row and networks. Of the last life, `cleaning` takes the network away and `leaving` is its shim's end: a next life waits for both. `unhealthy`: this life is ended for that, which counts as a failure.
     """
 
     row: Row
@@ -59,6 +59,7 @@ class Live:
     cleaning: "asyncio.Task[None] | None" = None
     leaving: "asyncio.Task[None] | None" = None
     stopping: bool = False
+    unhealthy: bool = False
     restarting: bool = False
     removing: bool = False
     pending: list[PendingAttach] = field(default_factory=list)

@@ -169,7 +169,7 @@ class ContainerSpec:
 
     `command` and `entrypoint` are None where the request says nothing (the image's are taken) and () where it empties
     them. `tty`, `open_stdin`, `stdin_once` and `attach_*` are Docker's. `None` in `masked_paths` and `readonly_paths`
-    means the default lists, () none at all. `environment` keeps Docker's list form: "NAME=value", or "NAME" to unset.
+    means the default lists, () none at all. `on_unhealthy` "restart" ends an unhealthy container for its restart policy. `environment` keeps Docker's list form: "NAME=value", or "NAME" to unset.
     """
 
     image: str
@@ -211,6 +211,7 @@ class ContainerSpec:
     dns_options: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     restart: RestartPolicy = RestartPolicy()
+    on_unhealthy: str = ""
     auto_remove: bool = False
     privileged: bool = False
     read_only: bool = False

@@ -132,6 +132,7 @@ def _host(host: spec.HostConfig, version: Version) -> dict[str, Any]:
         "dns_options": _tuple(host.DnsOptions),
         "dns_search": _tuple(host.DnsSearch),
         "restart": _restart(host.RestartPolicy),
+        "on_unhealthy": host.OnUnhealthy,
         "auto_remove": host.AutoRemove,
         "privileged": host.Privileged,
         "read_only": host.ReadonlyRootfs,

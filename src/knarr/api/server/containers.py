@@ -134,7 +134,7 @@ async def update(call: Call) -> Response:
     """POST /containers/{name}/update"""
     body = await call.json(spec.Update)
     warnings = await call.engine.containers.update(
-        call.name, asking.changes(body, call.version), asking.restart(body.RestartPolicy)
+        call.name, asking.changes(body, call.version), asking.restart(body.RestartPolicy), body.OnUnhealthy
     )
     return reply({"Warnings": list(warnings) or None})
 

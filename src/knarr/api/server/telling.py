@@ -189,6 +189,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
             "Name": spec.restart.name,
             "MaximumRetryCount": spec.restart.maximum_retries,
         },
+        **({"OnUnhealthy": spec.on_unhealthy} if spec.on_unhealthy else {}),
         "AutoRemove": spec.auto_remove,
         "VolumeDriver": spec.volume_driver,
         "VolumesFrom": _listed(spec.volumes_from or None),

@@ -212,6 +212,7 @@ class Update(Resources):
     """The body of an update."""
 
     RestartPolicy: "RestartPolicy | None" = None
+    OnUnhealthy: str | None = None
 
 
 class HostConfig(Resources):
@@ -223,6 +224,7 @@ class HostConfig(Resources):
     NetworkMode: str = ""
     PortBindings: dict[str, list[PortBinding] | None] | None = None
     RestartPolicy: "RestartPolicy | None" = None
+    OnUnhealthy: str = ""
     AutoRemove: bool = False
     VolumeDriver: str = ""
     VolumesFrom: Strings = None
