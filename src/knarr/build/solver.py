@@ -166,8 +166,8 @@ class Solve:
 
     async def _read(self, act: Copy, given: Given) -> tuple[list[Match], Given]:
         """What a copy takes; a tree is listed as far as the copy's path needs."""
-        index = given if not isinstance(given, Tree) else await self._listed(given, act)
         try:
+            index = given if not isinstance(given, Tree) else await self._listed(given, act)
             matches = select(
                 index, act.src, wildcard=act.wildcard, empty=act.empty_wildcard, follow=act.follow_symlink
             )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from knarr.kernel.fd import Fd, RootFd
+from knarr.model.patterns import match
 from knarr.snapshots.errors import NoSuchPath, NotADirectory
 from knarr.snapshots.tree import remove_below
 
@@ -96,48 +97,10 @@ def remove(root: RootFd, path: str, missing: bool, wildcard: bool) -> dict[str, 
     with Fd(fd) as directory:
         names = [pattern]
         if wildcard:
-            names = [name for name in os.listdir(directory.fileno()) if matches(name, pattern)]
+            names = [name for name in os.listdir(directory.fileno()) if match(pattern, name)]
         for name in names:
             _remove(directory.fileno(), name, path, missing=missing)
     return {}
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Go's filepath.Match on one component: `*`, `?`, `[a-z]`, `[^a]`, and a backslash before any of them."""
-    if not pattern:
-        return not name
-    first = pattern[0]
-    if first == "*":
-        return any(matches(name[skipped:], pattern[1:]) for skipped in range(len(name) + 1))
-    if not name:
-        return False
-    if first == "[":
-        end = pattern.find("]", 2)
-        inner = pattern[1:end] if end > 0 else ""
-        return _in_class(name[0], inner) and matches(name[1:], pattern[end + 1 :])
-    if first == "\\" and len(pattern) > 1:
-        return name[0] == pattern[1] and matches(name[1:], pattern[2:])
-    return first in ("?", name[0]) and matches(name[1:], pattern[1:])
-
-
-def _in_class(character: str, inner: str) -> bool:
-    negated = inner.startswith("^")
-    parts = inner[negated:]
-    found = False
-    position = 0
-    while position < len(parts):
-        last = (
-            parts[position + 2]
-            if parts[position + 1 : position + 2] == "-" and position + 2 < len(parts)
-            else ""
-        )
-        if last:
-            found = found or parts[position] <= character <= last
-            position += 3
-        else:
-            found = found or parts[position] == character
-            position += 1
-    return found != negated
 
 
 def _remove(directory: int, name: str, path: str, *, missing: bool) -> None:

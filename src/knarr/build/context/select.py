@@ -5,13 +5,13 @@ filepath.Match does.
 """
 
 import posixpath
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from stat import S_ISLNK
 
 from knarr.build.context.entries import Entry, Index
 from knarr.build.errors import BuildFailed
+from knarr.model.patterns import is_pattern, match
 
 _LINKS = 40
 Excluded = Callable[[str], bool]
@@ -37,7 +37,7 @@ def select(
 ) -> list[Match]:
     """The matches of `source` in walking order. `empty`: a wildcard may match nothing. Raises BuildFailed."""
     path = posixpath.normpath(f"/{source}").strip("/")
-    if wildcard and any(character in path for character in "*?["):
+    if wildcard and is_pattern(path):
         found = list(_matching(index, path))
         if not found and not empty:
             raise NothingThere(source)
@@ -102,33 +102,11 @@ def resolve(index: Index, path: str, *, last: bool) -> str | None:
 
 
 def _matching(index: Index, pattern: str) -> Iterator[str]:
-    compiled = re.compile(_translated(pattern))
-    for path in index:
-        if compiled.fullmatch(path):
-            yield path
-
-
-def _translated(pattern: str) -> str:
-    """A pattern of Go's filepath.Match as a regular expression. Raises BuildFailed for one that is malformed."""
-    parts: list[str] = []
-    position = 0
-    while position < len(pattern):
-        character = pattern[position]
-        position += 1
-        if character == "*":
-            parts.append("[^/]*")
-        elif character == "?":
-            parts.append("[^/]")
-        elif character == "[":
-            end = pattern.find("]", position + 1)
-            if end < 0:
-                raise BuildFailed("syntax error in pattern")
-            inner = pattern[position:end].replace("\\", "\\\\")
-            parts.append(f"[{inner}]" if not inner.startswith("^") else f"[^/{inner[1:]}]")
-            position = end + 1
-        elif character == "\\" and position < len(pattern):
-            parts.append(re.escape(pattern[position]))
-            position += 1
-        else:
-            parts.append(re.escape(character))
-    return "".join(parts)
+    parts = pattern.split("/")
+    try:
+        for path in index:
+            names = path.split("/")
+            if len(names) == len(parts) and all(map(match, parts, names)):
+                yield path
+    except ValueError as error:
+        raise BuildFailed(str(error)) from error

@@ -7,7 +7,7 @@ Return   the result that Control/Solve shall give away, or the client's own fail
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from knarr.build.errors import BuildFailed
@@ -21,6 +21,14 @@ from knarr.build.proto.worker_pb2 import WorkerRecord
 
 _BUILD_ID = "buildkit-controlapi-buildid"
 _FRONTENDS = ("dockerfile.v0",)
+
+
+class Returned(BuildFailed):
+    """What the client says went wrong; most often what it was told itself, so the details go back with it."""
+
+    def __init__(self, text: str, details: Iterable[Any]):
+        super().__init__(text or "the client gave up")
+        self.details = tuple(details)
 
 
 class Bridge:
@@ -85,7 +93,7 @@ class Bridge:
         job = await self._job(metadata)
         if not job.returned.done():
             if asked.HasField("error"):
-                job.returned.set_exception(BuildFailed(asked.error.message or "the client gave up"))
+                job.returned.set_exception(Returned(asked.error.message, asked.error.details))
             else:
                 ids = encoding.ids(asked.result)
                 job.returned.set_result(self._jobs.result(ids[0]) if ids else None)

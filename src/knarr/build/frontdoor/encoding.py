@@ -155,6 +155,7 @@ class Details(StatusDetailsCodecBase):
 def _details(error: KnarrError) -> Iterable[Packed]:
     if not isinstance(error, BuildFailed):
         return
+    yield from getattr(error, "details", ())
     if error.place is not None:
         yield _packed("errdefs.Source+json", _source(error.place))
     if error.vertex:

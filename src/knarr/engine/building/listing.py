@@ -9,6 +9,7 @@ import posixpath
 import stat
 
 from knarr.build.context.entries import Entry
+from knarr.model.patterns import is_pattern
 from knarr.snapshots import header
 from knarr.snapshots.header import Header
 from knarr.snapshots.source import Source
@@ -22,14 +23,13 @@ _KINDS = {
     header.DEVICE: stat.S_IFBLK,
     header.FIFO: stat.S_IFIFO,
 }
-_WILD = "*?["
 
 
 def plain_part(path: str) -> str:
     """The directory above the first wildcard, or the whole path without one: "" is the root."""
     parts: list[str] = []
     for part in posixpath.normpath(f"/{path}").strip("/").split("/"):
-        if any(character in part for character in _WILD):
+        if is_pattern(part):
             return "/".join(parts)
         parts.append(part)
     return "/".join(parts)

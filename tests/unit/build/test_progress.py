@@ -1,0 +1,50 @@
+"""What a build tells: from its beginning, to all who follow, until its end."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from knarr.build.errors import BuildFailed
+from knarr.build.progress import STDOUT, Output, Progress, Status, Update, Vertex
+
+
+async def _all(progress: Progress) -> list[Update]:
+    return [update async for bunch in progress.follow() for update in bunch]
+
+
+async def test_a_late_follower_hears_the_beginning() -> None:
+    progress = Progress()
+    with progress.begin("one") as step:
+        step.write(STDOUT, b"hello")
+    early = asyncio.create_task(_all(progress))
+    await asyncio.sleep(0)
+    with progress.begin("two"):
+        pass
+    progress.end()
+    told: Sequence[Update] = await early
+    assert told == await _all(progress)
+    assert [update.name for update in told if isinstance(update, Vertex)] == ["one", "one", "two", "two"]
+    assert [update.data for update in told if isinstance(update, Output)] == [b"hello"]
+
+
+async def test_a_step_that_fails_says_why() -> None:
+    progress = Progress()
+    with pytest.raises(BuildFailed), progress.begin("step"):
+        raise BuildFailed("no good")
+    progress.end()
+    last = (await _all(progress))[-1]
+    assert isinstance(last, Vertex)
+    assert last.error == "no good"
+    assert last.completed >= last.started > 0
+
+
+async def test_counters_tell_their_last_value() -> None:
+    progress = Progress()
+    with progress.begin("step") as step, step.task("transferring", total=10) as task:
+        for count in range(11):
+            task.at(count)
+    progress.end()
+    counted = [update for update in await _all(progress) if isinstance(update, Status)]
+    assert counted[-1].current == 10
+    assert counted[-1].completed
