@@ -1,0 +1,1 @@
+"""knarrd as a service of the system: TLS, configuration and reload, activation and notification."""
