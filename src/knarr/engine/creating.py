@@ -10,12 +10,15 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from platform import machine
 from typing import Protocol
 
 from knarr.engine import links, rows, userns
 from knarr.engine.checks import check_name
 from knarr.engine.endpoint_plan import check_endpoint
 from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
+from knarr.engine.images.errors import WrongPlatform
+from knarr.engine.images.manifest import serving
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id, numbered, random_name
 from knarr.engine.nets import asked_for
@@ -32,6 +35,7 @@ from knarr.model.digest import Digest
 from knarr.model.errors import Conflict, Invalid, NotFound, Unsupported
 from knarr.model.image import Image, ImageView
 from knarr.model.mount import Mount
+from knarr.model.platform import Platform
 from knarr.model.undo import Undo
 from knarr.snapshots.errors import NoSuchPath, NotADirectory
 from knarr.snapshots.tree import discard_tree
@@ -71,6 +75,7 @@ class Creator:
         bare = check_name(name) if name else ""
         container_id = new_id()
         image = await self._images.find(asked.image)
+        warnings = self._check_platform(asked, image)
         asked = self._resolve(asked)
         planned = plan_container(container_id, asked, image.config, self._world.host)
         images = {
@@ -89,7 +94,20 @@ class Creator:
             undo.keep()
         self._volumes.use(container_id, _volume_names(row))
         self._roster.add(Live(row, rootfs=rootfs))
-        return Created(container_id, planned.warnings)
+        return Created(container_id, (*warnings, *planned.warnings))
+
+    def _check_platform(self, asked: ContainerSpec, image: Image) -> tuple[str, ...]:
+        """Raises WrongPlatform for another than was asked for; warns of one that this machine is not."""
+        if asked.platform:
+            wanted = Platform.parse(asked.platform)
+            if not image.platform.matches(wanted):
+                raise WrongPlatform(asked.image, image.platform, wanted)
+            return ()
+        host = Platform.of_machine(machine())
+        if any(image.platform.matches(each) for each in serving(host)):
+            return ()
+        mismatch = f"({image.platform}) does not match the detected host platform ({host})"
+        return (f"The requested image's platform {mismatch} and no specific platform was requested",)
 
     def _resolve(self, asked: ContainerSpec) -> ContainerSpec:
         """Names of other containers become ids; what is not there is missed at the start. Raises Invalid."""

@@ -42,7 +42,7 @@ class System:
         containers: Containers,
         volumes: Volumes,
         images: ImageCounts,
-        list_images: Callable[[], Awaitable[list[ImageView]]],
+        list_images: Callable[..., Awaitable[list[ImageView]]],
         daemon_id: str,
     ) -> None:
         self._world = world
@@ -148,7 +148,7 @@ class System:
 
     async def disk_usage(self) -> DiskUsage:
         """What images, containers and volumes take."""
-        images = await self._list_images()
+        images = await self._list_images(shared_size=True)
         containers = await self._containers.list(all=True, size=True)
         used: dict[str, int] = {}
         for container in containers:

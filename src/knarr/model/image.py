@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from knarr.model.container import Healthcheck
+from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
 from knarr.model.platform import Platform
 from knarr.model.ports import Port
@@ -60,9 +62,18 @@ class Image:
     parent: Digest | None = None
 
 
+class ManifestView(NamedTuple):
+    """What an image's manifest is, the bytes that are kept of it and of what it names, and the containers of the image."""
+
+    descriptor: Descriptor
+    content: int
+    users: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageView:
-    """An image with its names: `tags` like `nginx:latest`, `digests` like `nginx@sha256:…`; sizes in bytes."""
+    """An image with its names: `tags` like `nginx:latest`, `digests` like `nginx@sha256:…`; sizes in bytes. `manifest` is told
+    where it was asked for."""
 
     image: Image
     tags: tuple[str, ...] = ()
@@ -72,6 +83,7 @@ class ImageView:
     containers: int = -1
     last_tagged: int = 0
     graph_data: Mapping[str, str] = field(default_factory=dict)
+    manifest: ManifestView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

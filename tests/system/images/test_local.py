@@ -344,7 +344,7 @@ async def test_push_gives_the_bytes_that_were_pulled(world: World) -> None:
     assert found[1:3] == [f"{top}: Preparing", f"{base}: Preparing"]
     assert sorted(found[3:5]) == sorted([f"{top}: Pushed", f"{base}: Pushed"])
     assert found[5] == f"2: digest: {made.digest} size: {len(made.manifest)}"
-    assert world.registry.tags["host:5000/app:2"] == made.manifest
+    assert world.registry.names["host:5000/app:2"] == made.manifest
     again = await lines(world.images.push(named("host:5000/app:2")))
     assert f"{base}: Layer already exists" in again
     assert f"host:5000/app@{made.digest}" in (await world.images.get("a:1")).digests

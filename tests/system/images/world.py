@@ -126,7 +126,7 @@ def _entry(media_type: str, data: bytes) -> dict[str, object]:
 class FakeRegistry:
     """`manifests` by name (`tag` or digest), `blobs` of all repositories. `served` counts bytes of each blob."""
 
-    tags: dict[str, bytes] = field(default_factory=dict)
+    names: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[Digest, bytes] = field(default_factory=dict)
     blobs: dict[Digest, bytes] = field(default_factory=dict)
     served: dict[Digest, int] = field(default_factory=dict)
@@ -142,17 +142,20 @@ class FakeRegistry:
 
     def put(self, tag: str, made: Made) -> None:
         """Offers an image."""
-        self.tags[tag] = made.manifest
+        self.names[tag] = made.manifest
         self.manifests[made.digest] = made.manifest
         self.blobs.update(made.blobs())
 
     def put_index(self, tag: str, data: bytes) -> None:
         """Offers an index; its images were put before."""
-        self.tags[tag] = self.manifests[Digest.of(data)] = data
+        self.names[tag] = self.manifests[Digest.of(data)] = data
+
+    async def tags(self, ref: Reference, auth: Auth | None = None) -> list[str]:
+        return [name.rpartition(":")[2] for name in self.names if name.startswith(f"{ref.familiar_name}:")]
 
     async def resolve(self, ref: Reference, auth: Auth | None = None) -> Descriptor:
         data = (
-            self.manifests.get(ref.digest) if ref.digest else self.tags.get(f"{ref.familiar_name}:{ref.tag}")
+            self.manifests.get(ref.digest) if ref.digest else self.names.get(f"{ref.familiar_name}:{ref.tag}")
         )
         if data is None:
             raise NotFound(f"manifest for {ref.familiar} not found: manifest unknown: manifest unknown")
@@ -206,7 +209,7 @@ class FakeRegistry:
     async def push_manifest(
         self, ref: Reference, media_type: str, data: bytes, auth: Auth | None = None
     ) -> Digest:
-        self.tags[f"{ref.familiar_name}:{ref.tag}"] = self.manifests[Digest.of(data)] = data
+        self.names[f"{ref.familiar_name}:{ref.tag}"] = self.manifests[Digest.of(data)] = data
         return Digest.of(data)
 
 

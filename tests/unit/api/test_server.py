@@ -119,7 +119,9 @@ class TwinImages:
     def __init__(self) -> None:
         self.auth: Any = None
 
-    async def pull(self, ref: object, *, platform: object, auth: object) -> AsyncIterator[Progress]:
+    async def pull(
+        self, ref: object, *, platform: object, auth: object, all_tags: bool
+    ) -> AsyncIterator[Progress]:
         self.auth = auth
         if "missing" in str(ref):
             raise NotFound("pull access denied for missing")

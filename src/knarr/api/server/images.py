@@ -3,15 +3,19 @@
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import reply
 from knarr.api.server.telling import healthcheck, optional
 from knarr.api.spec.history import shaped
 from knarr.api.spec.versions import Version
 from knarr.loop.http.messages import Response
+from knarr.model.descriptor import Descriptor
 from knarr.model.errors import Invalid, Unsupported
 from knarr.model.image import History, ImageConfig, ImageView, Removed
 from knarr.model.moments import rfc3339
+from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 
 _SECOND = 1_000_000_000
@@ -43,9 +47,61 @@ def summary(view: ImageView, version: Version) -> dict[str, Any]:
         "SharedSize": view.shared_size,
         "Size": view.size,
     }
+    _add_manifests(value, view)
     if version < (1, 44):
         value["VirtualSize"] = view.size
     return value
+
+
+def _manifests(view: ImageView) -> list[dict[str, Any]]:
+    """The one manifest of an image, as a store of several platforms tells of its."""
+    if view.manifest is None:
+        return []
+    told, image = view.manifest, view.image
+    return [
+        {
+            "ID": str(told.descriptor.digest),
+            "Descriptor": descriptor(told.descriptor),
+            "Available": True,
+            "Size": {"Content": told.content, "Total": told.content + view.size},
+            "Kind": "image",
+            "ImageData": {
+                "Platform": platform(image.platform),
+                "Containers": list(told.users),
+                "Size": {"Unpacked": view.size},
+            },
+        }
+    ]
+
+
+def descriptor(value: Descriptor) -> dict[str, Any]:
+    """OCIDescriptor."""
+    found: dict[str, Any] = {
+        "mediaType": value.media_type,
+        "digest": str(value.digest),
+        "size": value.size,
+    }
+    if value.platform is not None:
+        found["platform"] = platform(value.platform)
+    return found
+
+
+def platform(value: Platform) -> dict[str, str]:
+    """OCIPlatform."""
+    found = {"architecture": value.architecture, "os": value.os}
+    return {**found, "variant": value.variant} if value.variant else found
+
+
+def _add_manifests(value: dict[str, Any], view: ImageView) -> None:
+    if view.manifest is not None:
+        value["Descriptor"] = descriptor(view.manifest.descriptor)
+        value["Manifests"] = _manifests(view)
+
+
+def _identity(view: ImageView) -> dict[str, Any]:
+    """Where the image is from: the repositories that have it by digest."""
+    repositories = sorted({Reference.parse(name).name for name in view.digests})
+    return {"Pull": [{"Repository": name} for name in repositories]} if repositories else {}
 
 
 def image_config(config: ImageConfig) -> dict[str, Any]:
@@ -90,10 +146,12 @@ def inspected(view: ImageView, version: Version) -> dict[str, Any]:
     if version < (1, 44):
         value["VirtualSize"] = view.size
     value |= {
+        **({"Identity": _identity(view)} if _identity(view) else {}),
         "GraphDriver": {"Data": dict(view.graph_data), "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": [str(layer) for layer in image.layers]},
         "Metadata": {"LastTagTime": rfc3339(view.last_tagged)},
     }
+    _add_manifests(value, view)
     return shaped("image", value, version)
 
 
@@ -108,8 +166,13 @@ async def list_(call: Call) -> Response:
         filters,
         all=call.flag("all"),
         shared_size=call.flag("shared-size"),
+        manifests=call.flag("manifests"),
     )
     told = [summary(view, call.version) for view in views]
+    if call.flag("identity"):
+        for value, view in zip(told, views, strict=True):
+            for each in value.get("Manifests", ()):
+                each["ImageData"]["Identity"] = _identity(view)
     if call.version >= (1, 51):
         users = Counter(view.image_id for view in await call.engine.containers.list(all=True))
         for value in told:
@@ -121,12 +184,44 @@ async def inspect(call: Call) -> Response:
     """GET /images/{name}/json"""
     if call.flag("manifests") and call.text("platform"):
         raise Invalid("conflicting options: manifests and platform options cannot both be set")
-    return reply(inspected(await call.engine.images.get(call.name), call.version))
+    view = await call.engine.images.get(
+        call.name,
+        platform=one_platform(call, (1, 49)),
+        manifests=call.version >= (1, 48) and call.flag("manifests"),
+    )
+    return reply(inspected(view, call.version))
+
+
+def platforms(call: Call, name: str, since: Version | tuple[int, int]) -> list[Platform]:
+    """The query's platforms, each as JSON. Raises Invalid."""
+    texts = call.texts(name) if call.version >= since else []
+    return [_platform(text) for text in texts]
+
+
+def one_platform(call: Call, since: Version | tuple[int, int]) -> Platform | None:
+    """The query's platform, as JSON. Raises Invalid."""
+    found = platforms(call, "platform", since) if call.text("platform") else []
+    return found[0] if found else None
+
+
+def _platform(text: str) -> Platform:
+    try:
+        value = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        said = str(error)
+        if text[:1] not in ("{", "[", '"', "-", *"0123456789tfn"):
+            said = f"invalid character '{text[:1]}' looking for beginning of value"
+        raise Invalid(f"failed to parse platform: {said}") from None
+    names = [str(value.get(key) or "") for key in ("os", "architecture", "variant")]
+    if not names[0] or not names[1]:
+        raise Invalid("both OS and Architecture must be provided")
+    return Platform(*names).normalised()
 
 
 async def history(call: Call) -> Response:
     """GET /images/{name}/history"""
-    return reply([_step(step) for step in await call.engine.images.history(call.name)])
+    steps = await call.engine.images.history(call.name, platform=one_platform(call, (1, 48)))
+    return reply([_step(step) for step in steps])
 
 
 def _step(step: History) -> dict[str, Any]:
@@ -156,7 +251,10 @@ async def remove(call: Call) -> Response:
     if not call.name.strip():
         raise Invalid("image name cannot be blank")
     removed = await call.engine.images.remove(
-        call.name, force=call.flag("force"), prune=not call.flag("noprune")
+        call.name,
+        force=call.flag("force"),
+        prune=not call.flag("noprune"),
+        platforms=platforms(call, "platforms", (1, 50)),
     )
     return reply([removal(each) for each in removed])
 
@@ -179,9 +277,26 @@ async def attestations(call: Call) -> Response:
     raise Unsupported("this image store does not support attestations")
 
 
-async def search(_: Call) -> Response:
+async def search(call: Call) -> Response:
     """GET /images/search"""
-    raise Unsupported("searching a registry is not supported by this daemon")
+    found = await call.engine.images.search(
+        call.text("term"),
+        limit=call.integer("limit") or 0,
+        filters=call.filters(),
+        auth=call.credentials(),
+    )
+    return reply(
+        [
+            {
+                "star_count": each.stars,
+                "is_official": each.official,
+                "name": each.name,
+                "is_automated": each.automated,
+                "description": each.description,
+            }
+            for each in found
+        ]
+    )
 
 
 ROUTES = (

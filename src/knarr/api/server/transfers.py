@@ -2,10 +2,10 @@
 
 from knarr.api.server import streams
 from knarr.api.server.call import Call, Route
-from knarr.api.server.images import reference
+from knarr.api.server.images import one_platform, platforms, reference
 from knarr.api.server.replies import reply
 from knarr.loop.http.messages import Response
-from knarr.model.errors import Denied, Invalid, Unsupported
+from knarr.model.errors import Denied, Invalid
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 
@@ -20,10 +20,8 @@ async def create(call: Call) -> Response:
     if call.text("fromImage"):
         return await _pull(call)
     source = call.text("fromSrc")
-    if source != "-":
-        raise Unsupported("importing from a URL is not supported: send the archive as the body (fromSrc=-)")
     lines = call.engine.images.import_(
-        call.request.body(),
+        call.request.body() if source == "-" else None,
         reference(call.text("repo"), call.text("tag")),
         changes=call.texts("changes"),
         message=call.text("message") or f"Imported from {source}",
@@ -37,14 +35,20 @@ async def _pull(call: Call) -> Response:
     ref = Reference.parse(call.text("fromImage").removesuffix(":"), tag=call.text("tag") or None)
     if ref.familiar_name == "scratch":
         raise Denied("'scratch' is a reserved name")
-    lines = call.engine.images.pull(ref, platform=_platform(call, (1, 32)), auth=call.credentials())
+    lines = call.engine.images.pull(
+        ref,
+        platform=_platform(call, (1, 32)),
+        auth=call.credentials(),
+        all_tags=ref.tag is None and ref.digest is None,
+    )
     return await streams.progress(lines)
 
 
 async def push(call: Call) -> Response:
     """POST /images/{name}/push"""
     ref = Reference.parse(call.name, tag=call.text("tag") or None)
-    return await streams.progress(call.engine.images.push(ref, auth=call.credentials()))
+    platform = one_platform(call, (1, 46))
+    return await streams.progress(call.engine.images.push(ref, platform=platform, auth=call.credentials()))
 
 
 async def distribution(call: Call) -> Response:
@@ -72,15 +76,18 @@ def _told(platform: Platform) -> dict[str, str]:
 async def save(call: Call) -> Response:
     """GET /images/get and /images/{name}/get"""
     names = [call.request.params["name"]] if "name" in call.request.params else call.texts("names")
-    if call.version >= (1, 48) and len(call.texts("platform")) > 1:
+    wanted = platforms(call, "platform", (1, 48))
+    if len(wanted) > 1 and call.version < (1, 52):
         raise Invalid("multiple platform parameters not supported")
-    body = await call.engine.images.save(names)
+    body = await call.engine.images.save(names, platforms=wanted)
     return Response(200, body, {"Content-Type": "application/x-tar"})
 
 
 async def load(call: Call) -> Response:
     """POST /images/load"""
-    lines = call.engine.images.load(call.request.body(), quiet=call.flag("quiet", True))
+    lines = call.engine.images.load(
+        call.request.body(), platform=one_platform(call, (1, 48)), quiet=call.flag("quiet", True)
+    )
     return await streams.progress(lines, always=True)
 
 

@@ -1,6 +1,7 @@
 """What goes wrong with images, by name and in Docker's words."""
 
 from knarr.model.errors import Conflict, Invalid, NotFound
+from knarr.model.platform import Platform
 
 
 class NoSuchImage(NotFound):
@@ -19,6 +20,15 @@ class AmbiguousImage(Invalid):
 
 class NoMatchingPlatform(NotFound):
     """The registry has the image, but not for this platform."""
+
+
+class WrongPlatform(NotFound):
+    """The image is here, but not for this platform."""
+
+    def __init__(self, name: str, mine: Platform, wanted: Platform) -> None:
+        super().__init__(
+            f"image with reference {name} was found but its platform ({mine}) does not match the specified platform ({wanted})"
+        )
 
 
 class BadImage(Invalid):

@@ -13,7 +13,7 @@ from knarr.engine.images.layers import Layers
 from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import streamed
 from knarr.engine.images.rooms import Rooms
-from knarr.engine.images.values import PrunedImages
+from knarr.engine.images.values import PrunedImages, SearchResult
 from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
 from knarr.model.image import History, Image, ImageView, Progress, Removed
@@ -42,12 +42,19 @@ class Images:
         await removing.collect(self.rooms)
 
     def pull(
-        self, ref: Reference, *, platform: Platform | None = None, auth: Auth | None = None
+        self,
+        ref: Reference,
+        *,
+        platform: Platform | None = None,
+        auth: Auth | None = None,
+        all_tags: bool = False,
     ) -> AsyncIterator[Progress]:
-        """Raises NotFound, Denied, NoMatchingPlatform, CorruptBlob, Unavailable."""
+        """Raises NotFound, Denied, NoMatchingPlatform, CorruptBlob, Unavailable. `all_tags` of the repository, whatever the
+        reference's own."""
         from knarr.engine.images import pulling
 
-        return streamed(lambda report: pulling.pull(self.rooms, self.layers, ref, platform, auth, report))
+        work = pulling.pull_all if all_tags else pulling.pull
+        return streamed(lambda report: work(self.rooms, self.layers, ref, platform, auth, report))
 
     async def distribution(
         self, ref: Reference, *, auth: Auth | None = None
@@ -55,15 +62,17 @@ class Images:
         """What a registry has under a name, and the platforms that it serves. Raises NotFound, Denied, Unavailable."""
         return await remote.distribution(self.rooms, ref, auth)
 
-    def push(self, ref: Reference, *, auth: Auth | None = None) -> AsyncIterator[Progress]:
+    def push(
+        self, ref: Reference, *, platform: Platform | None = None, auth: Auth | None = None
+    ) -> AsyncIterator[Progress]:
         """Without a tag in `ref`: every tag of the repository."""
         from knarr.engine.images import pushing
 
-        return streamed(lambda report: pushing.push(self.rooms, ref, auth, report))
+        return streamed(lambda report: pushing.push(self.rooms, ref, platform, auth, report))
 
-    async def get(self, name: str) -> ImageView:
-        """Raises NoSuchImage, AmbiguousImage."""
-        return await listing.get(self.rooms, name)
+    async def get(self, name: str, *, platform: Platform | None = None, manifests: bool = False) -> ImageView:
+        """Raises NoSuchImage, AmbiguousImage, WrongPlatform."""
+        return await listing.get(self.rooms, name, platform, manifests=manifests)
 
     async def find(self, name: str) -> Image:
         """As `get`, the image alone."""
@@ -91,23 +100,48 @@ class Images:
         *,
         all: bool = False,  # noqa: A002 - Docker's word
         shared_size: bool = False,
+        manifests: bool = False,
     ) -> list[ImageView]:
         """Newest first. Filters: before, dangling, label, reference, since, until. Raises Invalid.
 
         `all` would add untagged parents, which this store has none of.
         """
-        return await listing.list_images(self.rooms, filters or {}, shared_size=shared_size)
+        return await listing.list_images(
+            self.rooms, filters or {}, shared_size=shared_size, manifests=manifests
+        )
 
-    async def history(self, name: str) -> tuple[History, ...]:
-        """Newest step first."""
-        return await listing.history(self.rooms, name)
+    async def history(self, name: str, *, platform: Platform | None = None) -> tuple[History, ...]:
+        """Newest step first. Raises WrongPlatform."""
+        return await listing.history(self.rooms, name, platform)
+
+    async def search(
+        self,
+        term: str,
+        *,
+        limit: int = 0,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        auth: Auth | None = None,
+    ) -> Sequence[SearchResult]:
+        """What an index has under a term. Filters: is-automated, is-official, stars. Raises Invalid, Unavailable."""
+        from knarr.engine.images import searching
+
+        return await searching.search(term, limit, filters or {}, auth)
 
     async def tag(self, name: str, ref: Reference) -> None:
         """A further name; an image that had it loses it."""
         await tagging.tag(self.rooms, name, ref)
 
-    async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> tuple[Removed, ...]:
-        """Names go first, the image with its last. Raises NoSuchImage, ImageInUse."""
+    async def remove(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        prune: bool = True,
+        platforms: Sequence[Platform] = (),
+    ) -> tuple[Removed, ...]:
+        """Names go first, the image with its last. Raises NoSuchImage, ImageInUse, WrongPlatform."""
+        for platform in platforms:
+            listing.require(await self.find(name), name, platform)
         return await removing.remove(self.rooms, name, force=force, prune=prune)
 
     async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> PrunedImages:
@@ -116,7 +150,7 @@ class Images:
 
     def import_(
         self,
-        stream: AsyncIterator[bytes],
+        stream: AsyncIterator[bytes] | None,
         ref: Reference | None,
         *,
         changes: Sequence[str] = (),
@@ -124,7 +158,8 @@ class Images:
         source: str = "-",
         platform: Platform | None = None,
     ) -> AsyncIterator[Progress]:
-        """A root file system as a tar (plain or compressed) becomes an image; its id is the last line's status."""
+        """A root file system as a tar (plain or compressed) becomes an image; its id is the last line's status. Without
+        `stream` it is fetched from the URL `source`."""
         from knarr.engine.images.importing import import_image
 
         return streamed(
@@ -143,8 +178,8 @@ class Images:
 
         return streamed(lambda report: loading.load(self.rooms, stream, platform, report, quiet=quiet))
 
-    async def save(self, names: Sequence[str], *, platform: Platform | None = None) -> AsyncIterator[bytes]:
+    async def save(self, names: Sequence[str], *, platforms: Sequence[Platform] = ()) -> AsyncIterator[bytes]:
         """A tar that is both Docker's archive and an OCI layout; names are looked up before it returns."""
         from knarr.engine.images import saving
 
-        return await saving.save(self.rooms, names, platform)
+        return await saving.save(self.rooms, names, platforms)

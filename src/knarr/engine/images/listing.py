@@ -9,10 +9,14 @@ from dataclasses import replace
 from knarr.engine import filters as docker_filters
 from knarr.engine.images import rows
 from knarr.engine.images.config import parse_history
+from knarr.engine.images.errors import WrongPlatform
+from knarr.engine.images.manifest import parse_manifest
 from knarr.engine.images.rooms import Rooms
 from knarr.loop.blocking import blocking
+from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
-from knarr.model.image import History, Image, ImageView
+from knarr.model.image import History, Image, ImageView, ManifestView
+from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 
 _FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
@@ -23,15 +27,46 @@ def chain(image: Image) -> tuple[Digest, ...]:
     return rows.chain(image)
 
 
-async def get(rooms: Rooms, name: str) -> ImageView:
-    """One image by any of its names."""
+async def get(
+    rooms: Rooms, name: str, platform: Platform | None = None, *, manifests: bool = False
+) -> ImageView:
+    """One image by any of its names. Raises WrongPlatform."""
 
     def read(tx: sqlite3.Connection) -> ImageView:
         image = rows.find(tx, name)
+        require(image, name, platform)
         tagged = tx.execute("SELECT tagged FROM images WHERE id = ?", (str(image.id),)).fetchone()[0]
         return _view(tx, image, tagged, rows.layer_sizes(tx))
 
-    return await rooms.db.read(read)
+    view = await rooms.db.read(read)
+    return (await with_manifests(rooms, [view]))[0] if manifests else view
+
+
+def require(image: Image, name: str, platform: Platform | None) -> None:
+    """Raises WrongPlatform."""
+    if platform is not None and not image.platform.matches(platform):
+        raise WrongPlatform(name, image.platform, platform)
+
+
+async def with_manifests(rooms: Rooms, views: Sequence[ImageView]) -> list[ImageView]:
+    """With what is told of their manifests."""
+    users = await rooms.db.read(
+        lambda tx: {view.image.id: [user.id for user in rows.users(tx, view.image.id)] for view in views}
+    )
+    return [
+        replace(view, manifest=await blocking(_told, rooms, view.image, users[view.image.id]))
+        for view in views
+    ]
+
+
+def _told(rooms: Rooms, image: Image, users: Sequence[str]) -> ManifestView | None:
+    if image.manifest is None:
+        return None
+    data = rooms.blobs.read(image.manifest)
+    manifest = parse_manifest(data)
+    blobs = {blob.digest: blob.size for blob in (manifest.config, *manifest.layers)}
+    descriptor = Descriptor(manifest.media_type, image.manifest, len(data), image.platform)
+    return ManifestView(descriptor, len(data) + sum(blobs.values()), tuple(users))
 
 
 async def find(rooms: Rooms, name: str) -> Image:
@@ -71,6 +106,7 @@ async def list_images(
     filters: Mapping[str, Sequence[str]],
     *,
     shared_size: bool,
+    manifests: bool = False,
 ) -> list[ImageView]:
     """Newest first."""
     docker_filters.check(filters, _FILTERS)
@@ -88,7 +124,8 @@ async def list_images(
             views.append(replace(view, containers=counts.get(str(image.id), 0) if shared_size else -1))
         return views
 
-    return await rooms.db.read(read)
+    found = await rooms.db.read(read)
+    return await with_manifests(rooms, found) if manifests else found
 
 
 def _shared(image: Image, sizes: Mapping[str, int], users: Mapping[str, int]) -> int:
@@ -158,9 +195,9 @@ def glob(pattern: str) -> re.Pattern[str]:
         return re.compile(re.escape(pattern) + r"\Z")
 
 
-async def history(rooms: Rooms, name: str) -> tuple[History, ...]:
+async def history(rooms: Rooms, name: str, platform: Platform | None = None) -> tuple[History, ...]:
     """Newest first; the newest has the image's id and tags, the others are docker's `<missing>`."""
-    view = await get(rooms, name)
+    view = await get(rooms, name, platform)
     steps = parse_history(await raw_config(rooms, view.image))
     sizes = await rooms.db.read(rows.layer_sizes)
     layers = [sizes.get(str(chain_id), 0) for chain_id in rows.chain(view.image)]

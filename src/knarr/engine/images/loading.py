@@ -12,7 +12,7 @@ from knarr.content.store import CorruptBlob
 from knarr.engine.images import rows
 from knarr.engine.images.compression import sniff
 from knarr.engine.images.config import load_json, parse_image
-from knarr.engine.images.errors import BadImage, NoMatchingPlatform
+from knarr.engine.images.errors import BadImage
 from knarr.engine.images.holding import Hold, holding
 from knarr.engine.images.making import Layer, make_image, name_known
 from knarr.engine.images.manifest import (
@@ -92,9 +92,7 @@ class _Load:
         config = await _document(self._rooms, self._packed.config)
         image = parse_image(config)
         if self._platform is not None and not image.platform.matches(self._platform):
-            raise NoMatchingPlatform(
-                f"requested platform ({self._platform}) does not match: the image is for {image.platform}"
-            )
+            return  # as Docker: what was not asked for is left where it is
         if len(image.layers) != len(self._packed.layers):
             raise BadImage(
                 f"invalid manifest, layers length mismatch: expected {len(image.layers)}, got {len(self._packed.layers)}"

@@ -24,6 +24,9 @@ class Registry(Protocol):
     ) -> AsyncIterator[bytes]:
         """Its bytes from `offset`; connections that break are taken up again inside."""
 
+    async def tags(self, ref: Reference, auth: Auth | None = None) -> list[str]:
+        """Every tag of the repository."""
+
     async def push_blob(
         self,
         ref: Reference,

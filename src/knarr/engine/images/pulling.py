@@ -49,8 +49,32 @@ async def pull(
 ) -> None:
     """The use case. What it fetched is leased until the rows are written, and deleted if it is of no use."""
     ref = ref.tagged()
+    newer = await _pull_one(rooms, layers, ref, platform, auth, report)
+    _conclude(report, ref.familiar, newer=newer)
+
+
+async def pull_all(
+    rooms: Rooms, layers: Layers, ref: Reference, platform: Platform | None, auth: Auth | None, report: Report
+) -> None:
+    """Every tag of the repository, one after the other."""
+    bare = ref._replace(tag=None, digest=None)
+    newer = False
+    for tag in await rooms.registry.tags(bare, auth):
+        one = await _pull_one(rooms, layers, bare._replace(tag=tag), platform, auth, report)
+        newer = newer or one
+    _conclude(report, bare.familiar_name, newer=newer)
+
+
+def _conclude(report: Report, name: str, *, newer: bool) -> None:
+    what = "Downloaded newer image" if newer else "Image is up to date"
+    report(Progress(status=f"Status: {what} for {name}"))
+
+
+async def _pull_one(
+    rooms: Rooms, layers: Layers, ref: Reference, platform: Platform | None, auth: Auth | None, report: Report
+) -> bool:
     async with holding(rooms, leftovers=False) as hold:
-        await _Pull(rooms, layers, ref, platform, auth, report, hold).run()
+        return await _Pull(rooms, layers, ref, platform, auth, report, hold).run()
 
 
 class Seen(NamedTuple):
@@ -103,7 +127,8 @@ class _Pull:
         self._report = report
         self._hold = hold
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
+        """Whether the reference leads elsewhere than before."""
         found = await self._find()
         self._report(
             Progress(
@@ -115,8 +140,7 @@ class _Pull:
         if newer is None:
             newer = await self._new(found)
         self._report(Progress(status=f"Digest: {found.top.digest}"))
-        what = "Downloaded newer image" if newer else "Image is up to date"
-        self._report(Progress(status=f"Status: {what} for {self._ref.familiar}"))
+        return newer
 
     async def _find(self) -> Found:
         """Walks from the reference to one image's manifest."""

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from knarr.engine.images import rows
+from knarr.engine.images.listing import require
 from knarr.engine.images.manifest import Manifest, parse_manifest
 from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import Meter, Report
@@ -15,25 +16,31 @@ from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid, NotFound
 from knarr.model.image import Image, Progress
+from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 from knarr.model.system import Event
 
 AT_ONCE = 5
 
 
-async def push(rooms: Rooms, ref: Reference, auth: Auth | None, report: Report) -> None:
+async def push(
+    rooms: Rooms, ref: Reference, platform: Platform | None, auth: Auth | None, report: Report
+) -> None:
     """The use case."""
-    chosen = await rooms.db.read(lambda tx: _chosen(tx, ref))
+    if ref.digest is not None:
+        raise Invalid("cannot push a digest reference")
+    if platform is not None:
+        name = ref.tagged().familiar
+        require(await rooms.db.read(lambda tx: rows.find(tx, name)), name, platform)
     report(Progress(status=f"The push refers to repository [{ref.name}]"))
+    chosen = await rooms.db.read(lambda tx: _chosen(tx, ref))
     for tag, image in chosen:
         with rooms.leases.create() as lease:
             await _Push(rooms, tag, image, auth, report, lease.add).run()
 
 
 def _chosen(tx: sqlite3.Connection, ref: Reference) -> list[tuple[Reference, Image]]:
-    """The tags to push, each with its image. Raises NotFound, Invalid."""
-    if ref.digest is not None:
-        raise Invalid("cannot push a digest reference")
+    """The tags to push, each with its image. Raises NotFound."""
     tags = rows.repository(tx, ref)
     if not tags:
         raise NotFound(f"An image does not exist locally with the tag: {ref.familiar_name}")

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from knarr.engine.images import rows
 from knarr.engine.images.config import dump_json
-from knarr.engine.images.errors import BadImage, NoSuchImage
+from knarr.engine.images.errors import NoSuchImage
 from knarr.engine.images.manifest import dump_index, parse_manifest
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import settled
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, NotFound
 from knarr.model.image import Image
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
@@ -42,12 +42,13 @@ class Saved(NamedTuple):
     layers: tuple[Digest, ...]
 
 
-async def save(rooms: Rooms, names: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
+async def save(rooms: Rooms, names: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[bytes]:
     """The use case: what is wrong is raised here, the tar comes from the iterator."""
     chosen = await rooms.db.read(lambda tx: _choose(tx, names))
     for one in chosen:
-        if platform is not None and not one.image.platform.matches(platform):
-            raise BadImage(f"image {one.image.id.short} is not of platform {platform}")
+        for platform in platforms:
+            if not one.image.platform.matches(platform):
+                raise NotFound(f"no suitable export target found for platform {platform}")
     return _stream(rooms, chosen)
 
 
@@ -70,7 +71,12 @@ def _named(tx: sqlite3.Connection, name: str) -> list[tuple[Image, tuple[Referen
         pairs = [(rows.read(tx, key), tag) for tag, key in rows.repository(tx, ref)]
         if pairs:
             return [(image, (tag,)) for image, tag in pairs if image is not None]
-    image = rows.find(tx, name)
+    try:
+        image = rows.find(tx, name)
+    except NoSuchImage:
+        if ref.tag:
+            raise NotFound("reference does not exist") from None
+        raise NoSuchImage(name) from None
     tagged = ref.tagged()
     return [(image, (tagged,) if not ref.digest and rows.named(tx, tagged) == str(image.id) else ())]
 
