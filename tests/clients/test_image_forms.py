@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,12 @@ def test_compressed_roots(images: Daemon, form: str) -> None:
 
     import zstandard
 
-    packed = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstandard.compress}
+    packed: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "bzip2": bz2.compress,
+        "xz": lzma.compress,
+        "zstd": zstandard.compress,
+    }
     plain = imported(images, "plain:1", data=small("same"))
     value = imported(images, f"{form}:1", data=packed[form](small("same")))
     assert value["RootFS"]["Layers"] == plain["RootFS"]["Layers"]
@@ -231,7 +236,11 @@ def test_a_compressed_archive_is_loaded(images: Daemon, tmp_path: Path, form: st
     imported(images, "packed:1")
     images.docker("save", "-o", str(tmp_path / "plain.tar"), "packed:1")
     images.docker("rmi", "packed:1")
-    packed = {"gzip": gzip.compress, "xz": lzma.compress, "zstd": zstandard.compress}
+    packed: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "xz": lzma.compress,
+        "zstd": zstandard.compress,
+    }
     (tmp_path / "packed").write_bytes(packed[form]((tmp_path / "plain.tar").read_bytes()))
     out = images.docker("load", "-q", "-i", str(tmp_path / "packed")).stdout
     assert out == "Loaded image: packed:1\n"
