@@ -1,5 +1,6 @@
 """The entry of `knarr`: finds the verb, parses its flags, turns errors into exit codes. Verbs are imported when called."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -98,8 +99,15 @@ _HELP = Flag("help", "", "bool", "Print this text")
 
 
 def main() -> None:
-    """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    """The console script. It ends without the interpreter's own tidying, which takes 3 ms of the 30 that `ps` has."""
+    code = run(sys.argv[1:])
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        code = 141
+    os._exit(code)
 
 
 def run(words: Sequence[str]) -> int:
