@@ -9,7 +9,7 @@ from knarr.api.server.events import accepted, told
 from knarr.api.spec import history
 from knarr.api.spec.containers import Create, ExecStart, Update
 from knarr.api.spec.decode import decode
-from knarr.api.spec.others import NetworkConnect, NetworkCreate, VolumeCreate
+from knarr.api.spec.others import NetworkCreate, VolumeCreate
 from knarr.api.spec.versions import LATEST, OLDEST, Version
 from knarr.model.errors import Invalid
 from knarr.model.system import Event
@@ -69,7 +69,7 @@ def test_every_rule_lies_between_the_oldest_and_the_newest_version() -> None:
     assert all(OLDEST < rule.version <= LATEST for rule in rules)
 
 
-@pytest.mark.parametrize("kind", [Create, Update, ExecStart, VolumeCreate, NetworkCreate, NetworkConnect])
+@pytest.mark.parametrize("kind", [Create, Update, ExecStart, VolumeCreate, NetworkCreate])
 def test_the_newest_version_knows_every_field(kind: Any) -> None:
     body = decode(kind, b"{}")
     history.forget(body, LATEST)

@@ -19,6 +19,7 @@ from knarr.api.server import (
     system,
     transfers,
     volumes,
+    websocket,
 )
 from knarr.api.server.call import Call, Login, Route
 from knarr.api.server.errors import message, refusal
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 NOUNS = (
     containers,
+    websocket,
     stats,
     archive,
     execs,

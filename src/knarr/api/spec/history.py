@@ -126,7 +126,6 @@ BODIES: Mapping[str, tuple[Since, ...]] = {
     "ExecStart": (Since("ConsoleSize", (1, 42)),),
     "VolumeCreate": (Since("ClusterVolumeSpec", (1, 42)),),
     "NetworkCreate": (Since("EnableIPv4", (1, 48)),),
-    "NetworkConnect": (Since("EndpointConfig.MacAddress", (1, 54)),),
 }
 
 # (method, path) → the query's parameters that older versions do not read.
