@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from knarr.api.server.app import Api
 from knarr.engine.engine import Engine
 from knarr.engine.settings import Settings
-from knarr.kernel import malloc
+from knarr.kernel import limits, malloc
 from knarr.loop.blocking import blocking
 from knarr.loop.http.server import Server
 from knarr.loop.tasks import Tasks
@@ -185,6 +185,7 @@ def _fail(message: str) -> NoReturn:
 def main() -> None:
     """The console script."""
     malloc.one_arena()
+    limits.raise_open_files()
     flags, config_file, validate = parse(sys.argv[1:])
     try:
         configured = Configured(flags, config_file)

@@ -110,13 +110,9 @@ def test_the_pure_modules_are_the_ones_meant() -> None:
 
 def test_ps_loads_few_modules() -> None:
     code = f"""
-from knarr.cli.main import main
-sys.argv = ["knarr", "-H", "unix://{UNTOUCHED}", "ps"]
+from knarr.cli.main import run
 sys.stderr = open("/dev/null", "w")
-try:
-    main()
-except SystemExit:
-    pass
+run(["-H", "unix://{UNTOUCHED}", "ps"])
 """
     modules = loaded(code)
     assert "knarr.api.client.http" in modules, "ps did not come as far as asking the daemon"

@@ -19,7 +19,7 @@ import knarr
 from knarr.engine.birth import Birth
 from knarr.engine.shims import Shim
 from knarr.engine.userns import Ids
-from knarr.kernel import memfd, mounts
+from knarr.kernel import limits, memfd, mounts
 from knarr.kernel.libc import AT_EMPTY_PATH
 from knarr.kernel.sockets import socketpair
 from knarr.loop.blocking import blocking
@@ -412,6 +412,7 @@ def _spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:
             cwd="/",
             env={},
         )
+        limits.as_inherited(process.pid)
     except BaseException:
         mine.close()
         raise

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -156,3 +157,17 @@ def test_defaults_of_containers(make: Make, busybox: Path) -> None:
     assert lines[0] != "sh"
     assert lines[1:5] == ["500", "1", "NoNewPrivs:\t1", "10.2.2.2\tgw"]
     assert lines[5].split()[1] == "32768"
+
+
+def test_descriptors_for_many_containers(make: Make, busybox: Path) -> None:
+    """It takes what it may have; containers have the limits that it was started with."""
+    daemon = make()
+    soft, hard = 400, 5000
+    [(argv, env)] = daemon.commands()
+    daemon.commands = lambda: [(["prlimit", f"--nofile={soft}:{hard}", *argv], env)]  # type: ignore[method-assign]
+    daemon.start()
+    daemon.give_busybox(busybox)
+    found = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
+    assert found == (hard, hard)
+    words = ("run", "--rm", "busybox", "sh", "-c", "ulimit -Sn; ulimit -Hn")
+    assert daemon.docker(*words).stdout.split() == [str(soft), str(hard)]
