@@ -15,6 +15,7 @@ from knarr.build.dockerfile.nodes import EmptyContinuation, Heredoc, Node, Tree
 from knarr.build.dockerfile.shell import Lexer
 
 LONGEST_LINE = 64 * 1024
+_DEEPEST = 50
 _HEREDOC = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)\Z")
 _TABS = re.compile(r"^\t+", re.MULTILINE)
 _HEREDOC_USERS = frozenset(("add", "copy", "run"))
@@ -164,10 +165,12 @@ class _Parser:
             self.empty.append(EmptyContinuation(self.line))
         return "".join(parts)
 
-    def _node(self, line: str, comments: list[str]) -> Node:
+    def _node(self, line: str, comments: list[str], depth: int = 0) -> Node:
         name, flags, rest = split_command(line, self.escape)
         if name.lower() == "onbuild":
-            arguments: list[str | Node] = [self._node(rest, [])] if rest else []
+            if depth > _DEEPEST:
+                raise DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+            arguments: list[str | Node] = [self._node(rest, [], depth + 1)] if rest else []
             return Node(name, line, flags, arguments, comments=comments)
         form = FORMS.get(name.lower(), NO_FORM)(rest, self.escape)
         return Node(name, line, flags, list(form.arguments), form.json, comments=comments)
