@@ -9,6 +9,8 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+pytest_plugins = ["pytester"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
