@@ -15,10 +15,10 @@ help: ## list the targets
 demo: dev ## pull nginx, run it on port 8080, fetch its page, clean up (KEEP=1 leaves it running)
 	@scripts/demo
 
-test: dev .cache/clients/.stamp .cache/peers/.stamp ## every test (root, real kernel, real clients)
+test: dev .cache/clients/.stamp .cache/peers/.stamp images ## every test (root, real kernel, real clients)
 	$(PYTEST) tests
 
-test-peer: dev .cache/clients/.stamp .cache/peers/.stamp ## the client tests against dockerd: what judges us must pass there first
+test-peer: dev .cache/clients/.stamp .cache/peers/.stamp images ## the client tests against dockerd: what judges us must pass there first
 	$(PYTEST) tests/clients --peer
 
 test-cgroup2: dev .cache/vm/.stamp ## kernel, shims, limits and lives of containers in a virtual machine with cgroup v2 only; not all: that is TESTS=tests/system, an hour
@@ -37,6 +37,10 @@ lint: $(VENV)/.stamp ## ruff, mypy --strict, import-linter
 
 unit: $(VENV)/.stamp ## the tests that need neither root nor a network
 	$(PYTEST) tests/unit
+
+.PHONY: images
+images: dev # of Debian's packages, for tests of a real project; nothing to do while their recipes stay the same
+	@$(BIN)/python -m tests.support.stack >/dev/null
 
 bench: dev .cache/clients/.stamp .cache/peers/.stamp ## measure beside dockerd in alternating pairs; prints the ratios
 	$(BIN)/python -m bench $(BENCH)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import host
+from tests.support import stack as project
 from tests.support.daemons import CLIENTS, Daemon, Dockerd, Knarrd, busybox_tar
 
 BRIDGE = "ktclients0"
@@ -48,6 +49,12 @@ def running_daemon(peer: bool, busybox: Path) -> Iterator[Daemon]:
         yield daemon
     finally:
         daemon.close()
+
+
+@pytest.fixture(scope="session")
+def stack(running_daemon: Daemon) -> None:
+    """The daemon has a real project's images: nginx, postgres, redis, web."""
+    running_daemon.docker("load", "--input", str(project.archive()))
 
 
 @pytest.fixture

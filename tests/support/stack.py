@@ -9,9 +9,11 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from knarr.build.bootstrap import debian
@@ -37,9 +39,15 @@ def archive() -> Path:
         if not path.exists():
             for old in CACHE.glob("stack-*.tar"):
                 old.unlink()
-            with tempfile.TemporaryDirectory(dir=CACHE) as work:
+            with tempfile.TemporaryDirectory(dir=_room()) as work:
                 _make([read(recipe) for recipe in RECIPES], Path(work), path)
     return path
+
+
+def _room() -> Path:
+    """Memory, where there is enough: dpkg writes every file to its disk one by one."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else CACHE
 
 
 def _make(recipes: Sequence[Recipe], work: Path, target: Path) -> None:
@@ -49,23 +57,26 @@ def _make(recipes: Sequence[Recipe], work: Path, target: Path) -> None:
     moment = debian.release_moment(*where[0], work)
     root = work / "root.tar"
     packages = [package for recipe in recipes for package in recipe.packages]
-    commands = [command for recipe in recipes for command in recipe.run]
+    commands = ["rm -rf /usr/share/doc /usr/share/info /usr/share/locale /usr/share/man"]
+    commands += [command for recipe in recipes for command in recipe.run]
     debian.make_root(suite, where, packages, commands, moment, root)
-    with tarfile.open(work / "archive.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+    part = target.with_suffix(".part")
+    with tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as tar:
         with root.open("rb") as file:
             base = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         tar.add(root, "root.tar")
-        _add(tar, "manifest.json", json.dumps([_image(tar, each, base) for each in recipes]).encode())
-    os.replace(work / "archive.tar", target)
+        _add(tar, "manifest.json", json.dumps([_image(tar, each, base, moment) for each in recipes]).encode())
+    part.replace(target)
 
 
-def _image(tar: tarfile.TarFile, recipe: Recipe, base: str) -> dict[str, object]:
+def _image(tar: tarfile.TarFile, recipe: Recipe, base: str, moment: int) -> dict[str, object]:
     """Adds what is the image's own; its entry in manifest.json."""
     own = layer({file.path.lstrip("/"): file.text.encode() for file in recipe.files} or {"etc/image": b""})
     config = json.dumps(
         {
             "architecture": "amd64" if os.uname().machine == "x86_64" else "arm64",
             "os": "linux",
+            "created": datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "config": dict(recipe.config),
             "rootfs": {"type": "layers", "diff_ids": [base, digest(own)]},
             "history": [{"created_by": "packages"}, {"created_by": recipe.name}],
@@ -81,3 +92,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
+
+
+if __name__ == "__main__":
+    print(archive())
