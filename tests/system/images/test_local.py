@@ -7,10 +7,12 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from knarr.engine.images.errors import AmbiguousImage, BadImage, ImageInUse, NoSuchImage
+from knarr.engine.images.unpacking import unpack_new
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid, NotFound
 from knarr.model.image import Removed
@@ -295,6 +297,35 @@ async def test_load_of_an_old_archive_with_plain_layers(world: World) -> None:
     assert view.image.id == made.id
     assert view.image.manifest is not None
     await world.images.remove("old:1")
+    assert world.leftovers() == []
+
+
+async def test_images_of_one_archive_share_the_work_of_plain_layers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    async def counted(*arguments: Any) -> Any:
+        begun.append(arguments)
+        return await unpack_new(*arguments)
+
+    monkeypatch.setattr("knarr.engine.images.loading.unpack_new", counted)
+    one, two = make_image([BASE, TOP]), make_image([BASE])
+    out = io.BytesIO()
+    files = {"one": one.config, "two": two.config, "base": BASE, "top": TOP}
+    images = [
+        {"Config": "one", "RepoTags": ["one:1"], "Layers": ["base", "top"]},
+        {"Config": "two", "RepoTags": ["two:1"], "Layers": ["base"]},
+    ]
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in {**files, "manifest.json": json.dumps(images).encode()}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    assert len(await lines(world.images.load(stream(out.getvalue())))) == 2
+    assert len(begun) == 2
+    for name in ("one:1", "two:1"):
+        await world.images.remove(name)
     assert world.leftovers() == []
 
 

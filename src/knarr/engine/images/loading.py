@@ -66,8 +66,9 @@ async def load(
         packed = await blocking(_packed, rooms, received, platform)
         if not packed:
             raise BadImage("invalid archive: it has no image")
+        fresh: dict[Digest, Layer] = {}
         for one in packed:
-            await _Load(rooms, hold, report, one, platform, quiet=quiet).run()
+            await _Load(rooms, hold, report, one, platform, fresh, quiet=quiet).run()
 
 
 class _Load:
@@ -78,10 +79,12 @@ class _Load:
         report: Report,
         packed: Packed,
         platform: Platform | None,
+        fresh: dict[Digest, Layer],
         *,
         quiet: bool,
     ) -> None:
         self._rooms = rooms
+        self._fresh = fresh
         self._hold = hold
         self._report = report
         self._packed = packed
@@ -127,6 +130,10 @@ class _Load:
     async def _layer(
         self, parent: Digest | None, chain: Digest, diff: Digest, blob: Digest, told: Descriptor | None
     ) -> Layer:
+        if (
+            chain in self._fresh
+        ):  # images of one archive share layers, and a plain one need be compressed only once
+            return self._fresh[chain]
         self._hold.add(rows.layer(chain))
         form = await blocking(_form, self._rooms, blob)
         pour = self._pour(diff, blob)
@@ -134,6 +141,7 @@ class _Load:
             row, descriptor = await unpack_new(self._rooms, parent, self._hold, pour)
             if row.diff != diff:
                 raise CorruptBlob(f"invalid diffID for layer: expected {diff}, got {row.diff}")
+            self._fresh[chain] = row, descriptor
             return row, descriptor
         size = await blocking(self._rooms.blobs.size, blob)
         media = DOCKER_LAYER_GZIP if form == "gzip" else OCI_LAYER_ZSTD

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import redis
@@ -12,18 +13,18 @@ app = Flask(__name__)
 cache = redis.Redis(host="cache")
 
 
-def database():
+def database() -> Any:
     password = Path("/run/secrets/db_password").read_text().strip()
     return psycopg2.connect(host="db", user="app", dbname="app", password=password)
 
 
 @app.get("/")
-def index():
+def index() -> dict[str, Any]:
     return {"visits": cache.incr("visits"), "host": socket.gethostname(), "greeting": os.environ["GREETING"]}
 
 
 @app.get("/health")
-def health():
+def health() -> str:
     cache.ping()
     with database() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -31,7 +32,7 @@ def health():
 
 
 @app.route("/notes", methods=["GET", "POST"])
-def notes():
+def notes() -> list[str]:
     with database() as connection, connection.cursor() as cursor:
         if request.method == "POST":
             cursor.execute("INSERT INTO notes (text) VALUES (%s)", (request.get_data(as_text=True),))
@@ -40,7 +41,7 @@ def notes():
 
 
 @app.route("/files/<name>", methods=["GET", "PUT"])
-def files(name):
+def files(name: str) -> bytes:
     path = Path("/uploads") / name
     if request.method == "PUT":
         path.write_bytes(request.get_data())
