@@ -30,6 +30,10 @@ class Bench(Protocol):
         """The layers of an image, which need not be here yet. Raises what the registry says."""
         ...
 
+    async def remote(self, source: Source, step: Step) -> Index:
+        """The file at an address, or the files of a commit. Raises BuildFailed."""
+        ...
+
     async def cached(self, key: str) -> Tree | None:
         """The result that was kept under `key`, if its layers are still here."""
         ...

@@ -136,6 +136,8 @@ class Solve:
                 )
             if source.scheme == "docker-image":
                 return await self.bench.image(source, vertex.platform, step)
+            if source.scheme in ("http", "https", "git"):
+                return await self.bench.remote(source, step)
             raise BuildFailed(f"sources of the kind {source.scheme} are not supported by this builder")
 
     async def _file(self, vertex: Vertex, operation: File, inputs: Sequence[Given]) -> Tree:
@@ -168,9 +170,7 @@ class Solve:
         """What a copy takes; a tree is listed as far as the copy's path needs."""
         try:
             index = given if not isinstance(given, Tree) else await self._listed(given, act)
-            matches = select(
-                index, act.src, wildcard=act.wildcard, empty=act.empty_wildcard, follow=act.follow_symlink
-            )
+            matches = select(index, act)
         except NothingThere as error:
             raise BuildFailed(
                 f"failed to compute cache key: failed to calculate checksum of ref {_short(given)}: {error}"

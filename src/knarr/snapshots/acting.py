@@ -114,14 +114,21 @@ def _remove(directory: int, name: str, path: str, *, missing: bool) -> None:
 
 
 def place(
-    root: RootFd, dest: str, name: str, tree: bool, contents: bool, owner: tuple[int, int], mtime: int | None
+    root: RootFd,
+    dest: str,
+    name: str,
+    tree: bool,
+    contents: bool,
+    mode: int,
+    owner: tuple[int, int],
+    mtime: int | None,
 ) -> dict[str, Any]:
     """Where a copy called `name` ends (`tree`: it is a directory, with `contents` only what is in it); makes what is missing.
 
     `directory` and `name` say where; `created`: whether a tree's own directory was not there.
     """
     if dest.endswith("/"):
-        _make_all(root, root.resolve(dest), 0o755, owner, mtime)
+        _make_all(root, root.resolve(dest), mode, owner, mtime)
     where = root.resolve(dest)
     there = _kind(root, where)
     if (tree and not contents and there is not None) or (not tree and there == stat.S_IFDIR):
@@ -129,9 +136,9 @@ def place(
     if tree:
         if there not in (None, stat.S_IFDIR):
             raise NotADirectory(f"cannot copy to non-directory: {dest}")
-        return {"directory": where, "name": ".", "created": _make_all(root, where, 0o755, owner, mtime)}
+        return {"directory": where, "name": ".", "created": _make_all(root, where, mode, owner, mtime)}
     parent, _, last = where.rpartition("/")
-    _make_all(root, parent, 0o755, owner, mtime)
+    _make_all(root, parent, mode, owner, mtime)
     if _kind(root, where) == stat.S_IFDIR:
         raise IsADirectoryError(errno.EISDIR, "cannot replace to directory with file", where)
     return {"directory": parent or "/", "name": last, "created": False}

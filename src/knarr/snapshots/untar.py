@@ -11,6 +11,7 @@ import stat
 from typing import NamedTuple
 
 from knarr.kernel.fd import RootFd
+from knarr.model.modes import changed
 from knarr.snapshots import header
 from knarr.snapshots.errors import BadArchive
 from knarr.snapshots.header import Header
@@ -46,7 +47,8 @@ class UntarOptions(NamedTuple):
 
     `no_overwrite_dir_non_dir`: refuse to replace a directory by something else, and the reverse. `keep_root`: the
     archive's own top directory (`./`) leaves the mode, owner and times of the target alone. `directory` is where in the
-    root the archive's names begin (docker cp's target). `mode`: of every file and directory, instead of the archive's.
+    root the archive's names begin (docker cp's target). `mode`: of every file and directory, instead of the archive's;
+    `mode_text`: what chmod(1) would change in it.
     `name`: the archive's one file is called so.
     """
 
@@ -56,6 +58,7 @@ class UntarOptions(NamedTuple):
     keep_root: bool = False
     directory: str = "/"
     mode: int | None = None
+    mode_text: str = ""
     name: str | None = None
 
 
@@ -150,6 +153,8 @@ class _Untar:
         uid, gid = self._options.owner or (member.uid, member.gid)
         atime = member.mtime if member.atime is None else member.atime
         mode = member.mode if self._options.mode is None else self._options.mode
+        if self._options.mode_text:
+            mode = changed(self._options.mode_text, mode, directory=member.kind == header.DIRECTORY)
         return Attributes(mode, uid, gid, member.mtime, atime, member.xattrs)
 
     def _whiteout(self, path: bytes) -> bool:

@@ -38,6 +38,9 @@ class Books:
     async def image(self, source: Source, platform: Platform | None, step: Step) -> Tree:
         return Tree((layer(source.location),))
 
+    async def remote(self, source: Source, step: Step) -> Index:
+        raise AssertionError(source)
+
     async def cached(self, key: str) -> Tree | None:
         return self.cache.get(key)
 

@@ -5,16 +5,17 @@ filepath.Match does.
 """
 
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from stat import S_ISLNK
 
 from knarr.build.context.entries import Entry, Index
+from knarr.build.dockerfile.ignore import Matcher
 from knarr.build.errors import BuildFailed
+from knarr.build.operations import Copy
 from knarr.model.patterns import is_pattern, match
 
 _LINKS = 40
-Excluded = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,19 @@ class Match:
         return self.entry is None or self.entry.is_dir
 
 
-def select(
-    index: Index, source: str, *, wildcard: bool, empty: bool, follow: bool, excluded: Excluded | None = None
-) -> list[Match]:
-    """The matches of `source` in walking order. `empty`: a wildcard may match nothing. Raises BuildFailed."""
-    path = posixpath.normpath(f"/{source}").strip("/")
-    if wildcard and is_pattern(path):
+def select(index: Index, copy: Copy) -> list[Match]:
+    """What the copy takes, in walking order; its patterns choose among what is below a directory. Raises BuildFailed."""
+    path = posixpath.normpath(f"/{copy.src}").strip("/")
+    for needed in copy.required:
+        if resolve(index, needed, last=False) is None:
+            raise NothingThere(needed)
+    if copy.wildcard and is_pattern(path):
         found = list(_matching(index, path))
-        if not found and not empty:
-            raise NothingThere(source)
+        if not found and not copy.empty_wildcard:
+            raise NothingThere(copy.src)
     else:
         found = [path]
-    return [_match(index, each, source, follow=follow, excluded=excluded) for each in found]
+    return [_match(index, each, copy) for each in found]
 
 
 class NothingThere(BuildFailed):
@@ -53,20 +55,32 @@ class NothingThere(BuildFailed):
         super().__init__(f'"/{source.strip("/")}": not found')
 
 
-def _match(index: Index, path: str, source: str, *, follow: bool, excluded: Excluded | None) -> Match:
-    real = resolve(index, path, last=follow)
+def _match(index: Index, path: str, copy: Copy) -> Match:
+    real = resolve(index, path, last=copy.follow_symlink)
     if real is None:
-        raise NothingThere(source)
+        raise NothingThere(copy.src)
     entry = index.get(real)
     name = posixpath.basename(path)
     if entry is not None and not entry.is_dir:
         return Match(path, name, entry, ())
-    members = [
-        (relative, member)
-        for relative, member in below(index, real)
-        if excluded is None or not excluded(relative)
-    ]
+    members = _chosen(list(below(index, real)), copy)
     return Match(path, name, entry, members)
+
+
+def _chosen(members: list[tuple[str, Entry]], copy: Copy) -> list[tuple[str, Entry]]:
+    """What the patterns leave, with the directories that something left is in."""
+    if not copy.include and not copy.exclude:
+        return members
+    include, exclude = Matcher(copy.include), Matcher(copy.exclude)
+    kept = {
+        path
+        for path, _ in members
+        if (not copy.include or include.excludes(path)) and not exclude.excludes(path)
+    }
+    for path in list(kept):
+        while path := posixpath.dirname(path):
+            kept.add(path)
+    return [(path, entry) for path, entry in members if path in kept]
 
 
 def below(index: Index, directory: str) -> Iterator[tuple[str, Entry]]:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 from knarr.build.bench import Given
 from knarr.build.context.entries import Index
-from knarr.build.context.select import Match, select
+from knarr.build.context.select import Match, below, select
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed
 from knarr.build.operations import (
@@ -25,7 +25,7 @@ from knarr.build.operations import (
     Who,
 )
 from knarr.build.tree import Tree
-from knarr.engine.building.archives import write_archive
+from knarr.engine.building.archives import inflate, is_archive, write_archive
 from knarr.engine.building.listing import list_tree, plain_part
 from knarr.engine.zygote import RootView, Zygote
 from knarr.loop.blocking import blocking
@@ -113,19 +113,18 @@ class Actor:
             return ""
 
     async def _copy(self, act: Copy, given: Given) -> None:
-        if act.mode_text:
-            raise BuildFailed(f"symbolic modes are not supported by this builder: {act.mode_text}")
-        if act.include or act.exclude or act.required:
-            raise BuildFailed("copies with patterns are not supported by this builder")
         owner = await self._owner(act.owner) if act.owner is not None else None
         if isinstance(given, Tree):
             async with self._opened(given) as source:
                 top = plain_part(act.src)
                 listed = await self._listing(source, top)
                 for match in self._matches(act, listed):
-                    await self._from_tree(act, match, source, await self._place(act, match, owner), owner)
+                    place = await self._place(act, match, owner)
+                    await self._from_tree(act, match, listed, source, place, owner)
             return
         for match in self._matches(act, given):
+            if act.unpack and await self._unpacked(act, match, owner):
+                continue
             place = await self._place(act, match, owner)
             feeding = await self._zygote.archive_put(self._view, self._options(act, match, place, owner))
             try:
@@ -135,6 +134,26 @@ class Actor:
             finally:
                 feeding.close_feed()
             await feeding.result()
+
+    async def _unpacked(self, act: Copy, match: Match, owner: tuple[int, int] | None) -> bool:
+        """ADD of an archive: its members, in the destination; False for any other file."""
+        if match.entry is None or not match.entry.is_regular:
+            return False
+        path = self._files.path(match.entry.digest)
+        if not await blocking(is_archive, path):
+            return False
+        facts = {"path": act.dest, "mode": 0o755, "parents": True, "owner": owner or (0, 0), "mtime": None}
+        await self._zygote.file_act(self._view, "mkdir", facts)
+        options = UntarOptions(owner=owner, keep_root=True, directory=act.dest)
+        feeding = await self._zygote.archive_put(self._view, options)
+        try:
+            await blocking(inflate, path, feeding.feed)
+        except BrokenPipeError:
+            pass  # the job tells why it stopped reading
+        finally:
+            feeding.close_feed()
+        await feeding.result()
+        return True
 
     async def _listing(self, source: RootView, top: str) -> Index:
         job = await self._zygote.archive_get(source, f"/{top}", TarOptions(name=".", follow=True))
@@ -147,9 +166,7 @@ class Actor:
 
     def _matches(self, act: Copy, index: Given) -> list[Match]:
         assert not isinstance(index, Tree)
-        return select(
-            index, act.src, wildcard=act.wildcard, empty=act.empty_wildcard, follow=act.follow_symlink
-        )
+        return select(index, act)
 
     async def _place(self, act: Copy, match: Match, owner: tuple[int, int] | None) -> dict[str, object]:
         """Where the match ends; directories on the way are made."""
@@ -161,6 +178,7 @@ class Actor:
                 "name": match.name,
                 "tree": match.is_dir,
                 "contents": act.contents_only,
+                "mode": 0o755 if act.mode == KEEP_MODE else act.mode,
                 "owner": owner or (0, 0),
                 "mtime": _time(act.timestamp),
             },
@@ -172,6 +190,7 @@ class Actor:
         return UntarOptions(
             owner=owner,
             mode=None if act.mode == KEEP_MODE else act.mode,
+            mode_text=act.mode_text,
             keep_root=not place["created"],
             no_overwrite_dir_non_dir=not act.replace,
             directory=str(place["directory"]),
@@ -182,11 +201,15 @@ class Actor:
         self,
         act: Copy,
         match: Match,
+        listed: Index,
         source: RootView,
         place: dict[str, object],
         owner: tuple[int, int] | None,
     ) -> None:
-        options = TarOptions(name="." if match.is_dir else match.name, follow=act.follow_symlink)
+        kept = {path for path, _ in match.members}
+        left_out = [path for path, _ in below(listed, match.path) if path not in kept] if match.is_dir else []
+        name = "." if match.is_dir else match.name
+        options = TarOptions(name=name, follow=act.follow_symlink, without=left_out)
         job = await self._zygote.archive_get(source, f"/{match.path}", options)
         try:
             putting = await self._zygote.archive_copy(

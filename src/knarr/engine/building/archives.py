@@ -2,13 +2,16 @@
 
 import os
 import stat
+import struct
 
 from knarr.build.context.entries import Entry
 from knarr.build.context.select import Match
 from knarr.build.context.store import Files
+from knarr.engine.images.compression import Inflater
+from knarr.engine.images.errors import BadImage
 from knarr.kernel.files import write_all
 from knarr.snapshots import header
-from knarr.snapshots.header import Header
+from knarr.snapshots.header import BadHeader, Header
 
 _KINDS = {
     stat.S_IFREG: header.REGULAR,
@@ -87,3 +90,42 @@ def _header(name: str, kind: bytes, entry: Entry) -> Header:
         device=entry.device,
         xattrs=entry.xattrs,
     )
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file is a tar archive, compressed or not: its first header says so."""
+    head = bytearray()
+
+    def take(piece: bytes) -> None:
+        head.extend(piece[: header.BLOCK])
+        if len(head) >= header.BLOCK:
+            raise _EnoughError
+
+    try:
+        with open(path, "rb") as file:
+            inflater = Inflater(take)
+            while data := file.read(_FLUSH):
+                inflater.write(data)
+            inflater.finish()
+    except _EnoughError:
+        pass
+    except (BadImage, EOFError, OSError):
+        return False
+    try:
+        header.parse(bytes(head[: header.BLOCK]))
+    except (BadHeader, ValueError, struct.error):
+        return False
+    return True
+
+
+class _EnoughError(Exception):
+    """The first block is here."""
+
+
+def inflate(path: str, feed: int) -> None:
+    """The plain bytes of a file to a descriptor."""
+    with open(path, "rb") as file:
+        inflater = Inflater(lambda piece: write_all(feed, piece))
+        while data := file.read(_FLUSH):
+            inflater.write(data)
+        inflater.finish()

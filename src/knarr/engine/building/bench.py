@@ -20,6 +20,7 @@ from knarr.engine.building import records
 from knarr.engine.building.acting import Actor
 from knarr.engine.building.listing import list_tree, plain_part
 from knarr.engine.building.origins import Origins
+from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
 from knarr.engine.building.stubs import stubs
 from knarr.engine.building.views import Views, held
@@ -48,6 +49,7 @@ class Workbench:
         views: Views,
         files: Files,
         origins: Origins,
+        remotes: Remotes,
         runner: Runner,
         hold: Hold,
         session: str,
@@ -57,6 +59,7 @@ class Workbench:
         self._views = views
         self._files = files
         self._origins = origins
+        self._remotes = remotes
         self._runner = runner
         self._hold = hold
         self.session = session
@@ -66,6 +69,11 @@ class Workbench:
         tree = await self._origins.tree(source, platform, step, self._hold)
         held(tree, self._hold)
         return tree
+
+    async def remote(self, source: Source, step: Step) -> Index:
+        if source.scheme == "git":
+            return await self._remotes.git(source, step)
+        return await self._remotes.http(source, step)
 
     async def cached(self, key: str) -> Tree | None:
         moment = now()

@@ -36,6 +36,7 @@ from knarr.build.tree import Tree
 from knarr.engine.building.bench import Workbench
 from knarr.engine.building.exporting import Export, Made
 from knarr.engine.building.origins import Origins
+from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
 from knarr.engine.building.views import Views
 from knarr.engine.images.holding import Hold, holding
@@ -83,12 +84,20 @@ class EngineBuilder:
     """See build.port.Builder."""
 
     def __init__(
-        self, rooms: Rooms, views: Views, files: Files, origins: Origins, runner: Runner, export: Export
+        self,
+        rooms: Rooms,
+        views: Views,
+        files: Files,
+        origins: Origins,
+        remotes: Remotes,
+        runner: Runner,
+        export: Export,
     ):
         self._rooms = rooms
         self._views = views
         self._files = files
         self._origins = origins
+        self._remotes = remotes
         self._runner = runner
         self._export = export
         self._flights = Flights()
@@ -145,7 +154,15 @@ class EngineBuilder:
         epochs = {result.epoch for result in loaded.results}
         epoch = epochs.pop() if len(epochs) == 1 else None
         bench = Workbench(
-            self._rooms, self._views, self._files, self._origins, self._runner, hold, wish.session, epoch
+            self._rooms,
+            self._views,
+            self._files,
+            self._origins,
+            self._remotes,
+            self._runner,
+            hold,
+            wish.session,
+            epoch,
         )
 
         def locate(vertex: Vertex, error: KnarrError) -> KnarrError:

@@ -9,6 +9,7 @@ from knarr.engine.building.builder import EngineBuilder
 from knarr.engine.building.classic import Line
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.origins import Origins
+from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.requests import ClassicWish, build
 from knarr.engine.building.running import Runner
 from knarr.engine.building.views import Views
@@ -42,7 +43,9 @@ class Workshop:
         views = Views(rooms)
         origins = Origins(rooms, images, images.layers)
         export = Export(rooms, views, f"{root}/mounts")
-        self.builder = EngineBuilder(rooms, views, self._files, origins, self._runner, export)
+        self.builder = EngineBuilder(
+            rooms, views, self._files, origins, Remotes(self._files, f"{root}/mounts"), self._runner, export
+        )
         self._door = FrontDoor(self.builder, self._files, worker, [rooms.platform])
         self._opening = asyncio.Lock()
         self._opened = False

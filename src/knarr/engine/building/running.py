@@ -19,7 +19,7 @@ from knarr.build.context.select import select
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed
 from knarr.build.graph import Resources as Limits
-from knarr.build.operations import Exec, Mount, MountKind, Network, Security, Sharing
+from knarr.build.operations import Copy, Exec, Mount, MountKind, Network, Security, Sharing
 from knarr.build.port import Sessions
 from knarr.build.progress import Step
 from knarr.build.tree import Tree
@@ -357,7 +357,7 @@ class Runner:
                 finally:
                     job.close()
             return
-        (match,) = select(given, selector or "/", wildcard=False, empty=False, follow=True)
+        (match,) = select(given, Copy(selector or "/", "/", follow_symlink=True))
         unpacking = await zygote.unpack(directory, UntarOptions())
         try:
             await blocking(write_archive, unpacking.feed, self._files, match)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.select import Match, NothingThere, resolve, select
 from knarr.build.errors import BuildFailed
+from knarr.build.operations import Copy
 
 
 def tree(*paths: str, **links: str) -> Index:
@@ -29,7 +30,7 @@ def names(matches: list[Match]) -> list[tuple[str, list[str]]]:
 
 
 def chosen(index: Index, source: str, *, wildcard: bool = True, empty: bool = False) -> list[Match]:
-    return select(index, source, wildcard=wildcard, empty=empty, follow=True)
+    return select(index, Copy(source, "/", wildcard=wildcard, empty_wildcard=empty, follow_symlink=True))
 
 
 CONTEXT = tree("a.txt", "b.txt", "sub/", "sub/c.txt", "sub/deep/", "sub/deep/d", "e")
@@ -96,3 +97,20 @@ def test_no_pattern_breaks_it(pattern: str) -> None:
             assert match.path == "" or match.path in CONTEXT
     except BuildFailed:
         pass
+
+
+def test_patterns_choose_below_a_directory() -> None:
+    def members(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
+        (match,) = select(CONTEXT, Copy("/", "/", include=include, exclude=exclude))
+        return [path for path, _ in match.members]
+
+    assert members(exclude=("*.txt",)) == ["e", "sub", "sub/c.txt", "sub/deep", "sub/deep/d"]
+    assert members(exclude=("**/*.txt",)) == ["e", "sub", "sub/deep", "sub/deep/d"]
+    assert members(exclude=("sub", "!sub/deep")) == ["a.txt", "b.txt", "e", "sub", "sub/deep", "sub/deep/d"]
+    assert members(include=("sub/deep",)) == ["sub", "sub/deep", "sub/deep/d"]
+    assert members(include=("sub",), exclude=("**/d",)) == ["sub", "sub/c.txt", "sub/deep"]
+
+
+def test_what_is_required_must_be_there() -> None:
+    with pytest.raises(NothingThere, match=r'^"/sub/x": not found$'):
+        select(CONTEXT, Copy("/", "/", include=("sub/x",), required=("/sub/x",)))

@@ -1,0 +1,174 @@
+"""Sources from elsewhere: a file by HTTP, a commit by git. Their files go to the store, as a client's do.
+
+git is the program: it is fetched into a directory of its own that goes with the build's step.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from knarr.build.context.entries import Entry, Index
+from knarr.build.context.store import Files, Writing
+from knarr.build.errors import BuildFailed
+from knarr.build.operations import Source
+from knarr.build.progress import Step
+from knarr.loop.blocking import blocking
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_CHUNK = 1 << 18
+_QUIET = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "LC_ALL": "C",
+}
+
+
+class Remotes:
+    """Those of one engine; `aside` is emptied when it opens."""
+
+    def __init__(self, files: Files, aside: str):
+        self._files = files
+        self._aside = aside
+
+    async def http(self, source: Source, step: Step) -> Index:
+        """One file, called as the graph says. Raises BuildFailed."""
+        import aiohttp
+
+        url = source.identifier
+        name = source.attribute("http.filename") or url.rpartition("/")[2] or "download"
+        with self._files.writing() as writing, step.task(url, "downloading") as task:
+            try:
+                async with (
+                    aiohttp.ClientSession(auto_decompress=False, trust_env=True) as client,
+                    client.get(url) as reply,
+                ):
+                    if reply.status >= 400:
+                        raise BuildFailed(f"invalid response status {reply.status}")
+                    size = await _save(reply.content, writing, task.at)
+                    modified = reply.headers.get("Last-Modified", "")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise BuildFailed(f'Get "{url}": {error}') from error
+            digest = await blocking(writing.finish)
+        wanted = source.attribute("http.checksum")
+        if wanted and wanted != f"sha256:{digest}":
+            raise BuildFailed(f"digest mismatch sha256:{digest}: {wanted}")
+        mode = int(source.attribute("http.perm") or "0", 8) or 0o600
+        entry = Entry(path=name, mode=stat.S_IFREG | mode, size=size, mtime=_moment(modified), digest=digest)
+        return {name: entry}
+
+    async def git(self, source: Source, step: Step) -> Index:
+        """The files of a commit. Raises BuildFailed with git's words."""
+        remote, _, rest = source.location.partition("#")
+        ref, _, below = rest.partition(":")
+        remote = source.attribute("git.fullurl") or f"https://{remote}"
+        place = f"{self._aside}/{secrets.token_hex(8)}"
+        os.mkdir(place, 0o700)
+        try:
+            commit = await _check_out(place, remote, ref or "HEAD", step)
+            wanted = source.attribute("git.checksum")
+            if wanted and not commit.startswith(wanted):
+                raise BuildFailed(f"expected checksum to match {wanted}, got {commit}")
+            if source.attribute("git.keepgitdir") != "true":
+                await blocking(shutil.rmtree, f"{place}/.git")
+            return await blocking(self._index, os.path.join(place, below.strip("/")))
+        finally:
+            await blocking(shutil.rmtree, place, True)
+
+    def _index(self, root: str) -> dict[str, Entry]:
+        if not os.path.isdir(root):
+            raise BuildFailed(f"{os.path.basename(root)}: no such directory in the repository")
+        return {entry.path: entry for entry in self._walk(root, "")}
+
+    def _walk(self, root: str, below: str) -> Iterator[Entry]:
+        for name in sorted(os.listdir(f"{root}/{below}")):
+            path = f"{below}{name}"
+            full = f"{root}/{path}"
+            found = os.lstat(full)
+            yield Entry(
+                path=path,
+                mode=found.st_mode,
+                size=found.st_size if stat.S_ISREG(found.st_mode) else 0,
+                mtime=found.st_mtime_ns,
+                link=os.readlink(full) if stat.S_ISLNK(found.st_mode) else "",
+                digest=self._kept(full) if stat.S_ISREG(found.st_mode) else "",
+            )
+            if stat.S_ISDIR(found.st_mode):
+                yield from self._walk(root, f"{path}/")
+
+    def _kept(self, path: str) -> str:
+        with open(path, "rb") as file, self._files.writing() as writing:
+            while data := file.read(_CHUNK):
+                writing.write(data)
+            return writing.finish()
+
+
+async def _save(content: "aiohttp.StreamReader", writing: Writing, counted: Callable[[int], None]) -> int:
+    size = 0
+    while data := await content.read(_CHUNK):
+        await blocking(writing.write, data)
+        size += len(data)
+        counted(size)
+    return size
+
+
+def _moment(text: str) -> int:
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 10**9
+    except (ValueError, TypeError):
+        return 0
+
+
+async def _check_out(place: str, remote: str, ref: str, step: Step) -> str:
+    """The commit that `ref` (a branch, a tag, a commit) is."""
+    await _git(place, step, "init", "--quiet")
+    await _git(place, step, "remote", "add", "origin", remote)
+    try:
+        await _git(place, step, "fetch", "--quiet", "--depth=1", "origin", ref)
+    except BuildFailed:
+        # A server need not give single commits, and an abbreviated one must be looked for.
+        await _git(place, step, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
+        await _git(place, step, "checkout", "--quiet", "--detach", ref)
+    else:
+        await _git(place, step, "checkout", "--quiet", "--detach", "FETCH_HEAD")
+    await _git(place, step, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+    return (await _git(place, step, "rev-parse", "HEAD")).strip()
+
+
+async def _git(place: str, step: Step, *words: str) -> str:
+    command = ["git", "-c", "protocol.ext.allow=never", "-C", place, *words]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **_QUIET},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except FileNotFoundError:
+        raise BuildFailed("git is not installed on the daemon's host") from None
+    try:
+        out, problems = await process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    if problems:
+        step.write(2, problems)
+    if process.returncode:
+        last = problems.decode(errors="replace").strip().splitlines()[-1:]
+        raise BuildFailed(f"failed to fetch remote {_shown(words)}: {' '.join(last)}")
+    return out.decode()
+
+
+def _shown(words: Sequence[str]) -> str:
+    return " ".join(("git", *words))
