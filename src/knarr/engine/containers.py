@@ -19,6 +19,7 @@ from knarr.engine import (
     limits,
     links,
     plan,
+    publishing,
     rows,
     top,
     views,
@@ -39,6 +40,7 @@ from knarr.engine.values import (
     LogLine,
     LogOptions,
     PathStat,
+    PortChange,
     Processes,
     Pruned,
     Waited,
@@ -351,6 +353,7 @@ class Containers:
         resources: Resources,
         restart: RestartPolicy | None = None,
         on_unhealthy: str | None = None,
+        ports: PortChange | None = None,
     ) -> tuple[str, ...]:
         """Fields at their defaults stay as they are; returns warnings."""
         live = self._roster.find(name)
@@ -360,6 +363,11 @@ class Containers:
             checks.check_resources(spec.resources, self._world.host.cpus)
             checks.check_restart(spec.restart, auto_remove=spec.auto_remove)
             checks.check_on_unhealthy(spec)
+            if ports:
+                publishing.check(spec)
+                spec = publishing.changed(spec, ports)
+                if live.runs:
+                    await self._world.whole(publishing.apply(self._world, self._places, live, spec, ports))
             if live.runs:
                 facts = bundle.Facts(
                     capabilities=self._world.capabilities,

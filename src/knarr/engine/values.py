@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from knarr.model.container import ContainerView
 from knarr.model.image import ImageView
+from knarr.model.ports import PortBinding
 from knarr.model.system import VolumeView
 
 
@@ -52,6 +53,17 @@ class NetworkSpec:
     ipv6: bool | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortChange:
+    """Ports that a container shall publish from now on, or no more; of the latter a host port of 0 means any."""
+
+    add: tuple[PortBinding, ...] = ()
+    remove: tuple[PortBinding, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.remove)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

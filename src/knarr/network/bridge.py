@@ -127,6 +127,11 @@ class Bridge:
         """Lets go of some reserved ports of an endpoint."""
         self._ports.give_up(endpoint_id, facts)
 
+    async def hold(self, plan: EndpointPlan, facts: Collection[Published]) -> None:
+        """Holds ports again that were let go a moment ago; one that somebody else has now is told of in the log."""
+        self._ports.hold(plan.endpoint_id, facts)
+        self._ports.connect(plan.endpoint_id, plan.address, plan.address6)
+
     async def move(self, before: EndpointPlan, bare: EndpointPlan, heir: EndpointPlan) -> None:
         """The published ports of `before`, which is `bare` without them, are another endpoint's of the same container: `heir`."""
         await self._in_turn(self._wiring.change, before, bare)

@@ -48,6 +48,17 @@ class Firewall:
         if text:
             self._nft.run(text)
 
+    def exchange(self, plan: EndpointPlan, gone: list[Element]) -> None:
+        """Deletes elements and adds the endpoint's in one transaction, so that a port changes hands at once."""
+        table = plan.network.table
+        try:
+            self._nft.run(rules.change("delete", table, gone) + self._adding(plan))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            self.withdraw(table, gone)
+            self.publish(plan)
+
     def withdraw(self, table: str, gone: list[Element]) -> None:
         """Deletes elements, those that are there."""
         if not gone:

@@ -53,7 +53,7 @@ def follow(sock: socket.socket, *, six: bool) -> None:
         try:
             codec.exchange(sock, [route.delete_default_route(six=six)])
         except OSError as error:
-            if error.errno in (errno.ESRCH, errno.EAFNOSUPPORT):
+            if error.errno in (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT):
                 return
             raise
 

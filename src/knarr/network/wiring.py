@@ -98,8 +98,7 @@ class Wiring:
         with self._lock:
             kept = set(elements(after))
             gone = [each for each in elements(before) if each not in kept]
-            self._firewall.publish(after)
-            self._firewall.withdraw(before.network.table, [_key(each) for each in gone])
+            self._firewall.exchange(after, [_key(each) for each in gone])
             self._plans[after.endpoint_id] = after
             flows.forget(before)
             flows.forget(after)

@@ -122,7 +122,7 @@ def _host(host: spec.HostConfig, version: Version) -> dict[str, Any]:
     console = tuple(host.ConsoleSize or ())
     return {
         "groups": _tuple(host.GroupAdd),
-        "port_bindings": _bindings(host.PortBindings or {}),
+        "port_bindings": bindings(host.PortBindings or {}),
         "publish_all": host.PublishAllPorts,
         "mounts": read_mounts(host, version),
         "volumes_from": _tuple(host.VolumesFrom),
@@ -307,11 +307,12 @@ def _port_range(text: str) -> list[Port]:
     return [Port(number, low.protocol) for number in range(low.number, high.number + 1)]
 
 
-def _bindings(asked: Mapping[str, list[spec.PortBinding] | None]) -> tuple[PortBinding, ...]:
+def bindings(asked: Mapping[str, list[spec.PortBinding] | None]) -> tuple[PortBinding, ...]:
+    """HostConfig.PortBindings, and what has its form."""
     out = []
-    for text, bindings in asked.items():
+    for text, places in asked.items():
         for port in _port_range(text):
-            for each in bindings or [spec.PortBinding()]:
+            for each in places or [spec.PortBinding()]:
                 out.append(_binding(port, each))
     return tuple(out)
 

@@ -14,7 +14,7 @@ from knarr.api.server.replies import encode, nothing, reply
 from knarr.api.spec import containers as spec
 from knarr.engine.committing import Commit
 from knarr.engine.errors import NameTaken
-from knarr.engine.values import AttachOptions, LogOptions, Waited
+from knarr.engine.values import AttachOptions, LogOptions, PortChange, Waited
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid, KnarrError
 from knarr.model.platform import Platform
@@ -134,7 +134,11 @@ async def update(call: Call) -> Response:
     """POST /containers/{name}/update"""
     body = await call.json(spec.Update)
     warnings = await call.engine.containers.update(
-        call.name, asking.changes(body, call.version), asking.restart(body.RestartPolicy), body.OnUnhealthy
+        call.name,
+        asking.changes(body, call.version),
+        asking.restart(body.RestartPolicy),
+        body.OnUnhealthy,
+        PortChange(add=asking.bindings(body.PublishAdd or {}), remove=asking.bindings(body.PublishRm or {})),
     )
     return reply({"Warnings": list(warnings) or None})
 

@@ -209,10 +209,12 @@ class Resources(_Body):
 
 
 class Update(Resources):
-    """The body of an update."""
+    """The body of an update. `PublishAdd` and `PublishRm` are knarr's own, in the form of HostConfig.PortBindings."""
 
     RestartPolicy: "RestartPolicy | None" = None
     OnUnhealthy: str | None = None
+    PublishAdd: dict[str, list["PortBinding"] | None] | None = None
+    PublishRm: dict[str, list["PortBinding"] | None] | None = None
 
 
 class HostConfig(Resources):
