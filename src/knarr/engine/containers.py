@@ -291,7 +291,7 @@ class Containers:
         """A tar of `path`, named by its last component. The caller closes the iterator."""
         live = self._roster.find(name)
         found = await archive.get(self._world, self._volumes.mounts, live, path, name)
-        self._world.tell(live.event("archive-path", path=path))
+        self._world.tell(live.event("archive-path"))
         return found
 
     async def archive_put(
@@ -320,7 +320,7 @@ class Containers:
             no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
             owner=None if copy_uid_gid else (0, 0),
         )
-        self._world.tell(live.event("extract-to-dir", path=path))
+        self._world.tell(live.event("extract-to-dir"))
 
     async def export(self, name: str) -> AsyncIterator[bytes]:
         """A tar of its whole root."""

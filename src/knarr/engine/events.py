@@ -20,9 +20,6 @@ _EVERY = 1_000
 _TYPES = frozenset(
     ("container", "image", "volume", "network", "daemon", "plugin", "service", "node", "secret", "config")
 )
-_KNOWN = frozenset(
-    ("type", "event", "container", "image", "volume", "network", "daemon", "label", "scope", "plugin")
-)
 _COLUMNS = "number, at, type, action, subject, attributes"
 
 
@@ -84,7 +81,6 @@ class Events:
 
         What was answered before the call is no news: records that are still under way are waited for.
         """
-        filters.check(options.filters, _KNOWN)
         await self._db.write(_nothing)
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._queues.add(queue)
@@ -139,7 +135,8 @@ async def _next(queue: "asyncio.Queue[Event | None]", until: int | None) -> Even
 
 
 def matches(event: Event, wanted: Mapping[str, Iterable[str]]) -> bool:
-    """Docker's filters; one named like a type selects events about that object, by id or name."""
+    """Docker's filters; one named like a type selects events about that object, by id or name. One that is none matches all,
+    as with Docker."""
     name = event.attributes.get("name", "")
     for key, values in wanted.items():
         if key == "type":

@@ -201,7 +201,8 @@ def _view(found: Exec) -> ExecView:
 
 
 def _words(spec: ExecSpec) -> str:
-    return " ".join(spec.command)
+    """The program, a space, its arguments: the space is there without arguments, too, as with Docker."""
+    return f"{spec.command[0]} {' '.join(spec.command[1:])}"
 
 
 def _refused(error: BaseException) -> int:

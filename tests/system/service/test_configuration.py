@@ -137,6 +137,8 @@ def test_policies_across_a_restart_of_the_daemon(make: Make, busybox: Path) -> N
     os.kill(before["died"], signal.SIGKILL)
     daemon.start()
     assert daemon.inspect("lives")["State"]["Pid"] == before["lives"]
+    words = ("--filter", "container=lives", "--until", info(daemon)["SystemTime"], "--format", "{{.Action}}")
+    assert daemon.docker("events", "--since", "0", *words).stdout.split() == ["create", "start"]
     host.wait_for(lambda: daemon.inspect("always")["State"]["Running"], "always")
     host.wait_for(lambda: daemon.inspect("died")["State"]["Running"], "died")
     assert daemon.inspect("died")["State"]["Pid"] != before["died"]

@@ -9,7 +9,6 @@ import pytest
 from knarr.engine import events
 from knarr.engine.events import Events, write_event
 from knarr.engine.values import EventOptions
-from knarr.model.errors import Invalid
 from knarr.model.system import Event
 from knarr.state.database import Database
 
@@ -57,13 +56,6 @@ async def test_a_past_end_ends_at_once(db: Database) -> None:
     subscription = await stream.subscribe(EventOptions(since=1, until=15))
     async with asyncio.timeout(60):
         assert [event.action async for event in subscription] == ["create"]
-
-
-async def test_an_unknown_filter_is_refused(db: Database) -> None:
-    stream = Events(db)
-    with pytest.raises(Invalid):
-        await stream.subscribe(EventOptions(filters={"colour": ("red",)}))
-    assert stream.listeners == 0
 
 
 async def test_old_ones_are_dropped(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ async def make_image(
 
     def write(tx: sqlite3.Connection) -> tuple[None, list[Event]]:
         rows.insert(tx, image, [row for row, _ in layers], needed)
-        return None, [*told(image), *_name(tx, image, names)]
+        return None, _named(tx, image, names, told(image))
 
     await rooms.commit(write)
     return image
@@ -56,12 +56,17 @@ async def name_known(rooms: Rooms, image: Image, names: Sequence[Reference], tol
     def write(tx: sqlite3.Connection) -> tuple[bool, list[Event]]:
         if rows.read(tx, image.id) is None:
             return False, []
-        return True, [*told(image), *_name(tx, image, names)]
+        return True, _named(tx, image, names, told(image))
 
     return await rooms.commit(write)
 
 
-def _name(tx: sqlite3.Connection, image: Image, names: Sequence[Reference]) -> list[Event]:
+def _named(
+    tx: sqlite3.Connection, image: Image, names: Sequence[Reference], told: Sequence[Event]
+) -> list[Event]:
+    """What is told of the image, then of its names; to load it brings its names without a word, as with Docker."""
     for ref in names:
         rows.name_it(tx, ref, image.id)
-    return [rows.event(image, str(image.id), "tag", ref.familiar) for ref in names]
+    loaded = any(event.action == "load" for event in told)
+    tags = [] if loaded else [rows.event(image, str(image.id), "tag", ref.familiar) for ref in names]
+    return [*told, *tags]

@@ -138,7 +138,7 @@ def _carry_out(tx: sqlite3.Connection, image: Image, decided: Plan) -> tuple[_Go
     free, size = rows.free(tx, [*map(rows.layer, chains), *map(rows.blob, blobs)])
     removed.append(Removed(deleted=identity))
     removed.extend(Removed(deleted=found.name) for found in free if found.kind == "layer")
-    events.append(rows.event(image, identity, "delete", identity))
+    events.append(rows.event(None, identity, "delete", identity))
     return _Gone(tuple(removed), tuple(free), size), events
 
 
