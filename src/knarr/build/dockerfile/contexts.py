@@ -86,10 +86,9 @@ def find(name: str, platform: Platform | None, options: Options) -> Context | No
     except Invalid as error:
         raise DockerfileError(f"invalid context name {name}: {error}") from None
     plain = reference.familiar.removesuffix(":latest")
-    wanted = platform or (options.platforms[0] if options.platforms else None)
-    for key in (f"{plain}::{platforms.normalise(wanted or options.here)}", plain):
+    for key in (f"{plain}::{platforms.normalise(platform or options.here)}", plain):
         if key in options.contexts:
-            return Context(plain, key, options.contexts[key], wanted)
+            return Context(plain, key, options.contexts[key], platform)
     return None
 
 

@@ -23,6 +23,7 @@ from knarr.build.dockerfile import instructions as i
 from knarr.build.dockerfile.bases import Bases
 from knarr.build.dockerfile.building import Building
 from knarr.build.dockerfile.checks import Linter
+from knarr.build.dockerfile.connecting import step_of, trigger
 from knarr.build.dockerfile.dispatch import dispatch
 from knarr.build.dockerfile.drafts import Freezer, SourceDraft
 from knarr.build.dockerfile.errors import DockerfileError, Lines, located
@@ -32,7 +33,7 @@ from knarr.build.dockerfile.image import Json
 from knarr.build.dockerfile.options import Options
 from knarr.build.dockerfile.questions import EpochQuestion, Steps, ask
 from knarr.build.dockerfile.shell import Expansion, Lexer
-from knarr.build.dockerfile.units import SCRATCH, Step, Unit, Units, unregistered
+from knarr.build.dockerfile.units import SCRATCH, Unit, Units, unregistered
 from knarr.build.graph import About, Edge
 from knarr.model.platform import Platform
 
@@ -158,7 +159,7 @@ class Conversion:
         output, what = None, "main build context metadata"
         if text == "context":
             output = self.definition.context
-        elif (context := contexts.find(text, self.platform, self.options)) is not None:
+        elif (context := contexts.find(text, None, self.options)) is not None:
             state, _ = yield from contexts.load(context, unregistered(text, ()), self.options)
             output, what = (
                 Freezer(self.options.here).freeze(state.output),
@@ -259,7 +260,7 @@ class Conversion:
     def _connect(self, units: Units, lexer: Lexer) -> None:
         for unit in list(units.all):
             for command in unit.stage.commands:
-                unit.steps.append(_step(unit, command, units, lexer))
+                unit.steps.append(step_of(unit, command, units, lexer))
         units.check_circles()
         if len(units.all) == 1:
             units.all[0].label = ""
@@ -269,7 +270,7 @@ class Conversion:
         while True:
             reachable = units.reachable(self.unit)
             yield from bases.resolve(reachable, self.every_stage)
-            if not any(_trigger(unit, units, lexer) for unit in reachable):
+            if not any(trigger(unit, units, lexer) for unit in reachable):
                 return reachable
 
     def _matcher(self) -> Matcher | None:
@@ -323,64 +324,6 @@ class Conversion:
             if unit is not self.unit and "BUILDKIT_SBOM_SCAN_STAGE" in unit.scans:
                 found.append((unit.label, freezer.freeze(unit.state.output)))
         return tuple(found)
-
-
-def _step(unit: Unit, command: i.Command, units: Units, lexer: Lexer) -> Step:
-    """An instruction with the units that it takes from, which the stage then needs."""
-    step = Step(command)
-    if isinstance(command, i.Transfer) and command.source_stage:
-        step.sources = [_copied_from(command, units, lexer)]
-    elif isinstance(command, i.Run):
-        names = [stage or SCRATCH for stage in command.stages]
-        step.sources = [units.find(name) or unregistered(name, ()) for name in names]
-    for source in step.sources:
-        unit.needs[source] = command.said.lines
-        if source.unregistered:
-            units.add(source)
-    return step
-
-
-def _copied_from(command: i.Transfer, units: Units, lexer: Lexer) -> Unit:
-    name = command.source_stage
-    if lexer.text(name, {}) != name:
-        raise DockerfileError(
-            "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround"
-        )
-    index = parse_int(name)
-    if index is not None:
-        return units.at(index)
-    return units.find(name) or unregistered(name, command.said.lines)
-
-
-def _trigger(unit: Unit, units: Units, lexer: Lexer) -> bool:
-    """Puts what the base's ONBUILD says before the stage's instructions. Whether that needs further units."""
-    unit.begin()
-    triggers = list(unit.image.onbuild)
-    if unit.base is not None and not unit.triggers_read:
-        triggers += [step.command.trigger for step in unit.base.steps if isinstance(step.command, i.Onbuild)]
-        unit.triggers_read = True
-    if not triggers:
-        return False
-    unit.image.onbuild = []
-    try:
-        steps = [_triggered(unit, trigger, units, lexer) for trigger in triggers]
-    except DockerfileError as error:
-        error.locations[:] = [unit.stage.said.lines]
-        raise
-    unit.steps[:0] = steps
-    unit.total += len(steps)
-    return any(step.sources for step in steps)
-
-
-def _triggered(unit: Unit, trigger: str, units: Units, lexer: Lexer) -> Step:
-    nodes = parser.parse(trigger).nodes
-    if len(nodes) != 1:
-        raise DockerfileError("onbuild trigger should be a single expression")
-    lines: Lines = unit.stage.said.lines
-    nodes[0].start, nodes[0].end = (lines[0], lines[-1]) if lines else (0, 0)
-    step = _step(unit, reading.read_command(nodes[0]), units, lexer)
-    step.triggered = True
-    return step
 
 
 def _suggested(error: DockerfileError, missing: set[str], values: dict[str, str]) -> DockerfileError:
