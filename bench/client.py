@@ -14,7 +14,7 @@ class Failed(Exception):
 
 
 class Client:
-    """`request` may be called again and again; `stream` ends the connection and a new one is made when it is needed."""
+    """`request` may be called again and again, its body JSON, or a tar's bytes; `stream` ends the connection and a new one is made when it is needed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
@@ -66,10 +66,10 @@ class Client:
         self.close()
 
     def _send(self, method: str, target: str, body: object, *, upgrade: bool = False) -> None:
-        data = b"" if body is None else json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         head = f"{method} {target} HTTP/1.1\r\nHost: docker\r\nContent-Length: {len(data)}\r\n"
         if body is not None:
-            head += "Content-Type: application/json\r\n"
+            head += f"Content-Type: application/{'x-tar' if isinstance(body, bytes) else 'json'}\r\n"
         if upgrade:
             head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
         if self._sock is None:

@@ -1,7 +1,7 @@
 """Leases: what is fetched or prepared is held by a lease until a row refers to it.
 
 A lease is a file with one resource a line, so it outlives a killed daemon: what an interrupted pull had fetched stays until
-the lease expires. The order that makes collection safe: lease the resource, then look whether it exists or make it, then
+the lease expires. What cannot be resumed has a brief one, which the next daemon drops. The order that makes collection safe: lease the resource, then look whether it exists or make it, then
 write the row, then release. Thread-safe; one `Leases` a directory.
 """
 
@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 Deleter = Callable[[str], int]
 
 DAY = 24 * 60 * 60
+_BRIEF = "-brief"
 
 
 class Resource(NamedTuple):
@@ -42,9 +43,9 @@ class Leases:
         for path in self._root.iterdir():
             self._held[path.name] = _parse(path)
 
-    def create(self) -> "Lease":
-        """A new, empty lease."""
-        lease = Lease(self, secrets.token_hex(16))
+    def create(self, *, brief: bool = False) -> "Lease":
+        """A new, empty lease; a brief one is of no use once its daemon is dead."""
+        lease = Lease(self, secrets.token_hex(16) + (_BRIEF if brief else ""))
         with self._guard:
             self._held[lease.id] = set()
             self._live.add(lease.id)
@@ -56,14 +57,14 @@ class Leases:
             return frozenset(set().union(*self._held.values()))
 
     def expire(self, now: float | None = None) -> None:
-        """Drops the leases that an earlier daemon left and that are older than the lifetime."""
+        """Drops the leases that an earlier daemon left and that are brief, or older than the lifetime."""
         limit = (time.time() if now is None else now) - self._lifetime
         for path in list(self._root.iterdir()):
             try:
                 old = path.stat().st_mtime < limit
             except FileNotFoundError:
                 continue
-            if old and path.name not in self._live:
+            if (old or path.name.endswith(_BRIEF)) and path.name not in self._live:
                 self._release(path.name)
 
     def begin_collection(self) -> None:

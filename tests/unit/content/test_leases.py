@@ -92,3 +92,14 @@ def test_leases_outlive_their_process_until_they_expire(leases: Leases, tmp_path
     again.expire(time.time() + 2 * DAY)
     assert again.held() == frozenset()
     assert list((tmp_path / "leases").iterdir()) == []
+
+
+def test_a_brief_lease_ends_with_its_process(leases: Leases, tmp_path: Path) -> None:
+    lease = leases.create(brief=True)
+    lease.add(blob("x"))
+    leases.expire()
+    assert leases.held() == {blob("x")}
+    again = Leases(tmp_path / "leases")
+    again.expire()
+    assert again.held() == frozenset()
+    assert list((tmp_path / "leases").iterdir()) == []

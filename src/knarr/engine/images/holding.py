@@ -28,7 +28,7 @@ class Hold:
 async def holding(rooms: Rooms, *, leftovers: bool) -> AsyncIterator[Hold]:
     """Released at the end. What failed for good leaves nothing; what was broken off (or cancelled) stays for the next
     attempt. `leftovers`: what no row needs is deleted in every case."""
-    with rooms.leases.create() as lease:
+    with rooms.leases.create(brief=leftovers) as lease:
         hold = Hold(lease)
         useless = leftovers
         try:

@@ -35,7 +35,7 @@ async def push(
     report(Progress(status=f"The push refers to repository [{ref.name}]"))
     chosen = await rooms.db.read(lambda tx: _chosen(tx, ref))
     for tag, image in chosen:
-        with rooms.leases.create() as lease:
+        with rooms.leases.create(brief=True) as lease:
             await _Push(rooms, tag, image, auth, report, lease.add).run()
 
 

@@ -82,7 +82,7 @@ def _named(tx: sqlite3.Connection, name: str) -> list[tuple[Image, tuple[Referen
 
 
 async def _stream(rooms: Rooms, chosen: Sequence[Chosen]) -> AsyncIterator[bytes]:
-    with rooms.leases.create() as lease:
+    with rooms.leases.create(brief=True) as lease:
         saved = []
         for one in chosen:
             saved.append(await _documents(rooms, one, lease.add))
