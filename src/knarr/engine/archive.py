@@ -9,6 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from knarr.engine.checks import clean
 from knarr.engine.errors import NoSuchPathInContainer
 from knarr.engine.live import Live
 from knarr.engine.names import new_id
@@ -19,7 +20,8 @@ from knarr.engine.zygote import Archiving, RootView, Unpacking
 from knarr.kernel.files import write_all
 from knarr.loop.blocking import blocking
 from knarr.model.errors import Invalid
-from knarr.snapshots.errors import NoSuchPath, NotADirectory
+from knarr.runtime.users import find_user
+from knarr.snapshots.errors import BadArchive, NoSuchPath, NotADirectory
 from knarr.snapshots.maketar import TarOptions
 from knarr.snapshots.untar import UntarOptions
 
@@ -54,6 +56,15 @@ def _follows(path: str) -> bool:
     return path.endswith(("/", "/."))
 
 
+async def _exists(world: World, seen: RootView, path: str) -> bool:
+    bare = _absolute(path.removesuffix(".").rstrip("/")) or "/"
+    try:
+        await world.zygote.archive_stat(seen, bare)
+    except (NoSuchPath, NotADirectory):
+        return False
+    return True
+
+
 def archive_name(path: str) -> str:
     """What the archive's top entry is called: as Docker does, "." for "dir/." and for the root."""
     if path.endswith("/."):
@@ -71,6 +82,8 @@ async def _stat(world: World, seen: RootView, path: str, called: str) -> PathSta
     try:
         found = await world.zygote.archive_stat(seen, _absolute(path))
     except (NoSuchPath, NotADirectory):
+        if _follows(path) and await _exists(world, seen, path):
+            raise Invalid(f"lstat {path}: not a directory") from None
         raise NoSuchPathInContainer(path, called) from None
     name = found.name if path.strip("/.") else "/"
     return PathStat(name, found.size, found.mode, found.mtime, found.link_target)
@@ -107,6 +120,20 @@ async def stream(job: Archiving, held: contextlib.AsyncExitStack | None = None) 
             job.close()
 
 
+def check_writable(live: Live, path: str) -> None:
+    """Raises Invalid in Docker's words."""
+    place = f"{clean(_absolute(path))}/"
+    holding = [
+        mount
+        for mount in live.extra.mounts
+        if mount.asked_by != "tmpfs" and place.startswith(f"{mount.target}/")
+    ]
+    if holding and not max(holding, key=lambda mount: len(mount.target)).writable:
+        raise Invalid("mounted volume is marked read-only")
+    if live.spec.read_only and not holding:
+        raise Invalid("container rootfs is marked read-only")
+
+
 async def put(
     world: World,
     mounts: VolumeMounts,
@@ -116,17 +143,19 @@ async def put(
     body: AsyncIterator[bytes],
     *,
     no_overwrite_dir_non_dir: bool,
-    owner: tuple[int, int] | None,
+    copy_uid_gid: bool,
 ) -> None:
-    """Raises NoSuchPathInContainer, BadArchive, Invalid."""
+    """Raises NoSuchPathInContainer, Invalid. Files keep their owners; with `copy_uid_gid` they become the container's user's,
+    if it has one."""
     options = UntarOptions(
-        owner=owner,
         no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
         keep_root=True,
         directory=_absolute(path),
     )
     async with _seen(world, mounts, live) as seen:
         await _check_directory(world, seen, path, called)
+        if copy_uid_gid and live.spec.user:
+            options = options._replace(owner=await _owner(world, seen, live.spec.user))
         job = await world.zygote.archive_put(seen, options)
         try:
             await _feed(job, body)
@@ -134,16 +163,43 @@ async def put(
             pass  # the job tells why it stopped reading
         finally:
             job.close_feed()
-        await job.result()
+        try:
+            await job.result()
+        except BadArchive as error:
+            raise told(error) from None
+
+
+def told(error: BadArchive) -> Invalid:
+    """In Go's words."""
+    text = str(error)
+    if text.startswith("unexpected end"):
+        return Invalid("unexpected EOF")
+    return Invalid("archive/tar: invalid tar header") if text.startswith("invalid tar header") else error
 
 
 async def _check_directory(world: World, seen: RootView, path: str, called: str) -> None:
     """With its links followed: a trailing slash finds directories only."""
     try:
         await _stat(world, seen, path.rstrip("/") + "/", called)
-    except NoSuchPathInContainer:
+    except (NoSuchPathInContainer, Invalid):
         await _stat(world, seen, path, called)
         raise Invalid("extraction point is not a directory") from None
+
+
+async def _owner(world: World, seen: RootView, user: str) -> tuple[int, int]:
+    """Whose the files become: the container's own user's. Raises Invalid."""
+    texts = []
+    for name in ("passwd", "group"):
+        try:
+            texts.append((await world.zygote.read(seen, f"/etc/{name}")).decode(errors="replace"))
+        except NoSuchPath:
+            texts.append("")
+    try:
+        found = find_user(user, (), *texts)
+    except Invalid as error:
+        reason = str(error).rpartition(": ")[2]
+        raise Invalid(f'failed to look up user "{user}" in container: {reason}') from None
+    return found.uid, found.gid
 
 
 async def _feed(job: Unpacking, body: AsyncIterator[bytes]) -> None:

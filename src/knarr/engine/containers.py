@@ -305,11 +305,7 @@ class Containers:
     ) -> None:
         """Unpacks a tar (plain, gzip, bzip2, xz or zstd) into directory `path`."""
         live = self._roster.find(name)
-        if live.spec.read_only and not any(
-            f"{checks.clean(path)}/".startswith(f"{mount.target}/") and mount.writable
-            for mount in live.extra.mounts
-        ):
-            raise Invalid("container rootfs is marked read-only")
+        archive.check_writable(live, path)
         await archive.put(
             self._world,
             self._volumes.mounts,
@@ -318,7 +314,7 @@ class Containers:
             name,
             body,
             no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
-            owner=None if copy_uid_gid else (0, 0),
+            copy_uid_gid=copy_uid_gid,
         )
         self._world.tell(live.event("extract-to-dir"))
 

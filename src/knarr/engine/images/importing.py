@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 
+from knarr.engine.archive import told
 from knarr.engine.images import fetching, rows
 from knarr.engine.images.changes import apply_changes
 from knarr.engine.images.config import dump_image
@@ -44,8 +45,7 @@ async def import_image(
         try:
             layer = await unpack_new(rooms, None, hold, pour)
         except BadArchive as error:
-            short = "unexpected end" in str(error)
-            raise BadImage("unexpected EOF" if short else f"archive/tar: {error}") from None
+            raise BadImage(str(told(error))) from None
         created = time.time_ns()
         document = dump_image(
             platform=platform or rooms.platform,
