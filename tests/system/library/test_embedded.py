@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from knarr import Engine, errors
 from knarr.sync import Engine as SyncEngine
 from tests.support import host
-from tests.support.daemons import CLIENTS
+from tests.support.daemons import CLIENTS, Daemon
 from tests.system.library.conftest import CHANGES
 
 
@@ -95,3 +96,37 @@ def test_without_await(busybox: Path) -> None:
                 engine.images.get("nothing")
         assert engine.containers.list(all=True) == []
         assert [image.tags for image in engine.images.list()] == [("busybox:latest",)]
+
+
+RELAY = """#!{python}
+import os, selectors, socket, sys
+assert sys.argv[-2] == "me@build" and "dial-stdio" in sys.argv[-1] and sys.argv[-4:-2] == ["2222", "--"], sys.argv
+other = socket.socket(socket.AF_UNIX)
+other.connect({path!r})
+selector = selectors.DefaultSelector()
+selector.register(0, selectors.EVENT_READ)
+selector.register(other, selectors.EVENT_READ)
+while True:
+    for key, _ in selector.select():
+        if key.fd == 0:
+            if data := os.read(0, 65536):
+                other.sendall(data)
+            else:
+                selector.unregister(0)
+                other.shutdown(socket.SHUT_WR)
+        elif data := other.recv(65536):
+            os.write(1, data)
+        else:
+            sys.exit()
+"""
+
+
+async def test_over_ssh(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a program in ssh's place that joins its streams with the socket, as the command on the other side does."""
+    program = tmp_path / "ssh"
+    program.write_text(RELAY.format(python=sys.executable, path=str(daemon.socket)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    async with Engine.connect("ssh://me@build:2222") as engine:
+        assert await engine.containers.output("busybox", "cat", data=b"far away") == (0, b"far away", b"")
+        assert [each.tags for each in await engine.images.list()] == [("busybox:latest",)]

@@ -47,7 +47,9 @@ def test_the_nginx_recipe_is_like_the_hubs_image() -> None:
 def test_names() -> None:
     assert parse("debian:trixie").name == "debian:trixie"
     assert parse("busybox").name == "busybox:latest"
-    assert parse(str(NGINX)) == parse("nginx")
+    for name in ("nginx", "postgres", "redis"):
+        assert parse(str(NGINX.with_name(f"{name}.toml"))) == parse(name)
+        assert parse(name).name == f"{name}:latest"
     for name in ("fedora", "", "../recipes/nginx", "ghost.toml", "debian-x:1"):
         with pytest.raises(Invalid):
             parse(name)

@@ -7,6 +7,8 @@ import asyncio
 import os
 import shlex
 import socket
+import subprocess
+import threading
 from collections.abc import Awaitable, Callable
 
 from knarr.loop.blocking import blocking
@@ -77,31 +79,25 @@ async def _ssh(address: str) -> socket.socket:
     name = user_and_name if colon and port.isdigit() else address
     argv = ["ssh", "-T", "-o", "ConnectTimeout=30"]
     argv += ["-p", port] if name != address else []
+    argv += ["--", name, f"sh -c {shlex.quote(_REMOTE)}"]
+    try:
+        return await blocking(_spawn, argv)
+    except OSError as error:
+        raise _nobody(f"ssh://{address}", error) from None
+
+
+def _spawn(argv: list[str]) -> socket.socket:
     mine, theirs = socket.socketpair()
     with theirs:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                "--",
-                name,
-                f"sh -c {shlex.quote(_REMOTE)}",
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-            )
-        except BaseException as error:
+            process = subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno())
+        except BaseException:
             mine.close()
-            if isinstance(error, OSError):
-                raise _nobody(f"ssh://{address}", error) from None
             raise
     # It ends with its connection; somebody has to take its exit status.
-    task = asyncio.ensure_future(process.wait())
-    _running.add(task)
-    task.add_done_callback(_running.discard)
+    threading.Thread(target=process.wait, name="ssh", daemon=True).start()
     mine.setblocking(False)
     return mine
-
-
-_running: "set[asyncio.Task[int]]" = set()
 
 
 def _nobody(host: str, error: OSError) -> Unavailable:
