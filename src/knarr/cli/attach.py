@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable
 
 from knarr.api.client.http import Http
-from knarr.cli import streams
+from knarr.cli import config, streams
 from knarr.cli.common import Failed
-from knarr.cli.containerflags import env_file
+from knarr.cli.containerbody import lines
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.wire import detachkeys
 
@@ -53,7 +53,9 @@ def attach(http: Http, options: Options) -> int:
     if value["State"]["Paused"]:
         raise Failed("cannot attach to a paused container, unpause it first", 1)
     stdin = bool(value["Config"]["OpenStdin"]) and not options.no_stdin
-    return foreground(http, name, stdin=stdin, keys=options.detach_keys, proxy=options.sig_proxy)
+    return foreground(
+        http, name, stdin=stdin, keys=config.detach_keys(options.detach_keys), proxy=options.sig_proxy
+    )
 
 
 def foreground(
@@ -108,11 +110,11 @@ def execute(http: Http, options: Options) -> int:
         "AttachStderr": attached,
         "Tty": options.tty,
         "Cmd": command,
-        "Env": [*(line for path in options.env_file for line in env_file(path)), *options.env],
+        "Env": [*lines(options.env_file, variables=True), *options.env],
         "User": options.user,
         "WorkingDir": options.workdir,
         "Privileged": options.privileged,
-        "DetachKeys": options.detach_keys,
+        "DetachKeys": config.detach_keys(options.detach_keys),
     }
     with http.request("POST", f"/containers/{name}/exec", body=body) as answer:
         exec_id = answer.json()["Id"]
@@ -128,7 +130,7 @@ def _attached(http: Http, exec_id: str, options: Options) -> int:
     body = {"Detach": False, "Tty": options.tty, "ConsoleSize": [size[1], size[0]] if size else None}
     connection = http.hijack(f"/exec/{exec_id}/start", body=body)
     sized = resize_to_window(http, f"/exec/{exec_id}/resize") if options.tty else contextlib.nullcontext()
-    keys = detachkeys.parse(options.detach_keys) if terminal else None
+    keys = detachkeys.parse(config.detach_keys(options.detach_keys)) if terminal else None
     with connection.sock:
         try:
             with streams.raw(terminal), sized:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from knarr.api.client.http import Http
 from knarr.cli.common import Failed
 from knarr.cli.flags import Options, Verb
+from knarr.cli.verbs import PLUGINS, all_verbs
 
 COMPLETION = Verb(
     "completion",
@@ -36,7 +37,6 @@ _IMAGES = "$(knarr images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null)"
 
 def completion(_: Http, options: Options) -> int:
     """Prints the script."""
-    from knarr.cli.main import all_verbs
 
     shell = options.args[0]
     verbs = all_verbs()
@@ -63,7 +63,7 @@ def _flags(verb: Verb) -> Sequence[str]:
 
 def _bash(verbs: Mapping[str, Verb]) -> str:
     groups = sorted({name.split()[0] for name in verbs if " " in name})
-    tops = sorted({name.split()[0] for name in verbs})
+    tops = sorted({name.split()[0] for name in verbs} | set(PLUGINS))
     cases = [
         f'    "{group}") words="{" ".join(sorted(n.split()[1] for n in verbs if n.startswith(group + " ")))}" ;;'
         for group in groups
@@ -77,6 +77,7 @@ def _bash(verbs: Mapping[str, Verb]) -> str:
 
 def _fish(verbs: Mapping[str, Verb]) -> str:
     lines = ["complete -c knarr -f"]
+    lines += [f"complete -c knarr -n __fish_use_subcommand -a {name}" for name in PLUGINS]
     for name, verb in sorted(verbs.items()):
         top, _, sub = name.partition(" ")
         if not sub:

@@ -4,13 +4,13 @@ import sys
 from typing import Any
 
 from knarr.api.client.http import ApiError, Http
-from knarr.cli.common import Failed, confirm, each, filters, named
+from knarr.cli import config
+from knarr.cli.common import Failed, each, named
 from knarr.cli.flags import Flag, Options, Verb
-from knarr.cli.units import human_size
 
 _MANY = "CONTAINER [CONTAINER...]"
-_TIME = Flag("time", "t", "int", "Seconds to wait before killing the container")
-_TIMEOUT = Flag("timeout", "", "int", "Seconds to wait before killing the container", hidden=True)
+_TIMEOUT = Flag("timeout", "t", "int", "Seconds to wait before killing the container")
+_TIME = Flag("time", "", "int", "Seconds to wait before killing the container", hidden=True)
 _SIGNAL = Flag("signal", "s", "string", "Signal to send to the container")
 
 START = Verb(
@@ -19,6 +19,8 @@ START = Verb(
     f"[OPTIONS] {_MANY}",
     (
         Flag("attach", "a", "bool", "Attach STDOUT/STDERR and forward signals"),
+        Flag("checkpoint", "", "string", "Restore from this checkpoint"),
+        Flag("checkpoint-dir", "", "string", "Use a custom checkpoint storage directory"),
         Flag("interactive", "i", "bool", "Attach container's STDIN"),
         Flag("detach-keys", "", "string", "Override the key sequence for detaching a container"),
         Flag("explain", "", "bool", "Print each step of the start"),
@@ -81,16 +83,6 @@ COMMIT = Verb(
     least=1,
     most=2,
 )
-PRUNE = Verb(
-    "container prune",
-    "Remove all stopped containers",
-    "[OPTIONS]",
-    (
-        Flag("force", "f", "bool", "Do not prompt for confirmation"),
-        Flag("filter", "", "list", 'Provide filter values (e.g. "until=<timestamp>")'),
-    ),
-    most=0,
-)
 
 
 def _timeout(options: Options) -> int | None:
@@ -113,7 +105,7 @@ def start(http: Http, options: Options) -> int:
         http,
         name,
         stdin=options.interactive,
-        keys=options.detach_keys,
+        keys=config.detach_keys(options.detach_keys),
         begin=lambda: _start(http, name, options),
     )
 
@@ -158,21 +150,32 @@ def unpause(http: Http, options: Options) -> int:
 def remove(http: Http, options: Options) -> int:
     """With -f a container that is not there is told, and is no failure, as with docker."""
     query = {"force": options.force, "v": options.volumes, "link": options.link}
-    code = 0
+    errors = []
     for name in options.args:
         try:
-            http.request("DELETE", f"/containers/{name}", query).close()
+            http.request("DELETE", f"/containers/{name.strip('/')}", query).close()
         except ApiError as error:
-            print(f"Error response from daemon: {error}", file=sys.stderr)
-            code = code if options.force and error.status == 404 else 1
+            text = f"Error response from daemon: {error}"
+            if options.force and error.status == 404:
+                print(text, file=sys.stderr)
+            else:
+                errors.append(text)
         else:
             print(name)
-    return code
+    for text in errors:
+        print(text, file=sys.stderr)
+    return 1 if errors else 0
 
 
 def rename(http: Http, options: Options) -> int:
     """Nothing is printed."""
-    http.request("POST", f"/containers/{options.args[0]}/rename", {"name": options.args[1]}).close()
+    old, new = options.args
+    try:
+        http.request("POST", f"/containers/{old}/rename", {"name": new}).close()
+    except ApiError as error:
+        raise Failed(
+            f"Error response from daemon: {error}\nError: failed to rename container named {old}"
+        ) from None
     return 0
 
 
@@ -191,32 +194,40 @@ def wait(http: Http, options: Options) -> int:
 
 def port(http: Http, options: Options) -> int:
     """All mappings, or those of one port."""
-    with http.request("GET", f"/containers/{options.args[0]}/json") as answer:
+    name, *rest = options.args
+    with http.request("GET", f"/containers/{name}/json") as answer:
         mapped = answer.json()["NetworkSettings"]["Ports"] or {}
-    wanted = options.args[1] if len(options.args) > 1 else ""
-    if wanted:
-        wanted = wanted if "/" in wanted else f"{wanted}/tcp"
-        if not mapped.get(wanted):
-            raise Failed(f"No public port '{wanted}' published for {options.args[0]}", 1)
-    for key in sorted(mapped, key=lambda text: (int(text.split("/")[0]), text)):
-        for binding in mapped[key] or ():
-            ip = f"[{binding['HostIp']}]" if ":" in binding["HostIp"] else binding["HostIp"]
-            place = f"{ip}:{binding['HostPort']}"
-            if not wanted:
-                print(f"{key} -> {place}")
-            elif key == wanted:
-                print(place)
+    if rest:
+        number, slash, protocol = rest[0].partition("/")
+        if not number.isdigit():
+            raise Failed(f"Error: invalid port ({number}): invalid syntax")
+        wanted = f"{number}/{protocol if slash else 'tcp'}"
+        lines = [_place(binding) for binding in mapped.get(wanted) or ()]
+        if not lines:
+            raise Failed(f"Error: No public port '{wanted}' published for {name}")
+    else:
+        lines = [
+            f"{key} -> {_place(binding)}" for key, bindings in mapped.items() for binding in bindings or ()
+        ]
+        lines.sort(key=lambda line: (int(line.split("/")[0]), line))
+    for line in lines:
+        print(line)
     return 0
+
+
+def _place(binding: dict[str, str]) -> str:
+    ip = binding["HostIp"]
+    return f"{f'[{ip}]' if ':' in ip else ip}:{binding['HostPort']}"
 
 
 def top(http: Http, options: Options) -> int:
     """As ps shows it."""
-    from knarr.cli.table import columns
+    from knarr.cli.table import columns as aligned
 
     query = {"ps_args": " ".join(options.args[1:]) or None}
     with http.request("GET", f"/containers/{options.args[0]}/top", query) as answer:
         value = answer.json()
-    sys.stdout.write(columns([value["Titles"], *value["Processes"]]))
+    sys.stdout.write(aligned([value["Titles"], *value["Processes"]], 20, 3))
     return 0
 
 
@@ -241,16 +252,4 @@ def commit(http: Http, options: Options) -> int:
         query |= named(options.args[1])
     with http.request("POST", "/commit", query) as answer:
         print(answer.json()["Id"])
-    return 0
-
-
-def prune(http: Http, options: Options) -> int:
-    """Asks first, unless -f."""
-    if not confirm("WARNING! This will remove all stopped containers.", options.force):
-        return 0
-    with http.request("POST", "/containers/prune", {"filters": filters(options.filter)}) as answer:
-        value = answer.json()
-    if value.get("ContainersDeleted"):
-        print("Deleted Containers:\n" + "\n".join(value["ContainersDeleted"]) + "\n")
-    print(f"Total reclaimed space: {human_size(value.get('SpaceReclaimed') or 0)}")
     return 0

@@ -15,7 +15,7 @@ from typing import IO, Any
 from knarr.api.client.http import Answer, ApiError, Http
 from knarr.cli.common import Failed
 from knarr.cli.flags import Flag, Options, Verb
-from knarr.cli.images import write_out
+from knarr.cli.imagefiles import write_out
 from knarr.cli.units import human_size
 
 CP = Verb(

@@ -1,20 +1,21 @@
-"""The verbs on images: images, pull, push, tag, rmi, import, save, load, history, prune."""
+"""The verbs on images: images, pull, push, tag, rmi, history."""
 
-import os
 import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 
 from knarr.api.client.http import ApiError, Http
-from knarr.cli import common, progress
-from knarr.cli.common import Failed, confirm, filters, named
+from knarr.cli import common, config, progress
+from knarr.cli.common import Failed, filters
 from knarr.cli.flags import Flag, Options, Verb
-from knarr.cli.table import show
+from knarr.cli.inspecting import platform_of
+from knarr.cli.table import ellipsis, short, show
 from knarr.cli.units import ago, human_size
 from knarr.model.reference import Reference
 
+_TRUST = Flag("disable-content-trust", "", "bool", "Skip image verification", True)
 IMAGES = Verb(
     "images",
     "List images",
@@ -22,12 +23,13 @@ IMAGES = Verb(
     (
         Flag("all", "a", "bool", "Show all images (default hides intermediate images)"),
         Flag("digests", "", "bool", "Show digests"),
-        Flag("filter", "f", "list", "Filter output based on conditions provided"),
+        Flag("filter", "f", "filter", "Filter output based on conditions provided"),
         Flag(
             "format", "", "string", "Format output using a custom template: 'table', 'json' or a Go template"
         ),
         Flag("no-trunc", "", "bool", "Don't truncate output"),
         Flag("quiet", "q", "bool", "Only show image IDs"),
+        Flag("tree", "", "bool", "List multi-platform images as a tree (EXPERIMENTAL)"),
     ),
     most=1,
 )
@@ -37,6 +39,7 @@ PULL = Verb(
     "[OPTIONS] NAME[:TAG|@DIGEST]",
     (
         Flag("all-tags", "a", "bool", "Download all tagged images in the repository"),
+        _TRUST,
         Flag("platform", "", "string", "Set platform if server is multi-platform capable"),
         Flag("quiet", "q", "bool", "Suppress verbose output"),
     ),
@@ -48,8 +51,10 @@ PUSH = Verb(
     "Upload an image to a registry",
     "[OPTIONS] NAME[:TAG]",
     (
+        Flag("all-tags", "a", "bool", "Push all tags of an image to the repository"),
+        _TRUST,
+        Flag("platform", "", "string", "Push one platform's manifest alone (os[/arch[/variant]])"),
         Flag("quiet", "q", "bool", "Suppress verbose output"),
-        Flag("platform", "", "string", "Push a platform-specific manifest"),
     ),
     least=1,
     most=1,
@@ -68,37 +73,9 @@ RMI = Verb(
     (
         Flag("force", "f", "bool", "Force removal of the image"),
         Flag("no-prune", "", "bool", "Do not delete untagged parents"),
+        Flag("platform", "", "strings", "Remove only the given platform variant (os[/arch[/variant]])"),
     ),
     least=1,
-)
-IMPORT = Verb(
-    "import",
-    "Import the contents from a tarball to create a filesystem image",
-    "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
-    (
-        Flag("change", "c", "list", "Apply Dockerfile instruction to the created image"),
-        Flag("message", "m", "string", "Set commit message for imported image"),
-        Flag("platform", "", "string", "Set platform if server is multi-platform capable"),
-    ),
-    least=1,
-    most=2,
-)
-SAVE = Verb(
-    "save",
-    "Save one or more images to a tar archive (streamed to STDOUT by default)",
-    "[OPTIONS] IMAGE [IMAGE...]",
-    (Flag("output", "o", "string", "Write to a file, instead of STDOUT"),),
-    least=1,
-)
-LOAD = Verb(
-    "load",
-    "Load an image from a tar archive or STDIN",
-    "[OPTIONS]",
-    (
-        Flag("input", "i", "string", "Read from tar archive file, instead of STDIN"),
-        Flag("quiet", "q", "bool", "Suppress the load output"),
-    ),
-    most=0,
 )
 HISTORY = Verb(
     "history",
@@ -110,30 +87,29 @@ HISTORY = Verb(
         ),
         Flag("human", "H", "bool", "Print sizes and dates in human readable format", True),
         Flag("no-trunc", "", "bool", "Don't truncate output"),
+        Flag("platform", "", "string", "Show history for the given platform (os[/arch[/variant]])"),
         Flag("quiet", "q", "bool", "Only show image IDs"),
     ),
     least=1,
     most=1,
 )
-PRUNE = Verb(
-    "image prune",
-    "Remove unused images",
-    "[OPTIONS]",
-    (
-        Flag("all", "a", "bool", "Remove all unused images, not just dangling ones"),
-        Flag("force", "f", "bool", "Do not prompt for confirmation"),
-        Flag("filter", "", "list", 'Provide filter values (e.g. "until=<timestamp>")'),
-    ),
-    most=0,
-)
-_COLUMNS = [
+COLUMNS = [
     ("REPOSITORY", "Repository"),
     ("TAG", "Tag"),
     ("IMAGE ID", "ID"),
     ("CREATED", "CreatedSince"),
     ("SIZE", "Size"),
 ]
-_WITH_DIGESTS = [*_COLUMNS[:2], ("DIGEST", "Digest"), *_COLUMNS[2:]]
+_WITH_DIGESTS = [*COLUMNS[:2], ("DIGEST", "Digest"), *COLUMNS[2:]]
+HEADERS = {
+    "Digest": "DIGEST",
+    "CreatedAt": "CREATED AT",
+    "Containers": "CONTAINERS",
+    "VirtualSize": "SIZE",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+}
+_EPOCH = 946684800  # 2000-01-01: what is older was not dated
 _HISTORY = [
     ("IMAGE", "ID"),
     ("CREATED", "CreatedSince"),
@@ -145,74 +121,103 @@ _HISTORY = [
 
 def images(http: Http, options: Options) -> int:
     """One row a tag."""
+    if options.tree:
+        raise Failed("--tree is an experiment of docker's, which is not supported: try `image inspect`")
     table = filters(options.filter) or {}
     if options.args:
         table.setdefault("reference", []).append(options.args[0])
+    form = config.formatted(options.format, "imagesFormat", quiet=options.quiet)
     with http.request("GET", "/images/json", {"all": options.all, "filters": table or None}) as answer:
-        rows = [
-            row
-            for value in answer.json()
-            for row in _rows(value, truncate=not options.no_trunc, digests=options.digests)
-        ]
-    columns = _WITH_DIGESTS if options.digests else _COLUMNS
-    if options.quiet and not options.format:
-        rows = list({row["ID"]: row for row in rows}.values())
-    sys.stdout.write(show(rows, columns, options.format, quiet="ID" if options.quiet else ""))
+        values = answer.json()
+    with_digests = options.digests or "{{.Digest}}" in form
+    rows = [
+        each
+        for value in sorted(values, key=lambda value: -value["Created"])
+        for each in _rows(value, truncate=not options.no_trunc, digests=with_digests)
+    ]
+    columns = _WITH_DIGESTS if options.digests else COLUMNS
+    sys.stdout.write(show(rows, columns, form, quiet="ID" if options.quiet else "", headers=HEADERS))
     return 0
 
 
-def _rows(value: dict[str, Any], *, truncate: bool, digests: bool) -> Iterable[dict[str, Any]]:
-    identity = value["Id"]
-    base = {
-        "ID": identity.removeprefix("sha256:")[:12] if truncate else identity,
+def row(value: dict[str, Any], repository: str, tag: str, digest: str, *, truncate: bool) -> dict[str, Any]:
+    """One image's fields under one of its names."""
+    shared, size, users = value.get("SharedSize", -1), value["Size"], value.get("Containers", -1)
+    return {
+        "ID": short(value["Id"]) if truncate else value["Id"],
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": digest,
         "CreatedSince": ago(value["Created"]),
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(value["Created"])),
-        "Size": human_size(value["Size"]),
-        "VirtualSize": human_size(value["Size"]),
-        "SharedSize": "N/A",
-        "UniqueSize": "N/A",
-        "Containers": "N/A",
+        "Size": human_size(size),
+        "VirtualSize": human_size(size, 4),
+        "SharedSize": "N/A" if shared == -1 else human_size(shared, 4),
+        "UniqueSize": "N/A" if shared == -1 else human_size(size - shared, 4),
+        "Containers": "N/A" if users == -1 else str(users),
     }
-    by_repository = {}
+
+
+def _rows(value: dict[str, Any], *, truncate: bool, digests: bool) -> Iterable[dict[str, Any]]:
+    by_repository: dict[str, list[str]] = {}
     for name in value.get("RepoDigests") or ():
         repository, _, digest = name.partition("@")
-        by_repository[repository] = digest
-    tags = value.get("RepoTags") or []
+        by_repository.setdefault(_familiar(repository), []).append(digest)
+    tags = [name for name in value.get("RepoTags") or () if name != "<none>:<none>"]
     for name in tags:
         repository, _, tag = name.rpartition(":")
-        yield {
-            **base,
-            "Repository": repository,
-            "Tag": tag,
-            "Digest": by_repository.get(repository, "<none>"),
-        }
-    if not tags:
-        repository, digest = next(iter(by_repository.items()), ("<none>", "<none>"))
-        yield {**base, "Repository": repository, "Tag": "<none>", "Digest": digest}
+        repository = _familiar(repository)
+        for digest in (by_repository.get(repository) or ["<none>"]) if digests else ["<none>"]:
+            yield row(value, repository, tag, digest, truncate=truncate)
+    tagged = {_familiar(name.rpartition(":")[0]) for name in tags}
+    for repository, known in by_repository.items():
+        if repository in tagged or repository == "<none>":
+            continue
+        for digest in known if digests else [""]:
+            yield row(value, repository, "<none>", digest, truncate=truncate)
+    if not tags and not [name for name in by_repository if name != "<none>"]:
+        yield row(value, "<none>", "<none>", "<none>", truncate=truncate)
+
+
+def _familiar(name: str) -> str:
+    return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name
+
+
+def _no_trust(options: Options) -> None:
+    if not options.disable_content_trust:
+        raise Failed("content trust (Notary) is not supported: it has been retired")
 
 
 def pull(http: Http, options: Options) -> int:
     """Prints docker's progress; the full name at the end."""
+    _no_trust(options)
     name = options.args[0]
     reference = Reference.parse(name)
-    if options.all_tags:
-        if reference.tag or reference.digest:
-            raise Failed("tag can't be used with --all-tags/-a", 1)
-        raise Failed("pulling all tags is not supported: name a tag", 1)
-    if not reference.tag and not reference.digest and not options.quiet:
+    if options.all_tags and (reference.tag or reference.digest):
+        raise Failed("tag can't be used with --all-tags/-a")
+    if not options.all_tags and not reference.tag and not reference.digest and not options.quiet:
         print("Using default tag: latest")
-    common.pull(http, name, options.platform, quiet=options.quiet)
-    print(Reference.parse(name).tagged())
+    common.pull(http, name, options.platform, quiet=options.quiet, every_tag=options.all_tags)
+    print(reference if options.all_tags else Reference.parse(name).tagged())
     return 0
 
 
 def push(http: Http, options: Options) -> int:
     """To the registry that the name says."""
-    reference = Reference.parse(options.args[0]).tagged()
+    _no_trust(options)
+    reference = Reference.parse(options.args[0])
+    if options.all_tags and (reference.tag or reference.digest):
+        raise Failed("tag can't be used with --all-tags/-a")
+    if not options.all_tags:
+        if not reference.tag and not reference.digest and not options.quiet:
+            print("Using default tag: latest")
+        reference = reference.tagged()
     if reference.digest:
-        raise Failed("cannot push a digest reference", 1)
-    headers = common.registry_auth(reference.domain) or {"X-Registry-Auth": "e30="}
-    query = {"tag": reference.tag}
+        raise Failed("cannot push a digest reference")
+    headers = config.registry_auth(reference.domain) or {"X-Registry-Auth": "e30="}
+    query: dict[str, Any] = {"tag": reference.tag or None}
+    if options.platform:
+        query["platform"] = platform_of(options.platform)
     with http.request("POST", f"/images/{reference.familiar_name}/push", query, headers=headers) as answer:
         progress.show(answer.lines(), quiet=options.quiet)
     if options.quiet:
@@ -233,134 +238,52 @@ def tag(http: Http, options: Options) -> int:
 
 
 def remove(http: Http, options: Options) -> int:
-    """Untags and deletes."""
-    code = 0
+    """Untags and deletes; with -f an image that is not there is told, and is no failure."""
+    errors, fatal = [], False
     query = {"force": options.force, "noprune": options.no_prune}
+    if options.platform:
+        import json
+
+        query["platforms"] = [json.dumps(platform_of(word)) for word in options.platform]
     for name in options.args:
         try:
             with http.request("DELETE", f"/images/{name}", query) as answer:
                 for value in answer.json():
                     print("\n".join(f"{word}: {each}" for word, each in value.items()))
         except ApiError as error:
-            if not (options.force and error.status == 404):
-                code = 1
-            print(f"Error response from daemon: {error}", file=sys.stderr)
-    return code
-
-
-def import_(http: Http, options: Options) -> int:
-    """From a file, standard input or a URL that the daemon fetches."""
-    source = options.args[0]
-    query: dict[str, Any] = {
-        "changes": options.change,
-        "message": options.message or None,
-        "platform": options.platform or None,
-    }
-    if len(options.args) > 1:
-        query |= named(options.args[1])
-    if source.startswith(("http://", "https://")):
-        with http.request("POST", "/images/create", {**query, "fromSrc": source}) as answer:
-            progress.show(answer.lines())
-        return 0
-    with (
-        _input(source) as stream,
-        http.request("POST", "/images/create", {**query, "fromSrc": "-"}, stream=stream) as answer,
-    ):
-        progress.show(answer.lines())
-    return 0
-
-
-def _input(path: str) -> IO[bytes]:
-    if path in ("-", ""):
-        return os.fdopen(os.dup(0), "rb")
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise Failed(f"open {path}: {(error.strerror or '').lower()}", 1) from None
-
-
-def save(http: Http, options: Options) -> int:
-    """A tar to a file or standard output; a file is complete or absent."""
-    if not options.output and sys.stdout.isatty():
-        raise Failed("cowardly refusing to save to a terminal. Use the -o flag or redirect", 1)
-    with http.request("GET", "/images/get", {"names": options.args}) as answer:
-        write_out(answer.pieces(1 << 20), options.output)
-    return 0
-
-
-def write_out(pieces: Iterable[bytes], path: str) -> None:
-    """A stream to the file `path`, or to standard output for ""; a file is complete or absent."""
-    if not path:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.flush()
-        return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise Failed(f"cannot write {path}: {error.strerror}", 1) from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-
-
-def load(http: Http, options: Options) -> int:
-    """From a file or standard input."""
-    if not options.input and sys.stdin.isatty():
-        raise Failed("requested load from stdin, but stdin is empty", 1)
-    with (
-        _input(options.input) as stream,
-        http.request("POST", "/images/load", {"quiet": options.quiet}, stream=stream) as answer,
-    ):
-        progress.show(answer.lines())
-    return 0
+            fatal = fatal or error.status != 404
+            errors.append(f"Error response from daemon: {error}")
+    for text in errors:
+        print(text, file=sys.stderr)
+    return 1 if errors and (fatal or not options.force) else 0
 
 
 def history(http: Http, options: Options) -> int:
     """Newest first."""
-    with http.request("GET", f"/images/{options.args[0]}/history") as answer:
+    query = {"platform": platform_of(options.platform)} if options.platform else None
+    with http.request("GET", f"/images/{options.args[0]}/history", query) as answer:
         rows = [_history_row(value, options) for value in answer.json()]
-    sys.stdout.write(show(rows, _HISTORY, options.format, quiet="ID" if options.quiet else ""))
+    columns = (
+        _HISTORY
+        if options.human
+        else [("CREATED AT", "CreatedAt") if f == "CreatedSince" else (h, f) for h, f in _HISTORY]
+    )
+    headers = {"CreatedAt": "CREATED AT"}
+    sys.stdout.write(
+        show(rows, columns, options.format, quiet="ID" if options.quiet else "", headers=headers)
+    )
     return 0
 
 
 def _history_row(value: dict[str, Any], options: Options) -> dict[str, Any]:
     created_by = value["CreatedBy"].replace("\t", " ")
-    if not options.no_trunc and len(created_by) > 45:
-        created_by = created_by[:44] + "…"
-    identity = value["Id"]
-    stamp = datetime.fromtimestamp(value["Created"]).astimezone().isoformat()
+    stamp = datetime.fromtimestamp(value["Created"]).astimezone().isoformat().replace("+00:00", "Z")
+    since = ago(value["Created"]) if value["Created"] > _EPOCH else "N/A"
     return {
-        "ID": identity
-        if options.no_trunc or identity.startswith("<")
-        else identity.removeprefix("sha256:")[:12],
-        "CreatedSince": (ago(value["Created"]) if value["Created"] > 0 else "N/A")
-        if options.human
-        else stamp,
+        "ID": value["Id"] if options.no_trunc else short(value["Id"]),
+        "CreatedSince": since if options.human else stamp,
         "CreatedAt": stamp,
-        "CreatedBy": created_by,
+        "CreatedBy": created_by if options.no_trunc else ellipsis(created_by, 45),
         "Size": human_size(value["Size"]) if options.human else str(value["Size"]),
         "Comment": value["Comment"],
     }
-
-
-def prune(http: Http, options: Options) -> int:
-    """Asks first, unless -f."""
-    what = (
-        "all images without at least one container associated to them"
-        if options.all
-        else "all dangling images"
-    )
-    if not confirm(f"WARNING! This will remove {what}.", options.force):
-        return 0
-    table = {**(filters(options.filter) or {}), "dangling": ["false" if options.all else "true"]}
-    with http.request("POST", "/images/prune", {"filters": table}) as answer:
-        value = answer.json()
-    for each in value.get("ImagesDeleted") or ():
-        print("\n".join(f"{word.lower()}: {name}" for word, name in each.items()))
-    print(f"Total reclaimed space: {human_size(value.get('SpaceReclaimed') or 0)}")
-    return 0

@@ -38,7 +38,7 @@ EVENTS = Verb(
     "Get real time events from the server",
     "[OPTIONS]",
     (
-        Flag("filter", "f", "list", "Filter output based on conditions provided"),
+        Flag("filter", "f", "filter", "Filter output based on conditions provided"),
         Flag("format", "", "string", "Format output using a custom template: 'json' or a Go template"),
         Flag("since", "", "string", "Show all events created since timestamp"),
         Flag("until", "", "string", "Stream events until this timestamp"),

@@ -1,101 +1,37 @@
-"""The entry of `knarr`: finds the verb, parses its flags, turns errors into exit codes. Verbs are imported when called."""
+"""The entry of `knarr`: finds the verb, parses its flags, turns errors into docker's words and exit codes."""
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 
 from knarr.api.client.http import ApiError, CannotConnect, Http
+from knarr.cli import config, contexts
 from knarr.cli.common import Failed
-from knarr.cli.flags import Flag, Options, UsageError, Verb, help_text, parse
+from knarr.cli.flags import Flag, Options, UsageError, Verb, WrongCount, help_text, parse, usage
+from knarr.cli.verbs import ALIASES, GROUPS, MISSING, PLUGINS, VERBS, load, names_of
 from knarr.model.errors import KnarrError
 
-# word → (module, name of its Verb, name of its function)
-VERBS = {
-    "attach": ("attach", "ATTACH", "attach"),
-    "bootstrap": ("bootstrap", "BOOTSTRAP", "bootstrap"),
-    "commit": ("containers", "COMMIT", "commit"),
-    "completion": ("completion", "COMPLETION", "completion"),
-    "container prune": ("containers", "PRUNE", "prune"),
-    "cp": ("copy", "CP", "copy"),
-    "create": ("run", "CREATE", "create"),
-    "diff": ("containers", "DIFF", "diff"),
-    "events": ("logs", "EVENTS", "events"),
-    "exec": ("attach", "EXEC", "execute"),
-    "export": ("copy", "EXPORT", "export"),
-    "history": ("images", "HISTORY", "history"),
-    "image prune": ("images", "PRUNE", "prune"),
-    "images": ("images", "IMAGES", "images"),
-    "import": ("images", "IMPORT", "import_"),
-    "info": ("system", "INFO", "info"),
-    "inspect": ("system", "INSPECT", "inspect"),
-    "kill": ("containers", "KILL", "kill"),
-    "load": ("images", "LOAD", "load"),
-    "logs": ("logs", "LOGS", "logs"),
-    "network connect": ("networks", "CONNECT", "connect"),
-    "network create": ("networks", "CREATE", "create"),
-    "network disconnect": ("networks", "DISCONNECT", "disconnect"),
-    "network inspect": ("networks", "INSPECT", "inspect"),
-    "network ls": ("networks", "LS", "ls"),
-    "network prune": ("networks", "PRUNE", "prune"),
-    "network rm": ("networks", "RM", "remove"),
-    "pause": ("containers", "PAUSE", "pause"),
-    "port": ("containers", "PORT", "port"),
-    "ps": ("ps", "PS", "ps"),
-    "pull": ("images", "PULL", "pull"),
-    "push": ("images", "PUSH", "push"),
-    "rename": ("containers", "RENAME", "rename"),
-    "restart": ("containers", "RESTART", "restart"),
-    "rm": ("containers", "RM", "remove"),
-    "rmi": ("images", "RMI", "remove"),
-    "run": ("run", "RUN", "run"),
-    "save": ("images", "SAVE", "save"),
-    "start": ("containers", "START", "start"),
-    "stats": ("stats", "STATS", "stats"),
-    "stop": ("containers", "STOP", "stop"),
-    "system df": ("system", "DF", "disk_usage"),
-    "tag": ("images", "TAG", "tag"),
-    "top": ("containers", "TOP", "top"),
-    "unpause": ("containers", "UNPAUSE", "unpause"),
-    "version": ("system", "VERSION_VERB", "version"),
-    "volume create": ("system", "VOLUME_CREATE", "volume_create"),
-    "volume inspect": ("system", "VOLUME_INSPECT", "volume"),
-    "volume ls": ("system", "VOLUME_LS", "volume_ls"),
-    "volume prune": ("system", "VOLUME_PRUNE", "volume_prune"),
-    "volume rm": ("system", "VOLUME_RM", "volume_rm"),
-    "wait": ("containers", "WAIT", "wait"),
-}
-_CONTAINER = "attach commit cp create diff exec export inspect kill logs pause port rename restart rm run start stats stop top unpause wait"
-_IMAGE = {
-    "ls": "images",
-    "rm": "rmi",
-    **{word: word for word in ["history", "import", "inspect", "load", "pull", "push", "save", "tag"]},
-}
-ALIASES = {
-    **{f"container {word}": word for word in _CONTAINER.split()},
-    "container ls": "ps",
-    "container ps": "ps",
-    "container list": "ps",
-    **{f"image {word}": name for word, name in _IMAGE.items()},
-    "system info": "info",
-    "system events": "events",
-    "volume list": "volume ls",
-    "volume remove": "volume rm",
-    "network list": "network ls",
-    "network remove": "network rm",
-}
 GLOBAL = Verb(
     "",
     "A container engine behind Docker's own API",
     "[OPTIONS] COMMAND",
     (
+        Flag("config", "", "string", "Location of client config files"),
+        Flag("context", "c", "string", "Name of the context to use to connect to the daemon"),
+        Flag("debug", "D", "bool", "Enable debug mode"),
         Flag("host", "H", "list", "Daemon socket to connect to"),
+        Flag("log-level", "l", "string", "Set the logging level", "info"),
+        Flag("tls", "", "bool", "Use TLS; implied by --tlsverify"),
+        Flag("tlscacert", "", "string", "Trust certs signed only by this CA"),
+        Flag("tlscert", "", "string", "Path to TLS certificate file"),
+        Flag("tlskey", "", "string", "Path to TLS key file"),
+        Flag("tlsverify", "", "bool", "Use TLS and verify the remote"),
         Flag("version", "v", "bool", "Print version information and quit"),
-        Flag("help", "h", "bool", "Print this text"),
+        Flag("help", "h", "bool", "Print usage"),
     ),
     interspersed=False,
 )
-_HELP = Flag("help", "", "bool", "Print this text")
+_LEVELS = ("panic", "fatal", "error", "warn", "warning", "info", "debug", "trace")
 
 
 def main() -> None:
@@ -126,23 +62,56 @@ def _run(words: Sequence[str]) -> int:
     try:
         options = parse(GLOBAL, words)
     except UsageError as error:
-        return _usage(str(error), "knarr", 125)
+        print(f"{error}\n\nUsage:  knarr [OPTIONS] COMMAND [ARG...]\n\n{_more('')}", file=sys.stderr)
+        return 125
     if options.version:
         from knarr.cli.about import version
 
         print(f"knarr version {version()}")
         return 0
     if options.help or not options.args:
-        print(overview(), end="")
+        from knarr.cli.overview import overview
+
+        print(overview(GLOBAL), end="")
         return 0
+    try:
+        _settle(options)
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return error.code
     name, rest = resolve(options.args)
-    if name is None:
-        return _usage(
-            f"knarr: '{' '.join(options.args[:2] if _is_group(options.args[0]) else options.args[:1])}' is not a knarr command.",
-            "knarr",
-            1,
-        )
-    return _call(name, rest, options.host[-1] if options.host else "")
+    if name is not None:
+        return _call(name, rest)
+    return _no_verb(options.args, words)
+
+
+def _settle(options: Options) -> None:
+    """Takes the global flags in. Raises Failed."""
+    if options.log_level not in _LEVELS:
+        raise Failed(f"Unable to parse logging level: {options.log_level}")
+    if options.host and options.context:
+        raise Failed("Failed to initialize: conflicting options: cannot specify both --host and --context")
+    if len(options.host) > 1:
+        raise Failed("Failed to initialize: specify only one -H")
+    if options.config:
+        config.use_directory(options.config)
+    contexts.CHOSEN[0] = contexts.Global(
+        _host(options.host[0]) if options.host else "",
+        options.context,
+        options.tls,
+        options.tlsverify,
+        options.tlscacert,
+        options.tlscert,
+        options.tlskey,
+        options.debug,
+    )
+
+
+def _host(text: str) -> str:
+    """A daemon's address as docker completes it: a bare name is TCP."""
+    if "://" in text:
+        return text
+    return f"tcp://{text}" if ":" in text else f"tcp://{text}:2375"
 
 
 def resolve(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
@@ -155,61 +124,79 @@ def resolve(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     return None, words
 
 
-def _is_group(word: str) -> bool:
-    return any(name.startswith(f"{word} ") for name in (*VERBS, *ALIASES))
+def _no_verb(args: Sequence[str], words: Sequence[str]) -> int:
+    """A group, a plugin, or nothing that we know."""
+    first, *rest = args
+    if first in GROUPS:
+        from knarr.cli.overview import group
+
+        if not rest or rest[0] in ("--help", "help"):
+            print(group(first), end="", file=sys.stdout if rest else sys.stderr)
+            return 0
+        if f"{first} {rest[0]}" == "image build":
+            return _hand_over("build", rest[1:], words[: len(words) - len(args)])
+        print(
+            f"knarr: unknown command: knarr {first} {rest[0]}\n\nUsage:  knarr {first}\n\n{_more(first)}",
+            file=sys.stderr,
+        )
+        return 1
+    if first in MISSING:
+        print(f"knarr: '{first}' is not supported: {MISSING[first]}", file=sys.stderr)
+        return 1
+    return _hand_over(first, rest, words[: len(words) - len(args)])
 
 
-def load(name: str) -> tuple[Verb, Callable[[Http, Options], int]]:
-    """A verb's table and function, imported now."""
-    module_name, verb_name, function_name = VERBS[name]
-    module = import_module(f"knarr.cli.{module_name}")
-    verb: Verb = getattr(module, verb_name)
-    return verb._replace(flags=(*verb.flags, _HELP)), getattr(module, function_name)
+def _hand_over(first: str, rest: Sequence[str], before: Sequence[str]) -> int:
+    """To docker's plugin of that name, with the global flags that were typed."""
+    from knarr.cli import plugins
+
+    name, *more = PLUGINS.get(first, first).split()
+    if path := plugins.find(name):
+        try:
+            plugins.hand_over(path, [*before, name, *more, *rest])
+        except OSError as error:
+            print(f"knarr: {path}: {error.strerror}", file=sys.stderr)
+            return 1
+    if first in PLUGINS:
+        print(f"knarr: '{first}' is docker's plugin docker-{name}, which is not installed", file=sys.stderr)
+        return 1
+    print(f"knarr: unknown command: knarr {first}\n\n{_more('')}", file=sys.stderr)
+    return 1
 
 
-def all_verbs() -> dict[str, Verb]:
-    """Every verb's table, aliases included."""
-    found = {name: load(name)[0] for name in VERBS}
-    return {**found, **{alias: found[name] for alias, name in ALIASES.items()}}
+def _more(command: str, word: str = "Run") -> str:
+    return f"{word} '{f'knarr {command}'.rstrip()} --help' for more information"
 
 
-def _call(name: str, words: Sequence[str], host: str) -> int:
+def _call(name: str, words: Sequence[str]) -> int:
     verb, function = load(name)
     try:
         options = parse(verb, words)
         if options.help:
-            print(help_text(verb), end="")
+            print(help_text(verb, names_of(name)), end="")
             return 0
-        return function(Http(host), options)
+        return function(_client(), options)
+    except WrongCount as error:
+        print(f"knarr: {error}\n\nUsage:  {usage(verb)}\n\n{_more(name, error.hint)}", file=sys.stderr)
+        return 1
     except UsageError as error:
-        return _usage(str(error), f"knarr {name}", verb.usage_code)
+        print(f"{error}\n\nUsage:  {usage(verb)}\n\n{_more(name)}", file=sys.stderr)
+        return 125
     except Failed as error:
-        if str(error):
-            print(f"knarr: {error}", file=sys.stderr)
-        return error.code
+        text, code, helpful = str(error), error.code, error.helpful
     except ApiError as error:
-        print(f"Error response from daemon: {error}", file=sys.stderr)
+        text, code, helpful = f"Error response from daemon: {error}", verb.usage_code, False
     except (CannotConnect, KnarrError, ConnectionError) as error:
-        print(f"knarr: {error}", file=sys.stderr)
-    return verb.usage_code
-
-
-def _usage(message: str, command: str, code: int) -> int:
-    print(f"{message}\n\nRun '{command} --help' for more information", file=sys.stderr)
+        text, code, helpful = str(error), verb.usage_code, False
+    if helpful or (verb.usage_code != 1 and code == verb.usage_code):
+        text = f"knarr: {text}\n\n{_more(name)}"
+    if text:
+        print(text, file=sys.stderr)
     return code
 
 
-def overview() -> str:
-    """What `knarr --help` prints."""
-    names = [name for name in VERBS if " " not in name]
-    rows = [(name, load(name)[0].summary) for name in names]
-    groups = sorted({name.split()[0] for name in VERBS if " " in name} | {"container", "image", "system"})
-    width = max(len(name) for name in names)
-    lines = ["Usage:  knarr [OPTIONS] COMMAND", "", GLOBAL.summary, "", "Commands:"]
-    lines += [f"  {name:<{width}}  {summary}" for name, summary in rows]
-    lines += ["", "Groups: " + ", ".join(groups), "", "Options:"]
-    lines += [f"  -{flag.short}, --{flag.name:<10} {flag.help}" for flag in GLOBAL.flags]
-    return "\n".join([*lines, "", "Run 'knarr COMMAND --help' for more information on a command.", ""])
+def _client() -> Http:
+    return contexts.client()
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
-"""`knarr network …`: ls, inspect, create, rm, connect, disconnect, prune."""
+"""`knarr network …`: ls, create, rm, connect, disconnect."""
 
 import sys
 from typing import Any
 
 from knarr.api.client.http import ApiError, Http
-from knarr.cli.common import Failed, confirm, each, filters
-from knarr.cli.containerflags import pairs
+from knarr.cli import config
+from knarr.cli.common import Failed, each, filters
+from knarr.cli.containerbody import pairs
 from knarr.cli.flags import Flag, Options, Verb
-from knarr.cli.system import INSPECTED, inspect_kinds
-from knarr.cli.table import show
-
-_FORCE = Flag("force", "f", "bool", "Do not prompt for confirmation")
+from knarr.cli.networkflags import ipam
+from knarr.cli.table import labels, short, show
 
 LS = Verb(
     "network ls",
     "List networks",
     "[OPTIONS]",
     (
-        Flag("filter", "f", "list", 'Provide filter values (e.g. "driver=bridge")'),
+        Flag("filter", "f", "filter", 'Provide filter values (e.g. "driver=bridge")'),
         Flag(
             "format", "", "string", "Format output using a custom template: 'table', 'json' or a Go template"
         ),
@@ -26,30 +25,28 @@ LS = Verb(
     ),
     most=0,
 )
-INSPECT = Verb(
-    "network inspect",
-    "Display detailed information on one or more networks",
-    "NETWORK [NETWORK...]",
-    (Flag("format", "f", "string", "Format output using a custom template: 'json' or a Go template"),),
-    least=1,
-)
 CREATE = Verb(
     "network create",
     "Create a network",
     "[OPTIONS] NETWORK",
     (
         Flag("attachable", "", "bool", "Enable manual container attachment"),
-        Flag("aux-address", "", "list", "Auxiliary IPv4 or IPv6 addresses used by Network driver"),
+        Flag("aux-address", "", "map", "Auxiliary IPv4 or IPv6 addresses used by Network driver"),
+        Flag("config-from", "", "string", "The network from which to copy the configuration"),
+        Flag("config-only", "", "bool", "Create a configuration only network"),
         Flag("driver", "d", "string", "Driver to manage the Network", "bridge"),
-        Flag("gateway", "", "list", "IPv4 or IPv6 Gateway for the master subnet"),
+        Flag("gateway", "", "strings", "IPv4 or IPv6 Gateway for the master subnet"),
+        Flag("ingress", "", "bool", "Create swarm routing-mesh network"),
         Flag("internal", "", "bool", "Restrict external access to the network"),
-        Flag("ip-range", "", "list", "Allocate container ip from a sub-range"),
+        Flag("ip-range", "", "strings", "Allocate container ip from a sub-range"),
         Flag("ipam-driver", "", "string", "IP Address Management Driver", "default"),
-        Flag("ipam-opt", "", "list", "Set IPAM driver specific options"),
+        Flag("ipam-opt", "", "map", "Set IPAM driver specific options"),
+        Flag("ipv4", "", "bool", "Enable or disable IPv4 address assignment", True),
         Flag("ipv6", "", "bool", "Enable or disable IPv6 address assignment"),
         Flag("label", "", "list", "Set metadata on a network"),
-        Flag("opt", "o", "list", "Set driver specific options"),
-        Flag("subnet", "", "list", "Subnet in CIDR format that represents a network segment"),
+        Flag("opt", "o", "map", "Set driver specific options"),
+        Flag("scope", "", "string", "Control the network's scope"),
+        Flag("subnet", "", "strings", "Subnet in CIDR format that represents a network segment"),
     ),
     least=1,
     most=1,
@@ -66,10 +63,13 @@ CONNECT = Verb(
     "Connect a container to a network",
     "[OPTIONS] NETWORK CONTAINER",
     (
-        Flag("alias", "", "list", "Add network-scoped alias for the container"),
-        Flag("driver-opt", "", "list", "Driver options for the network"),
+        Flag("alias", "", "strings", "Add network-scoped alias for the container"),
+        Flag("driver-opt", "", "strings", "driver options for the network"),
         Flag("gw-priority", "", "int", "Highest gw-priority provides the default gateway"),
-        Flag("ip", "", "string", "IPv4 address (e.g., 172.30.100.104)"),
+        Flag("ip", "", "string", 'IPv4 address (e.g., "172.30.100.104")'),
+        Flag("ip6", "", "string", 'IPv6 address (e.g., "2001:db8::33")'),
+        Flag("link", "", "list", "Add link to another container"),
+        Flag("link-local-ip", "", "strings", "Add a link-local address for the container"),
     ),
     least=2,
     most=2,
@@ -82,46 +82,63 @@ DISCONNECT = Verb(
     least=2,
     most=2,
 )
-PRUNE = Verb(
-    "network prune",
-    "Remove all unused networks",
-    "[OPTIONS]",
-    (_FORCE, Flag("filter", "", "list", 'Provide filter values (e.g. "until=<timestamp>")')),
-    most=0,
-)
+
+
+_HEADERS = {
+    "Labels": "LABELS",
+    "IPv4": "IPV4",
+    "IPv6": "IPV6",
+    "Internal": "INTERNAL",
+    "CreatedAt": "CREATED AT",
+}
 
 
 def ls(http: Http, options: Options) -> int:
-    """The table."""
+    """By name."""
     with http.request("GET", "/networks", {"filters": filters(options.filter)}) as answer:
         values = answer.json()
     rows = [
-        {
-            "ID": value["Id"] if options.no_trunc else value["Id"][:12],
-            "Name": value["Name"],
-            "Driver": value["Driver"],
-            "Scope": value["Scope"],
-        }
-        for value in sorted(values, key=lambda value: value["Name"])
+        _row(value, truncate=not options.no_trunc) for value in sorted(values, key=lambda each: each["Name"])
     ]
-    headers = [("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")]
-    sys.stdout.write(show(rows, headers, options.format, quiet="ID" if options.quiet else ""))
+    columns = [("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")]
+    form = config.formatted(options.format, "networksFormat", quiet=options.quiet)
+    sys.stdout.write(show(rows, columns, form, quiet="ID" if options.quiet else "", headers=_HEADERS))
     return 0
 
 
-def inspect(http: Http, options: Options) -> int:
-    """As JSON, or by a template."""
-    return inspect_kinds(http, options, [INSPECTED[2]])
+def _row(value: dict[str, Any], *, truncate: bool) -> dict[str, Any]:
+    return {
+        "ID": short(value["Id"]) if truncate else value["Id"],
+        "Name": value["Name"],
+        "Driver": value["Driver"],
+        "Scope": value["Scope"],
+        "IPv4": str(bool(value.get("EnableIPv4"))).lower(),
+        "IPv6": str(bool(value.get("EnableIPv6"))).lower(),
+        "Internal": str(bool(value.get("Internal"))).lower(),
+        "CreatedAt": _stamp(value["Created"]),
+        **labels(value.get("Labels")),
+    }
+
+
+def _stamp(text: str) -> str:
+    """RFC 3339 as Go prints a time: "2024-01-02 03:04:05.678 +0000 UTC"."""
+    day, _, rest = text.partition("T")
+    if rest.endswith("Z"):
+        return f"{day} {rest[:-1]} +0000 UTC"
+    zone = rest[-6:].replace(":", "")
+    return f"{day} {rest[:-6]} {zone} {zone}"
 
 
 def create(http: Http, options: Options) -> int:
     """Prints its id."""
-    body = {
+    body: dict[str, Any] = {
         "Name": options.args[0],
         "Driver": options.driver,
-        "EnableIPv6": options.ipv6,
+        "Scope": options.scope,
         "Internal": options.internal,
         "Attachable": options.attachable,
+        "Ingress": options.ingress,
+        "ConfigOnly": options.config_only,
         "IPAM": {
             "Driver": options.ipam_driver,
             "Options": pairs(options.ipam_opt),
@@ -130,24 +147,52 @@ def create(http: Http, options: Options) -> int:
         "Options": pairs(options.opt),
         "Labels": pairs(options.label),
     }
+    for key, name in (("ipv4", "EnableIPv4"), ("ipv6", "EnableIPv6")):
+        if key in options.given:
+            body[name] = getattr(options, key)
+    if options.config_from:
+        body["ConfigFrom"] = {"Network": options.config_from}
     with http.request("POST", "/networks/create", body=body) as answer:
-        print(answer.json()["Id"])
+        made = answer.json()
+    for warning in (made.get("Warning"), *(made.get("Warnings") or ())):
+        if warning:
+            print(f"WARNING: {warning}", file=sys.stderr)
+    print(made["Id"])
     return 0
 
 
 def _ranges(options: Options) -> list[dict[str, Any]]:
-    """The n-th gateway and range belong to the n-th subnet. Raises Failed."""
-    ranges: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in options.subnet]
-    for key, values in (("Gateway", options.gateway), ("IPRange", options.ip_range)):
-        if len(values) > len(ranges):
-            raise Failed("every ip-range or gateway must have a corresponding subnet", 1)
-        for entry, value in zip(ranges, values, strict=False):
-            entry[key] = value
-    if options.aux_address:
-        if not ranges:
-            raise Failed("no matching subnet for aux-address", 1)
-        ranges[0]["AuxiliaryAddresses"] = pairs(options.aux_address)
-    return ranges
+    """Gateways, ranges and auxiliary addresses belong to the subnet that holds them. Raises Failed."""
+    if not options.subnet and (options.gateway or options.ip_range or options.aux_address):
+        raise Failed("every ip-range or gateway must have a corresponding subnet")
+    if not options.subnet:
+        return []
+    from ipaddress import ip_interface, ip_network
+
+    try:
+        found: dict[Any, dict[str, Any]] = {
+            ip_network(subnet, strict=False): {"Subnet": subnet} for subnet in options.subnet
+        }
+        words = [
+            *((address, address, "Gateway", "") for address in options.gateway),
+            *((address, address, "IPRange", "") for address in options.ip_range),
+            *((value, value, "AuxiliaryAddresses", key) for key, value in pairs(options.aux_address).items()),
+        ]
+        for address, value, field, key in words:
+            inside = ip_interface(address).ip
+            subnet = next((each for each in found if inside.version == each.version and inside in each), None)
+            if subnet is None:
+                what = {"Gateway": "gateway", "IPRange": "ip-range", "AuxiliaryAddresses": "aux-address"}[
+                    field
+                ]
+                raise Failed(f"no matching subnet for {what} {address}")
+            if key:
+                found[subnet].setdefault(field, {})[key] = value
+            else:
+                found[subnet][field] = value
+    except ValueError as error:
+        raise Failed(f"invalid subnet or address: {error}") from None
+    return list(found.values())
 
 
 def remove(http: Http, options: Options) -> int:
@@ -160,7 +205,10 @@ def remove(http: Http, options: Options) -> int:
             if not (options.force and error.status == 404):
                 raise
 
-    return each(options.args, one)
+    code = each(options.args, one)
+    if code:
+        print("exit status 1", file=sys.stderr)
+    return code
 
 
 def connect(http: Http, options: Options) -> int:
@@ -170,7 +218,8 @@ def connect(http: Http, options: Options) -> int:
         "Aliases": options.alias,
         "DriverOpts": pairs(options.driver_opt),
         "GwPriority": options.gw_priority,
-        "IPAMConfig": {"IPv4Address": options.ip},
+        "IPAMConfig": ipam(options),
+        "Links": options.link,
     }
     body = {"Container": container, "EndpointConfig": endpoint}
     http.request("POST", f"/networks/{network}/connect", body=body).close()
@@ -182,17 +231,4 @@ def disconnect(http: Http, options: Options) -> int:
     network, container = options.args
     body = {"Container": container, "Force": options.force}
     http.request("POST", f"/networks/{network}/disconnect", body=body).close()
-    return 0
-
-
-def prune(http: Http, options: Options) -> int:
-    """Asks first, unless -f."""
-    if not confirm(
-        "WARNING! This will remove all custom networks not used by at least one container.", options.force
-    ):
-        return 0
-    with http.request("POST", "/networks/prune", {"filters": filters(options.filter)}) as answer:
-        value = answer.json()
-    if value.get("NetworksDeleted"):
-        print("Deleted Networks:\n" + "\n".join(value["NetworksDeleted"]))
     return 0

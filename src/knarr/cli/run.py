@@ -7,9 +7,9 @@ import threading
 from typing import Any
 
 from knarr.api.client.http import Answer, ApiError, Http
-from knarr.cli import containerflags, streams
-from knarr.cli.common import Failed, pull
-from knarr.cli.flags import Flag, Options, UsageError, Verb
+from knarr.cli import config, containerbody, containerflags, streams
+from knarr.cli.common import Failed, pull, refused
+from knarr.cli.flags import Flag, Options, Verb
 from knarr.wire import detachkeys
 
 CREATE = Verb(
@@ -59,12 +59,12 @@ def run(http: Http, options: Options) -> int:
             code = 127
         elif "permission denied" in text or "exec format error" in text or "is a directory" in text:
             code = 126
-        raise Failed(f"Error response from daemon: {text}", code) from None
+        raise Failed(f"Error response from daemon: {text}", code, helpful=True) from None
 
 
 def _run(http: Http, options: Options) -> int:
     if options.detach and options.attach:
-        raise UsageError("conflicting options: cannot specify both --attach and --detach")
+        raise Failed("conflicting options: cannot specify both --attach and --detach")
     attached = not options.detach
     if attached and options.tty and options.interactive and not sys.stdin.isatty():
         raise Failed("the input device is not a TTY", 1)
@@ -87,13 +87,18 @@ def make(http: Http, options: Options, *, attach: bool) -> dict[str, Any]:
     if options.cidfile and os.path.exists(options.cidfile):
         raise Failed(
             f"container ID file found, make sure the other container isn't running or delete {options.cidfile}",
-            125,
+            125 if attach or getattr(options, "detach", False) else 1,
+            helpful=attach or getattr(options, "detach", False),
         )
     if options.pull not in ("always", "missing", "never"):
-        raise UsageError(
+        raise refused(
             f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"'
         )
-    body = containerflags.body(options, attach=attach)
+    if not options.disable_content_trust:
+        raise refused("content trust (Notary) is not supported: it has been retired")
+    body = containerbody.body(options, attach=attach, host=http.host)
+    if options.use_api_socket:
+        _share_socket(http, body)
     image = options.args[0]
     query = {"name": options.name or None, "platform": options.platform or None}
     if options.pull == "always":
@@ -103,7 +108,8 @@ def make(http: Http, options: Options, *, attach: bool) -> dict[str, Any]:
     except ApiError as error:
         if error.status != 404 or options.pull != "missing" or "image" not in str(error).lower():
             raise
-        print(f"Unable to find image '{_with_tag(image)}' locally", file=sys.stderr)
+        if not options.quiet:
+            print(f"Unable to find image '{_with_tag(image)}' locally", file=sys.stderr)
         pull(http, image, options.platform, quiet=options.quiet, to_stderr=True)
         made = _create(http, query, body)
     for warning in made.get("Warnings") or ():
@@ -120,13 +126,26 @@ def _create(http: Http, query: dict[str, Any], body: dict[str, Any]) -> dict[str
         return made
 
 
+_SOCKET = "/var/run/docker.sock"
+
+
+def _share_socket(http: Http, body: dict[str, Any]) -> None:
+    """--use-api-socket: the daemon's own socket where docker's clients inside look for it.
+
+    Credentials stay here: docker writes them into the container, where whoever has the image has them.
+    """
+    source = http.host.removeprefix("unix://") if http.host.startswith("unix://") else _SOCKET
+    mount = {"Type": "bind", "Source": source, "Target": _SOCKET, "BindOptions": {}}
+    body["HostConfig"]["Mounts"].append(mount)
+
+
 def _with_tag(image: str) -> str:
     last = image.rpartition("/")[2]
     return image if ":" in last or "@" in last else f"{image}:latest"
 
 
 def _start(http: Http, container: str, options: Options) -> None:
-    query = {"detachKeys": options.detach_keys or None, "explain": options.explain}
+    query = {"detachKeys": config.detach_keys(options.detach_keys) or None, "explain": options.explain}
     with http.request("POST", f"/containers/{container}/start", query) as answer:
         steps = answer.json() if answer.status == 200 else None
     if options.explain:
@@ -142,13 +161,13 @@ def _foreground(http: Http, container: str, options: Options) -> int:
         "stdout": True,
         "stderr": True,
         "stdin": stdin,
-        "detachKeys": options.detach_keys or None,
+        "detachKeys": config.detach_keys(options.detach_keys) or None,
     }
     connection = http.hijack(f"/containers/{container}/attach", query)
     condition = "removed" if options.rm else "next-exit"
     ended = _Wait(http.request("POST", f"/containers/{container}/wait", {"condition": condition}))
     terminal = options.tty and sys.stdin.isatty()
-    keys = detachkeys.parse(options.detach_keys) if terminal else None
+    keys = detachkeys.parse(config.detach_keys(options.detach_keys)) if terminal else None
 
     def send(signal: str) -> None:
         http.request("POST", f"/containers/{container}/kill", {"signal": signal}).close()

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from knarr.api.client.http import ApiError, Http
+from knarr.cli import config
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.cli.table import show
 from knarr.cli.units import binary_size, human_size
@@ -96,7 +97,8 @@ def _table(watched: list[_Watched], options: Options) -> str:
         for each in watched
         if each.sample is not None
     ]
-    return show(rows, _COLUMNS, options.format)
+    headers = {"Container": "CONTAINER"}
+    return show(rows, _COLUMNS, config.formatted(options.format, "statsFormat"), headers=headers)
 
 
 def row(value: dict[str, Any], asked: str, *, truncate: bool) -> dict[str, str]:

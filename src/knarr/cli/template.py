@@ -15,6 +15,10 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 Node = tuple[Any, ...]
 
 
+class HeaderOf(dict[str, Any]):
+    """The titles of a table's columns in place of a line: what shapes values leaves titles as they are."""
+
+
 class Template:
     """A parsed template; `render` may be called many times."""
 
@@ -196,8 +200,13 @@ def _command(words: Sequence[str], dot: Any, names: dict[str, Any], piped: Any) 
         else:
             operands.append(_operand(word, dot, names))
         at += 1
+    if operands and callable(operands[0]):
+        method, *operands = operands
+        return method(*operands)
     if piped is not _NOTHING:
         operands.append(piped)
+    if name and isinstance(dot, HeaderOf) and name not in _PLAIN:
+        return operands[-1 if name in ("pad", "truncate", "println") and piped is not _NOTHING else 0]
     if name:
         try:
             return _FUNCTIONS[name](*operands)
@@ -235,6 +244,8 @@ def _operand(word: str, dot: Any, names: dict[str, Any]) -> Any:
 
 
 def _field(value: Any, part: str, word: str) -> Any:
+    if isinstance(value, HeaderOf):
+        return value.get(part, _title)
     if isinstance(value, dict):
         if part in value:
             return value[part]
@@ -246,10 +257,17 @@ def _field(value: Any, part: str, word: str) -> Any:
     raise UsageError(f'template: :1:2: executing "" at <{word}>: can\'t evaluate field {part}')
 
 
+def _title(*names: str) -> str:
+    """A label's column is called after its last word."""
+    return " ".join(names).rpartition(".")[2].replace("-", " ").replace("_", " ") if names else "<no value>"
+
+
 def show(value: Any) -> str:
     """A value as Go prints it."""
     if value is None:
         return "<no value>"
+    if callable(value):
+        return str(value())
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
@@ -271,8 +289,17 @@ def _index(value: Any, *keys: Any) -> Any:
     return value
 
 
+def _json(value: Any) -> str:
+    if hasattr(value, "json"):
+        return str(value.json())
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+_PLAIN = frozenset(
+    ("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "index", "len", "print", "printf")
+)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "json": lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False),
+    "json": _json,
     "len": len,
     "index": _index,
     "upper": lambda text: show(text).upper(),
@@ -284,7 +311,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "print": lambda *values: "".join(map(show, values)),
     "printf": _printf,
     "truncate": lambda text, size: show(text)[:size],
-    "pad": lambda text, left, right: " " * left + show(text) + " " * right,
+    "pad": lambda text, left, right: text and " " * left + show(text) + " " * right,
     "eq": lambda first, *others: first in others,
     "ne": lambda first, second: first != second,
     "lt": lambda first, second: first < second,

@@ -3,11 +3,11 @@
 import time
 
 
-def human_size(size: float) -> str:
-    """Units of 1000, four digits: 1.23MB."""
+def human_size(size: float, digits: int = 3) -> str:
+    """Units of 1000: 1.23MB."""
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if size < 1000 or unit == "PB":
-            return f"{float(f'{size:.3g}'):g}{unit}" if unit != "B" else f"{int(size)}B"
+            return f"{size:.{digits}g}{unit}"
         size /= 1000
     raise AssertionError
 
@@ -16,7 +16,7 @@ def binary_size(size: float) -> str:
     """Units of 1024, four digits: 1.5MiB."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if size < 1024 or unit == "PiB":
-            return f"{float(f'{size:.4g}'):g}{unit}" if unit != "B" else f"{int(size)}B"
+            return f"{size:.4g}{unit}"
         size /= 1024
     raise AssertionError
 

@@ -1,6 +1,8 @@
 """What this host's cgroups can do, by looking. `limits` has what follows from it."""
 
+import contextlib
 import os
+from glob import glob
 
 from knarr.engine.limits import Ability
 from knarr.kernel.cgroups.hierarchy import Hierarchy
@@ -51,8 +53,19 @@ def abilities(hierarchy: Hierarchy) -> frozenset[Ability]:
     if "blkio" in mounts and any(
         os.path.exists(f"{mounts['blkio']}/{name}") for name in ("blkio.weight", "blkio.bfq.io_serviced")
     ):
-        found |= {Ability.WEIGHT, Ability.WEIGHT_DEVICE}
+        found.add(Ability.WEIGHT)
+        if os.path.exists(f"{mounts['blkio']}/blkio.weight_device") or _any_disk_has_bfq():
+            found.add(Ability.WEIGHT_DEVICE)
     return frozenset(found)
+
+
+def _any_disk_has_bfq() -> bool:
+    """Only bfq takes a weight for one device, and only where it schedules that device."""
+    for path in glob("/sys/block/*/queue/scheduler"):
+        with contextlib.suppress(OSError):
+            if "[bfq]" in read_text(path):
+                return True
+    return False
 
 
 def _of_version_2(mount: str) -> frozenset[Ability]:

@@ -193,7 +193,9 @@ def _mounts(spec: ContainerSpec, facts: Facts) -> list[dict[str, Any]]:
         del chosen["/dev/shm"]
     elif spec.ipc_mode == "host":
         chosen["/dev/shm"] = _bind("/dev/shm", "/dev/shm")
-        chosen["/dev/mqueue"] = _bind("/dev/mqueue", "/dev/mqueue")
+        # The host may have no mqueue mounted; a user namespace may not mount another's.
+        if facts.ids.uids:
+            chosen["/dev/mqueue"] = _bind("/dev/mqueue", "/dev/mqueue")
     elif facts.shm_source:
         chosen["/dev/shm"] = _bind(facts.shm_source, "/dev/shm")
     read_only = ("ro",) if spec.read_only else ()

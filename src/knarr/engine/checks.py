@@ -42,6 +42,8 @@ def check(spec: ContainerSpec, cpus: int) -> None:
     for entry in spec.environment:
         if not entry.partition("=")[0]:
             raise Invalid(f"invalid environment variable: {entry}")
+    if spec.storage_options:
+        raise Invalid("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     if spec.working_dir and not spec.working_dir.startswith("/"):
         raise Invalid(
             f"the working directory '{spec.working_dir}' is invalid, it needs to be an absolute path"

@@ -61,7 +61,7 @@ def test_flags_end_at_the_first_word() -> None:
         (["--name"], "flag needs an argument: --name"),
         (["--count", "x", "w"], 'invalid argument "x" for "--count" flag'),
         (["--all=maybe", "w"], 'invalid argument "maybe" for "-a, --all" flag'),
-        (["-m", "12q", "w"], "invalid size"),
+        (["-m", "12q", "w"], "invalid suffix"),
         ([], "'knarr try' requires at least 1 argument"),
     ],
 )

@@ -5,12 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knarr.cli import table
-from knarr.cli.containerflags import mount, ports
+from knarr.cli.common import Failed
 from knarr.cli.flags import UsageError
 from knarr.cli.logs import moment
-from knarr.cli.main import ALIASES, VERBS, all_verbs, resolve
+from knarr.cli.main import resolve
+from knarr.cli.mountflags import mount
+from knarr.cli.portflags import ports
 from knarr.cli.template import Template
 from knarr.cli.units import human_size, human_span
+from knarr.cli.verbs import ALIASES, VERBS, all_verbs
 
 VALUE = {
     "Name": "/web",
@@ -71,7 +74,10 @@ COLUMNS = [("IDENTITY", "ID"), ("NAME", "Name")]
 def test_tables() -> None:
     assert table.show(ROWS, COLUMNS, "") == "IDENTITY   NAME\n1          one\n22         two\n"
     assert table.show(ROWS, COLUMNS, "{{.Name}}") == "one\ntwo\n"
-    assert table.show(ROWS, COLUMNS, r"table {{.Name}}\t{{.ID}}") == "NAME   IDENTITY\none    1\ntwo    22\n"
+    assert (
+        table.show(ROWS, COLUMNS, r"table {{.Name}}\t{{.ID}}")
+        == "NAME      IDENTITY\none       1\ntwo       22\n"
+    )
     assert table.show(ROWS, COLUMNS, "json") == '{"ID":"1","Name":"one"}\n{"ID":"22","Name":"two"}\n'
     assert table.show(ROWS, COLUMNS, "", quiet="ID") == "1\n22\n"
     assert table.show([], COLUMNS, "") == "IDENTITY   NAME\n"
@@ -115,7 +121,7 @@ def test_ports() -> None:
 
 @pytest.mark.parametrize("word", ["x:80", "80:70000", "1-2:1-3", ""])
 def test_bad_ports_are_refused(word: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(Failed):
         ports([word])
 
 
@@ -129,7 +135,7 @@ def test_mounts() -> None:
         "BindOptions": {"Propagation": "rslave"},
     }
     for bad in ("type=bind,src=/a", "nonsense", "type=bind,dst=/b,what=x"):
-        with pytest.raises(UsageError):
+        with pytest.raises(ValueError):
             mount(bad)
 
 

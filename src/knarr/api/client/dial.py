@@ -68,7 +68,7 @@ def _connect(name: str, port: int, tls: str) -> socket.socket:
     if tls:
         from knarr.api.client import tls as room
 
-        sock = room.wrap(sock, name, room.context(tls))
+        sock = room.wrap(sock, name, room.of_directory(tls))
     sock.setblocking(False)
     return sock
 

@@ -114,11 +114,30 @@ class Answer:
         self.close()
 
 
-class Http:
-    """The daemon at `host`: "unix:///path" or "tcp://name:port"; over TLS where DOCKER_TLS_VERIFY is set, as docker does."""
+class Tls(NamedTuple):
+    """The files of a TLS connection ("" for none), and whether the daemon must prove who it is."""
 
-    def __init__(self, host: str = ""):
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    verify: bool = True
+
+
+def tls_of_environment() -> Tls | None:
+    """DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, as docker reads them."""
+    if not os.environ.get("DOCKER_TLS_VERIFY"):
+        return None
+    directory = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
+    return Tls(f"{directory}/ca.pem", f"{directory}/cert.pem", f"{directory}/key.pem")
+
+
+class Http:
+    """The daemon at `host`: "unix:///path", "tcp://name:port" (over TLS where `tls` says so) or "ssh://user@name:port"."""
+
+    def __init__(self, host: str = "", tls: Tls | None = None, headers: Mapping[str, str] | None = None):
         self.host = host or os.environ.get("DOCKER_HOST", "") or DEFAULT_HOST
+        self._tls = tls or tls_of_environment()
+        self._headers = dict(headers or {})
 
     def request(
         self,
@@ -130,7 +149,7 @@ class Http:
         stream: IO[bytes] | None = None,
     ) -> Answer:
         """Sends a request; `body` goes as JSON, `stream` as chunks. Raises ApiError, CannotConnect."""
-        sock = self._connect()
+        sock = self.dial()
         try:
             # The daemon may refuse while the body is still on its way: its answer says why.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -146,7 +165,7 @@ class Http:
 
     def hijack(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Hijacked:
         """Asks to take the connection over. Raises ApiError, CannotConnect."""
-        sock = self._connect()
+        sock = self.dial()
         try:
             self._send(sock, "POST", path, query, body, {"Connection": "Upgrade", "Upgrade": "tcp"}, None)
             answer, tail = self._raw_head(sock)
@@ -159,7 +178,8 @@ class Http:
         framed = answer.headers.get("content-type", "") != "application/vnd.docker.raw-stream"
         return Hijacked(sock, tail, framed)
 
-    def _connect(self) -> socket.socket:
+    def dial(self) -> socket.socket:
+        """A connection on which nothing was said yet. Raises CannotConnect."""
         scheme, _, address = self.host.partition("://")
         try:
             if scheme == "unix":
@@ -174,12 +194,26 @@ class Http:
                 name, _, port = address.partition("/")[0].rpartition(":")
                 name = name.strip("[]") or "127.0.0.1"
                 sock = socket.create_connection((name, int(port or 2375)))
-                return _encrypted(sock, name) if os.environ.get("DOCKER_TLS_VERIFY") else sock
-        except (OSError, ValueError) as error:
+                return self._encrypted(sock, name) if self._tls else sock
+            if scheme == "ssh":
+                from knarr.api.client import ssh
+
+                return ssh.connect(self.host)
+        except (OSError, ValueError):
             raise CannotConnect(
-                f"Cannot connect to the knarr daemon at {self.host}. Is the daemon running? ({error})"
+                f"Cannot connect to the knarr daemon at {self.host}. Is the knarr daemon running?"
             ) from None
         raise CannotConnect(f"unable to parse docker host `{self.host}`")
+
+    def _encrypted(self, sock: socket.socket, name: str) -> socket.socket:
+        from knarr.api.client import tls
+
+        assert self._tls is not None
+        return tls.wrap(
+            sock,
+            name,
+            tls.context(self._tls.ca, self._tls.certificate, self._tls.key, verify=self._tls.verify),
+        )
 
     def _send(
         self,
@@ -202,6 +236,7 @@ class Http:
             headers["Content-Length"] = str(len(data))
         target = f"/v{VERSION}{quote(path)}{encode(query or {})}"
         lines = [f"{method} {target} HTTP/1.1", "Host: knarr", "User-Agent: knarr"]
+        lines += [f"{name}: {value}" for name, value in self._headers.items() if name not in headers]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         sock.sendall("\r\n".join([*lines, "", ""]).encode() + data)
         if stream is not None:
@@ -234,13 +269,6 @@ class Http:
                 left -= len(piece)
             return Answer(sock, io.BytesIO(tail), status, headers, bodiless=False), b""
         return Answer(sock, sock.makefile("rb"), status, headers, bodiless=True), tail
-
-
-def _encrypted(sock: socket.socket, name: str) -> socket.socket:
-    from knarr.api.client import tls
-
-    directory = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
-    return tls.wrap(sock, name, tls.context(directory))
 
 
 def quote(text: str, safe: str = "/") -> str:

@@ -13,17 +13,20 @@ import threading
 _PIECE = 64 << 10
 
 
-def context(directory: str, *, verify: bool = True) -> ssl.SSLContext:
-    """Docker's files: ca.pem, and cert.pem with key.pem where the client shows who it is."""
-    ca = os.path.join(directory, "ca.pem")
+def context(ca: str, certificate: str, key: str, *, verify: bool = True) -> ssl.SSLContext:
+    """Docker's files; one that is not there is left out."""
     made = ssl.create_default_context(cafile=ca if os.path.exists(ca) else None)
-    certificate, key = os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem")
     if os.path.exists(certificate):
         made.load_cert_chain(certificate, key)
     if not verify:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     return made
+
+
+def of_directory(directory: str) -> ssl.SSLContext:
+    """The files by docker's names."""
+    return context(*(os.path.join(directory, name) for name in ("ca.pem", "cert.pem", "key.pem")))
 
 
 def wrap(connection: socket.socket, name: str, made: ssl.SSLContext) -> socket.socket:
