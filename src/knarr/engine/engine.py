@@ -182,9 +182,7 @@ class Engine:
         lifecycle = Lifecycle(world, roster, ender, Monitor(world, self.execs), places, self.volumes.mounts)
         creator = Creator(world, roster, self.volumes, self.images)
         self.containers = Containers(world, roster, creator, lifecycle, self.images, places, self.volumes)
-        self.system = System(
-            world, self.containers, self.volumes, self.images, self.images.list, world.daemon_id
-        )
+        self.system = System(world, self.containers, self.volumes, self.images, world.daemon_id)
         self._stack.push_async_callback(_let_go, world, roster)
         self._workshop = lambda: workshop(
             world, self.images, roster, places, self.volumes.mounts, ender, world.daemon_id

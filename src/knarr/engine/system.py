@@ -5,7 +5,7 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,8 +29,8 @@ class ImageCounts(Protocol):
     async def count(self) -> int:
         """How many images there are."""
 
-    async def layers_size(self) -> int:
-        """Bytes of all unpacked layers, each once."""
+    async def usage(self) -> tuple[list[ImageView], int]:
+        """Every image with what it takes on disk, and the bytes of all of them, each once."""
 
 
 class System:
@@ -42,14 +42,12 @@ class System:
         containers: Containers,
         volumes: Volumes,
         images: ImageCounts,
-        list_images: Callable[..., Awaitable[list[ImageView]]],
         daemon_id: str,
     ) -> None:
         self._world = world
         self._containers = containers
         self._volumes = volumes
         self._images = images
-        self._list_images = list_images
         self._id = daemon_id
 
     async def info(self) -> Info:
@@ -148,13 +146,13 @@ class System:
 
     async def disk_usage(self) -> DiskUsage:
         """What images, containers and volumes take."""
-        images = await self._list_images(shared_size=True)
+        images, total = await self._images.usage()
         containers = await self._containers.list(all=True, size=True)
         used: dict[str, int] = {}
         for container in containers:
             used[container.image_id] = used.get(container.image_id, 0) + 1
         return DiskUsage(
-            layers_size=await self._images.layers_size(),
+            layers_size=total,
             images=tuple(replace(image, containers=used.get(str(image.image.id), 0)) for image in images),
             containers=tuple(containers),
             volumes=tuple(await self._volumes.usage()),

@@ -283,11 +283,17 @@ def is_empty(path: str) -> bool:
 
 
 def _size(path: str) -> int:
+    """Bytes of its files, each once however many names it has."""
     total = 0
+    seen: set[tuple[int, int]] = set()
     for directory, _, files in os.walk(path):
         for name in files:
             try:
-                total += os.lstat(f"{directory}/{name}").st_size
+                found = os.lstat(f"{directory}/{name}")
             except FileNotFoundError:
                 continue
+            key = found.st_dev, found.st_ino
+            if found.st_nlink == 1 or key not in seen:
+                total += found.st_size
+            seen.add(key)
     return total

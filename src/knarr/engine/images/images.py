@@ -7,7 +7,7 @@ next attempt, and nothing half-made is left. What moves archives is loaded when 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from knarr.engine.images import listing, remote, removing, tagging
+from knarr.engine.images import listing, remote, removing, tagging, usage
 from knarr.engine.images.committing import Draft, commit_image
 from knarr.engine.images.layers import Layers
 from knarr.engine.images.port import Auth
@@ -90,9 +90,9 @@ class Images:
         """How many images there are."""
         return await listing.count(self.rooms)
 
-    async def layers_size(self) -> int:
-        """Bytes of all unpacked layers, each once."""
-        return await listing.layers_size(self.rooms)
+    async def usage(self) -> tuple[list[ImageView], int]:
+        """Every image with all that it takes on disk, and the bytes of everything, each once."""
+        return await usage.usage(self.rooms)
 
     async def list(
         self,

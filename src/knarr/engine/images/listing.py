@@ -85,11 +85,6 @@ async def count(rooms: Rooms) -> int:
     return number
 
 
-async def layers_size(rooms: Rooms) -> int:
-    """Each layer once."""
-    return sum((await rooms.db.read(rows.layer_sizes)).values())
-
-
 def _view(tx: sqlite3.Connection, image: Image, tagged: int, sizes: Mapping[str, int]) -> ImageView:
     names = rows.names(tx, image.id)
     return ImageView(
