@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from knarr.kernel.inotify import IN_CREATE, IN_MODIFY, IN_MOVED_TO, inotify_add_watch, inotify_init
 from knarr.model.errors import Invalid
 from knarr.wire import jsonlog, locallog
 from knarr.wire.jsonlog import Record
@@ -93,6 +94,19 @@ class LogFiles:
         os.close(fd)
         os.lseek(plain, 0, os.SEEK_SET)
         return plain
+
+    def watched(self) -> tuple[int, bool]:
+        """An inotify(7) of the directory, which is the caller's."""
+        fd = inotify_init()
+        try:
+            inotify_add_watch(fd, os.path.dirname(self.path), IN_MODIFY | IN_CREATE | IN_MOVED_TO)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd, True
+
+    def catch_up(self) -> None:
+        """Files need no time."""
 
     def more(self) -> list[Record]:
         """The next records, [] at the end for now."""

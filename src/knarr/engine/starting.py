@@ -26,6 +26,7 @@ from knarr.engine.userns import NO_IDS, Ids
 from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World
 from knarr.engine.zygote import Netns
+from knarr.kernel import journal
 from knarr.loop.blocking import hop
 from knarr.model.container import ContainerSpec, ContainerState, Status
 from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand
@@ -305,7 +306,8 @@ class Starter:
             "local": paths.local_log(live.id),
             "cache": paths.cached_log(live.id),
         }
-        return logdrivers.order(spec.log, places, subject, journal=False)
+        readable = spec.log.driver == "journald" and journal.available()
+        return logdrivers.order(spec.log, places, subject, journal=readable)
 
     def _write_starting(self, life: _Life) -> "asyncio.Future[list[Event]]":
         live = life.live
