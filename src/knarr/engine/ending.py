@@ -34,7 +34,6 @@ from knarr.state.errors import StateFull, Taken
 
 log = logging.getLogger(__name__)
 _AGAIN = 1.0
-_REMEMBERED = 10.0
 T = TypeVar("T")
 Endpoints = tuple[Mapping[str, Any], ...]
 
@@ -168,8 +167,7 @@ class Ender:
                 return await self._delete(live, events, volumes=False)
             raise
         self._roster.discard(live)
-        # A client whose exec ended with the container asks for its exit code when its stream has ended.
-        asyncio.get_running_loop().call_later(_REMEMBERED, self._roster.forget_execs, live)
+        self._roster.forget_execs(live)
         self._volumes.unuse(live.id, [mount.name for mount in live.extra.mounts if mount.name])
         self._volumes.forget(gone)
         return gone

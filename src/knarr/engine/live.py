@@ -16,6 +16,8 @@ from knarr.model.container import ContainerSpec, ContainerState, ContainerView, 
 from knarr.model.mount import Mount
 from knarr.model.system import Event
 
+_REMEMBERED = 60.0
+
 
 @dataclass(slots=True)
 class PendingAttach:
@@ -206,7 +208,11 @@ class Roster:
         del self._ids[bisect_left(self._ids, live.id)]
 
     def forget_execs(self, live: Live) -> None:
-        """Nobody will ask for them again."""
-        for exec_id in live.execs:
+        """In a while: a client whose exec ended with the container asks for its exit code when its stream has ended."""
+        if live.execs:
+            asyncio.get_running_loop().call_later(_REMEMBERED, self._drop_execs, live, list(live.execs))
+
+    def _drop_execs(self, live: Live, exec_ids: list[str]) -> None:
+        for exec_id in exec_ids:
             self.execs.pop(exec_id, None)
-        live.execs.clear()
+            live.execs.pop(exec_id, None)

@@ -22,7 +22,8 @@ PREDEFINED = ("bridge", "host", "none")
 
 @dataclass(slots=True, eq=False)
 class Net:
-    """One network. `config` and `pool` are None for "host" and "none", `value` for the predefined ones."""
+    """One network. `config` and `pool` are None for "host" and "none", `value` for the predefined ones. `guests` are the
+    containers on their way into it: until their rows say so, it must not go."""
 
     id: str
     name: str
@@ -32,6 +33,7 @@ class Net:
     config: NetworkConfig | None = None
     pool: Addresses | None = None
     zone: Zone = field(default_factory=Zone)
+    guests: list[str] = field(default_factory=list)
 
     @property
     def own(self) -> bool:

@@ -133,6 +133,7 @@ class Networks:
     async def _remove(self, net: Net) -> None:
         async with self._turn:
             users = [f'name:"{live.name}" id:"{plan.endpoint_id[:12]}"' for live, plan in self._inside(net)]
+            users += [f'name:"{name}"' for name in net.guests]
             if users:
                 raise NetworkInUse(net.name, ", ".join(users))
             self._world.nets.discard(net)

@@ -64,8 +64,20 @@ class Places:
         return found
 
     async def plan(self, live: Live, spec: ContainerSpec, undo: Undo) -> list[tuple[Place, EndpointPlan]]:
-        """Takes addresses and host ports for a life."""
+        """Takes addresses and host ports for a life. Who writes into the row what this returns, before it awaits anything, finds
+        every network still there."""
         places = self.of(spec)
+        for place in places:
+            place.net.guests.append(live.name)
+        try:
+            return await self._plan(live, spec, places, undo)
+        finally:
+            for place in places:
+                place.net.guests.remove(live.name)
+
+    async def _plan(
+        self, live: Live, spec: ContainerSpec, places: Sequence[Place], undo: Undo
+    ) -> list[tuple[Place, EndpointPlan]]:
         ways, names = ways_out(places), interfaces(places)
         plans = []
         for number, place in enumerate(places):

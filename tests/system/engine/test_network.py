@@ -2,14 +2,18 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
-from knarr.engine.errors import NoSuchNetwork
+from knarr.engine.errors import NetworkInUse, NoSuchNetwork
+from knarr.engine.values import NetworkSpec
+from knarr.model.container import EndpointSpec
 from knarr.model.errors import Conflict, NotFound
 from knarr.model.ports import Port, PortBinding
+from knarr.network.bridge import Bridge
 from knarr.network.errors import PortTaken
-from tests.system.engine.conftest import Lab, until
+from tests.system.engine.conftest import Lab, until, within
 
 SERVE = ("sh", "-c", "while :; do echo hello | nc -l -p 80; done")
 
@@ -78,3 +82,29 @@ async def test_the_list_of_networks(lab: Lab) -> None:
     assert (await lab.engine.networks.inspect(bridge.id[:10])).name == "bridge"
     with pytest.raises(NoSuchNetwork, match="network nowhere not found"):
         await lab.engine.networks.inspect("nowhere")
+
+
+async def test_no_network_goes_while_a_container_is_on_its_way_into_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lab.engine.networks.create(NetworkSpec(name="front"))
+    made = await lab.create("sleep", "1000", network_mode="front", endpoints=(EndpointSpec(network="front"),))
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    reserve = Bridge.reserve
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        asked.set()
+        await go_on.wait()
+        return await reserve(*args, **options)
+
+    monkeypatch.setattr(Bridge, "reserve", slow)
+    starting = asyncio.create_task(lab.containers.start(made))
+    await within(asked.wait())
+    with pytest.raises(NetworkInUse):
+        await lab.engine.networks.remove("front")
+    go_on.set()
+    await within(starting)
+    with pytest.raises(NetworkInUse):
+        await lab.engine.networks.remove("front")
+    await lab.containers.remove(made, force=True)
+    await lab.engine.networks.remove("front")

@@ -131,6 +131,16 @@ async def test_exec_on_a_terminal(lab: Lab) -> None:
     assert code == 0
 
 
+async def test_an_exec_that_ended_with_its_containers_life_is_remembered(lab: Lab) -> None:
+    made = await lab.start("sleep", "1000", name="again")
+    which = await lab.engine.execs.create(made, ExecSpec(command=("sleep", "1000")))
+    await lab.engine.execs.start(which, detach=True)
+    await lab.containers.restart(made, timeout=0)
+    assert (await lab.engine.execs.inspect(which)).exit_code == 137
+    await lab.containers.remove(made, force=True)
+    assert (await lab.engine.execs.inspect(which)).exit_code == 137
+
+
 async def test_a_detached_exec_and_its_end(lab: Lab) -> None:
     made = await lab.start("sleep", "1000")
     seen = await lab.events()
