@@ -9,6 +9,7 @@ import pytest
 from knarr import Engine, Healthcheck, Mount, errors
 from knarr.api.client.refusals import DaemonFailed
 from tests.support import host
+from tests.support.registries import knarr_registry
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 SERVE = "sh -c 'echo one; echo two >&2; echo hello > /index.html; exec httpd -f -p 80 -h /'"
@@ -201,6 +202,26 @@ async def test_images(engine: Engine, tmp_path: Path) -> None:
     assert (await engine.images.history("lib-made:1"))[0].size >= 0
     assert await engine.containers.output("lib-made:1") == (0, b"1", b"")
     await engine.images.remove("lib-made:1")
+
+
+async def test_transfers(engine: Engine, tmp_path: Path) -> None:
+    with knarr_registry(tmp_path) as port:
+        name = f"127.0.0.1:{port}/lib/busybox:1"
+        await engine.images.tag("busybox", name)
+        pushed = [step async for step in engine.images.push(name)]
+        assert "Pushed" in {step.status for step in pushed}
+        await engine.images.remove(name)
+        pull = engine.images.pull(name)
+        steps = [step async for step in pull]
+        assert "Pulling from lib/busybox" in {step.status for step in steps}
+        image = await pull
+        assert image.id == (await engine.images.get(name)).id
+        await engine.images.remove(name)
+        async with engine.containers.run(name, "sleep 1000") as one:
+            assert one.details.config.image == name
+        await engine.images.remove(name)
+        with pytest.raises(errors.KnarrError, match=r"unknown|not found"):
+            await engine.images.pull(f"127.0.0.1:{port}/lib/nothing")
 
 
 async def test_errors(engine: Engine) -> None:

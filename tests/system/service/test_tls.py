@@ -5,6 +5,10 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from knarr.model.errors import Unavailable
+from knarr.sync import Engine
 from tests.system.service.conftest import Make
 
 
@@ -62,6 +66,13 @@ def test_mutual_tls(make: Make, certificates: Path, busybox: Path, tmp_path: Pat
     )
     assert (done.returncode, done.stdout) == (3, b"ended\n")
 
+    with Engine.connect(f"tcp://localhost:{port}", tls=certificates) as engine:  # the library's way
+        assert engine.containers.output("busybox", ["cat"], data=big) == (0, big, b"")
+        with engine.containers.run("busybox", "sleep 1000", ports={80: None}) as one:
+            assert one.address(80).host == "localhost"
+    with pytest.raises(Unavailable), Engine.connect(f"tcp://localhost:{port}"):
+        pass
+
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     (stranger / "ca.pem").write_bytes((certificates / "ca.pem").read_bytes())
@@ -76,6 +87,8 @@ def test_without_tls_the_log_warns(make: Make, tmp_path: Path) -> None:
     daemon = make("-H", f"tcp://127.0.0.1:{port}")
     daemon.start()
     assert docker(tmp_path, port, "version", verify=False).returncode == 0
+    with Engine.connect(f"tcp://127.0.0.1:{port}") as engine:
+        assert engine.version().os == "linux"
     assert f"API is accessible on http://127.0.0.1:{port} without encryption" in daemon.log.read_text()
 
 
