@@ -298,15 +298,24 @@ def test_statistics_have_the_same_shape_on_both_versions(cgroup: Cgroup) -> None
         ([{"allow": False}, {"allow": True, "type": "a", "major": 1, "access": "rw"}], os.O_RDWR, True),
         ([{"allow": False}, {"allow": True, "type": "b"}], os.O_RDONLY, False),
         ([{"allow": True}, {"allow": False, "type": "c", "major": 1, "minor": 3, "access": "w"}], os.O_RDWR, False),
+        ([{"allow": True, "access": "rwm"}], os.O_RDWR, True),
+        ([{"allow": False, "access": "rwm"}], os.O_RDONLY, False),
+        ([{"allow": False}, {"allow": True, "type": "c", "access": "r"}], os.O_RDONLY, True),
+        ([{"allow": False}, {"allow": True, "type": "c", "access": "r"}], os.O_RDWR, False),
+        ([{"allow": True}, {"allow": False, "type": "c", "major": 1, "access": "w"}], os.O_RDWR, False),
+        ([{"allow": False}, *({"allow": True, "type": "c", "major": n, "minor": n, "access": "r"} for n in range(500))], os.O_RDONLY, False),
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("kind", ["cgroup"] if VERSION == 2 else ["cgroup", "unified"])
 def test_device_rules_are_kept(
-    cgroup: Cgroup, rules: list[dict[str, Any]], flags: int, allowed: bool
+    request: pytest.FixtureRequest, kind: str, rules: list[dict[str, Any]], flags: int, allowed: bool
 ) -> None:
-    cgroup.apply({"devices": rules})
+    """By the host's version, and by version 2 where a host has both."""
+    group: Cgroup = request.getfixturevalue(kind)
+    group.apply({"devices": rules})
 
     def child() -> int:
-        cgroup.enter()
+        group.enter()
         try:
             os.close(os.open("/dev/null", flags))
         except PermissionError:

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from knarr.kernel import memfd, mounts, process, sockets, terminal
-from knarr.kernel.cgroups.hierarchy import Hierarchy, find
+from knarr.kernel.cgroups.hierarchy import find
 from knarr.kernel.cgroups.open import open_cgroup, open_paths
 from knarr.kernel.cgroups.v1 import CgroupV1
 from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.fd import RootFd
 from knarr.kernel.files import write_atomic
-from knarr.runtime.defaults import device_rules
 
 
 def in_child(function: object) -> int:
@@ -182,20 +181,6 @@ def test_clone3_gives_pid_namespace_and_pidfd() -> None:
     assert result.si_status == 0
 
 
-@pytest.fixture
-def unified() -> Iterator[CgroupV2]:
-    """A cgroup of version 2, which a hybrid host has without controllers."""
-    hierarchy = find()
-    if not hierarchy.unified:
-        pytest.skip("no cgroup2 mount")
-    below = Hierarchy(2, {}, hierarchy.unified)
-    parent = f"knarr-test-k-{os.getpid()}"
-    group = CgroupV2(f"{parent}/one", below)
-    group.create()
-    yield group
-    CgroupV2(parent, below).remove()
-
-
 def sleeper(group: CgroupV2) -> tuple[int, int]:
     """A process that was born in the cgroup."""
     directory = group.open_for_clone()
@@ -233,34 +218,6 @@ def test_version_2_reads_past_threaded_cgroups(unified: CgroupV2) -> None:
     os.close(pidfd)
     unified.remove()
     assert not directory.exists()
-
-
-@pytest.mark.parametrize(
-    ("rules", "flags", "allowed"),
-    [
-        (device_rules(), os.O_RDWR, True),
-        ([{"allow": True, "access": "rwm"}], os.O_RDWR, True),
-        ([{"allow": False, "access": "rwm"}], os.O_RDONLY, False),
-        ([{"allow": False}, {"allow": True, "type": "c", "access": "r"}], os.O_RDONLY, True),
-        ([{"allow": False}, {"allow": True, "type": "c", "access": "r"}], os.O_RDWR, False),
-        ([{"allow": True}, {"allow": False, "type": "c", "major": 1, "access": "w"}], os.O_RDWR, False),
-        ([{"allow": True, "type": "c", "major": n, "minor": n, "access": "r"} for n in range(500)], 0, False),
-    ],
-)
-def test_version_2_decides_on_devices(
-    unified: CgroupV2, rules: list[dict[str, object]], flags: int, allowed: bool
-) -> None:
-    unified.apply({"devices": rules})
-
-    def child() -> int:
-        unified.enter()
-        try:
-            os.close(os.open("/dev/null", flags))
-        except PermissionError:
-            return 1
-        return 0
-
-    assert in_child(child) == (0 if allowed else 1)
 
 
 def test_signals_are_all_reset() -> None:
