@@ -13,7 +13,7 @@ def parse_duration(text: str) -> int:
     total, rest = 0.0, text
     while rest:
         number = rest[: len(rest) - len(rest.lstrip(_DIGITS))]
-        unit = rest[len(number) :][: 2 if rest[len(number) :][:2] in _UNITS else 1]
+        unit = _before_digits(rest[len(number) :])
         if not number.strip(".") or number.count(".") > 1:
             raise Invalid(f'time: invalid duration "{text}"')
         if unit not in _UNITS:
@@ -24,6 +24,11 @@ def parse_duration(text: str) -> int:
     if not text:
         raise Invalid('time: invalid duration ""')
     return int(total)
+
+
+def _before_digits(text: str) -> str:
+    """What of a text comes before the next number, as Go takes a unit."""
+    return text[: next((index for index, character in enumerate(text) if character in _DIGITS), len(text))]
 
 
 def format_duration(nanoseconds: int) -> str:

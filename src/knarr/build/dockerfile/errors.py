@@ -90,7 +90,7 @@ def nearest(word: str, options: Iterable[str], *, case: bool = True) -> str:
         candidate = option if case else option.lower()
         if candidate == wanted:
             return ""
-        if abs(len(candidate) - len(wanted)) < best and (distance := _edits(wanted, candidate)) < best:
+        if abs(len(candidate) - len(wanted)) < best and (distance := _edits(wanted, candidate, best)) < best:
             match, best = candidate if case else _cased(candidate, word), distance
     return match
 
@@ -99,10 +99,13 @@ def _cased(match: str, word: str) -> str:
     return match.lower() if word == word.lower() else match.upper() if word == word.upper() else match
 
 
-def _edits(one: str, other: str) -> int:
+def _edits(one: str, other: str, limit: int) -> int:
+    """The edits from one word to the other; `limit` stands for any larger number."""
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         previous, row[0] = row[0], i
         for j, b in enumerate(other, 1):
             previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
+        if min(row) >= limit:
+            return limit
     return row[-1]
