@@ -261,3 +261,25 @@ def test_a_running_and_a_paused_container(box: Daemon, here: Path) -> None:
     box.docker("pause", "box")
     assert "a" in listed(box, "/x/a")
     box.docker("unpause", "box")
+
+
+def test_export_is_the_root_alone(daemon: Daemon, tmp_path: Path) -> None:
+    """Of a running container as of a stopped one: of volumes, /proc and the engine's own files there are the places."""
+    (tmp_path / "bound").mkdir()
+    (tmp_path / "bound/file").write_text("of the host\n")
+    flags = ["-v", f"{tmp_path}/bound:/bound", "-v", "copies:/vol"]
+    script = "echo own > /own; echo in > /vol/in; sleep 600"
+    daemon.docker("run", "-d", "--name", "box", *flags, "busybox", "sh", "-c", script)
+    try:
+        daemon.docker("exec", "box", "sh", "-c", "until [ -e /vol/in ]; do :; done")
+        for state in ("running", "stopped"):
+            daemon.docker("export", "-o", str(tmp_path / f"{state}.tar"), "box")
+            with tarfile.open(tmp_path / f"{state}.tar") as tar:
+                members = {member.name.removeprefix("./").rstrip("/"): member for member in tar}
+                assert {"own", "bin/busybox", "bound", "vol", "proc"} <= set(members)
+                assert not {"bound/file", "vol/in", "proc/1", "sys/kernel"} & set(members)
+                assert members["etc/hosts"].size == 0
+            daemon.docker("stop", "-t", "0", "box")
+    finally:
+        daemon.remove_containers()
+        daemon.docker("volume", "rm", "copies")

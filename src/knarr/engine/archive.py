@@ -101,12 +101,13 @@ async def get(
         return told, stream(job, stack.pop_all())
 
 
-async def export(world: World, mounts: VolumeMounts, live: Live) -> AsyncIterator[bytes]:
-    """The whole root."""
-    async with contextlib.AsyncExitStack() as stack:
-        seen = await stack.enter_async_context(_seen(world, mounts, live))
-        job = await world.zygote.archive_get(seen, "/", TarOptions())
-        return stream(job, stack.pop_all())
+async def export(world: World, live: Live) -> AsyncIterator[bytes]:
+    """The root alone: of what is mounted in it there are the places."""
+    if live.runs:
+        seen = RootView(pid=live.state.pid, bare=True)
+    else:
+        seen = RootView(mounts=await blocking(world.snapshots.mounts, live.id))
+    return stream(await world.zygote.archive_get(seen, "/", TarOptions()))
 
 
 async def stream(job: Archiving, held: contextlib.AsyncExitStack | None = None) -> AsyncIterator[bytes]:

@@ -321,7 +321,7 @@ class Containers:
     async def export(self, name: str) -> AsyncIterator[bytes]:
         """A tar of its whole root."""
         live = self._roster.find(name)
-        stream = await archive.export(self._world, self._volumes.mounts, live)
+        stream = await archive.export(self._world, live)
         self._world.tell(live.event("export"))
         return stream
 

@@ -73,7 +73,7 @@ class Netns(NamedTuple):
 
 class RootView(NamedTuple):
     """A container's root as a job shall see it: of process `pid`, or the mounts of a stopped one, over them `binds` (source,
-    target, "" or what is below the source).
+    target, "" or what is below the source). `bare`: the root of the process without what is mounted in it.
 
     One overlay must not be mounted twice at a time: the caller lets jobs on one stopped container follow each other.
     """
@@ -81,6 +81,7 @@ class RootView(NamedTuple):
     pid: int = 0
     mounts: tuple[Mount, ...] = ()
     binds: tuple[tuple[str, str, str], ...] = ()
+    bare: bool = False
 
 
 class FileStat(NamedTuple):
@@ -364,7 +365,7 @@ class Zygote:
 
     def _view(self, view: RootView) -> dict[str, Any]:
         if view.pid:
-            return {"pid": view.pid}
+            return {"pid": view.pid, "bare": view.bare}
         mounted = [[mount.type, mount.source, list(mount.options)] for mount in view.mounts]
         return {"mounts": mounted, "binds": [list(bind) for bind in view.binds], "place": self._place}
 

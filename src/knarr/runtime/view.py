@@ -10,7 +10,7 @@ from typing import Any
 
 from knarr.kernel import mounts
 from knarr.kernel.fd import RootFd
-from knarr.kernel.libc import AT_FDCWD, AT_RECURSIVE
+from knarr.kernel.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
 from knarr.kernel.process import CLONE_NEWNS, CLONE_NEWUSER, setns, unshare
 from knarr.model.errors import Conflict
 from knarr.runtime.acts_mounts import place_tree, tree_below
@@ -23,7 +23,7 @@ def enter(view: Mapping[str, Any]) -> None:
     """`view` is wire.zygote's."""
     seal_imports()
     if view.get("pid"):
-        _enter_process(int(view["pid"]))
+        _enter_process(int(view["pid"]), bare=bool(view.get("bare")))
         return
     unshare(CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
@@ -45,19 +45,27 @@ def _without_devices() -> None:
     mounts.mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, attr_set=mounts.MOUNT_ATTR_NODEV)
 
 
-def _enter_process(pid: int) -> None:
-    """With its user namespace, if that is another: owners are then what the container calls them."""
+def _enter_process(pid: int, *, bare: bool) -> None:
+    """With its user namespace, if that is another: owners are then what the container calls them. `bare`: the root alone,
+    without what is mounted in it; its clone is made in the container's own namespace, where no mount is locked to another."""
     owner = f"/proc/{pid}/ns/user"
     apart = os.stat(owner).st_ino != os.stat("/proc/self/ns/user").st_ino
     fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (f"/proc/{pid}/ns/mnt", owner)]
     if os.path.samestat(os.fstat(fds[0]), os.stat("/proc/self/ns/mnt")):
         raise Conflict("the container is not running")  # a process of the host has its number
     setns(fds[0], CLONE_NEWNS)
+    root = mounts.bind_tree("/", recursive=False) if bare else -1
     unshare(CLONE_NEWNS)
     _without_devices()
+    if bare:
+        mounts.mount_setattr(root, "", AT_EMPTY_PATH, attr_set=mounts.MOUNT_ATTR_NODEV)
     if apart:
         setns(fds[1], CLONE_NEWUSER)
         become_root()
+    if bare:
+        os.fchdir(root)
+        os.close(root)
+        os.chroot(".")
     for fd in fds:
         os.close(fd)
     os.chdir("/")

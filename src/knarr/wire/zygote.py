@@ -27,7 +27,7 @@ JOBS = {
     "read": "{view, path, limit} → {data: base64}: a small file of a container",
     "copy-up": "{view, path, target}: copies what the image has at `path` into an empty volume's directory `target`",
 }
-"""`view` is how a job sees a container's root: {"pid": n} joins a running one, {"mounts": [[type, source, [option…]]…],
+"""`view` is how a job sees a container's root: {"pid": n, "bare": false} joins a running one (bare: without its mounts), {"mounts": [[type, source, [option…]]…],
 "binds": [[source, destination, below]…], "place": an empty directory} performs its mounts in a private namespace. `options` are untar's or maketar's fields."""
 
 _KINDS = {
