@@ -252,14 +252,23 @@ def _header(name: bytes, facts: os.stat_result) -> Header:
 
 
 def _xattrs(fd: int) -> dict[str, bytes]:
-    return {key: os.getxattr(fd, key) for key in _kept(os.listxattr(fd))}
+    return {key: os.getxattr(fd, key) for key in _kept(_listed(fd))}
 
 
 def _named_xattrs(node: Node) -> dict[str, bytes]:
     """Of what cannot be opened: getxattr(2) has no form with a directory."""
     os.fchdir(node.directory)
-    keys = _kept(os.listxattr(node.name, follow_symlinks=False))
+    keys = _kept(_listed(node.name, follow_symlinks=False))
     return {key: os.getxattr(node.name, key, follow_symlinks=False) for key in keys}
+
+
+def _listed(of: int | str, *, follow_symlinks: bool = True) -> list[str]:
+    try:
+        return os.listxattr(of, follow_symlinks=follow_symlinks)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:  # listxattr(2): the file system has none, as proc
+            return []
+        raise
 
 
 def _kept(keys: list[str]) -> list[str]:

@@ -69,11 +69,11 @@ def _encoder(call: Call, kind: str) -> Callable[[Event], bytes]:
 async def stream(call: Call) -> Response:
     """GET /events: from `since` on, until `until` or the client's end."""
     since, until = unix_time("since", call.text("since")), unix_time("until", call.text("until"))
-    if until and until < since:
+    if call.text("until") and until < since:
         raise Invalid(
             f"`since` time ({call.text('since')}) cannot be after `until` time ({call.text('until')})"
         )
-    options = EventOptions(since=since, until=until or None, filters=call.filters())
+    options = EventOptions(since=since, until=until if call.text("until") else None, filters=call.filters())
     events = await call.engine.events.subscribe(options)
     kind = accepted(call.request.headers.get("accept", "")) or (
         JSON_LINES if call.version >= (1, 52) else "application/json"

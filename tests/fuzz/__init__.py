@@ -1,0 +1,1 @@
+"""What scripts/fuzz-api runs: no tests of their own."""
