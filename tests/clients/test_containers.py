@@ -4,6 +4,7 @@ import io
 import json
 import select
 import signal
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -353,3 +354,18 @@ def test_prune(daemon: Daemon) -> None:
     cid = daemon.docker("create", "busybox").stdout.strip()
     assert cid in daemon.docker("container", "prune", "-f").stdout
     assert daemon.docker("ps", "-aq").stdout == ""
+
+
+def test_export_and_copy_the_root_of_a_running_container(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "box", "-v", "/v", "busybox", "sh", "-c", "echo x > /v/x; sleep 999")
+    while daemon.docker("exec", "box", "cat", "/v/x", check=False).returncode:
+        pass
+    for command, volume in ((("export", "box"), False), (("cp", "box:/", "-"), True)):
+        done = subprocess.run(
+            ["docker", *command], env=daemon.environment(), capture_output=True, check=True, timeout=100
+        )
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            names = {name.removeprefix("./").lstrip("/") for name in archive.getnames()}
+        assert {"etc/hostname", "bin/busybox", "v"} <= names
+        assert ("v/x" in names) is volume
+        assert not [name for name in names if name.startswith(("proc/", "sys/"))]

@@ -57,4 +57,6 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         query["condition"] = "x"
     elif path.endswith("/logs"):
         query.pop("follow", None)
+    if str(query.get("t", "")).startswith("-"):
+        query["t"] = 0  # below zero is for ever
     case.query = query

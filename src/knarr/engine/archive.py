@@ -25,6 +25,7 @@ from knarr.snapshots.errors import BadArchive, NoSuchPath, NotADirectory
 from knarr.snapshots.maketar import TarOptions
 from knarr.snapshots.untar import UntarOptions
 
+_KERNELS = ("dev", "proc", "sys")  # a container that runs has the kernel's file systems there
 _BLOCK = 1 << 20
 
 
@@ -93,7 +94,10 @@ async def get(
     world: World, mounts: VolumeMounts, live: Live, path: str, called: str
 ) -> tuple[PathStat, AsyncIterator[bytes]]:
     """Raises NoSuchPathInContainer."""
-    options = TarOptions(name=archive_name(_absolute(path)), follow=_follows(path))
+    whole = clean(_absolute(path)) == "/"
+    options = TarOptions(
+        name=archive_name(_absolute(path)), follow=_follows(path), closed=_KERNELS if whole else ()
+    )
     async with contextlib.AsyncExitStack() as stack:
         seen = await stack.enter_async_context(_seen(world, mounts, live))
         told = await _stat(world, seen, path, called)

@@ -36,13 +36,14 @@ class TarOptions(NamedTuple):
 
     `follow`: if the path's last component is a symbolic link, its target (inside the root) is archived, not the link.
     `whiteouts`: the tree is an overlay's upper: write `.wh.` names for its deletions. `without`: paths below the top that
-    are left out. `latest`: no time is after this one (ns).
+    are left out; `closed`: directories whose members are. `latest`: no time is after this one (ns).
     """
 
     name: str | None = None
     follow: bool = False
     whiteouts: bool = False
     without: Sequence[str] = ()
+    closed: Sequence[str] = ()
     latest: int | None = None
 
 
@@ -70,6 +71,7 @@ class _Maketar:
         self._out = out
         self._options = options
         self._without = frozenset(os.fsencode(path) for path in options.without)
+        self._closed = frozenset(os.fsencode(path) for path in options.closed)
         self._pending = bytearray()
         self._linked: dict[tuple[int, int], bytes] = {}
         self._size = self._entries = 0
@@ -95,7 +97,7 @@ class _Maketar:
         if name is not None:
             self._add(prefix, os.fstat(top), xattrs=_xattrs(top))
             self._opaque(top, prefix)
-        for node in walk(top):
+        for node in walk(top, self._closed):
             self._member(node, prefix + node.path)
 
     def _member(self, node: Node, name: bytes) -> None:
@@ -262,7 +264,7 @@ def _named_xattrs(node: Node) -> dict[str, bytes]:
     return {key: os.getxattr(node.name, key, follow_symlinks=False) for key in keys}
 
 
-def _listed(of: int | str, *, follow_symlinks: bool = True) -> list[str]:
+def _listed(of: int | bytes, *, follow_symlinks: bool = True) -> list[str]:
     try:
         return os.listxattr(of, follow_symlinks=follow_symlinks)
     except OSError as error:

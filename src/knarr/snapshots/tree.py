@@ -7,7 +7,7 @@ levels past `_HELD` are left by "..", and the inode found there must be the one 
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 _HELD = 64
@@ -34,8 +34,9 @@ def names(directory: int) -> list[bytes]:
     return sorted(os.fsencode(name) for name in os.listdir(directory))
 
 
-def walk(top: int) -> Iterator[Node]:
-    """Everything below the directory `top`, parents first, names in order. What vanishes meanwhile is left out."""
+def walk(top: int, closed: Collection[bytes] = ()) -> Iterator[Node]:
+    """Everything below the directory `top`, parents first, names in order, but nothing below the paths `closed`. What vanishes
+    meanwhile is left out."""
     current = os.dup(top)
     levels: list[_Level] = []
     held: list[int] = []
@@ -52,7 +53,7 @@ def walk(top: int) -> Iterator[Node]:
                 continue
             path = levels[-1].path + name
             yield Node(current, name, path, facts)
-            if stat.S_ISDIR(facts.st_mode):
+            if stat.S_ISDIR(facts.st_mode) and path not in closed:
                 current = _enter(current, name, path, levels, held)
     finally:
         for descriptor in {*held, current}:
