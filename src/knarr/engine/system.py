@@ -86,7 +86,8 @@ class System:
             default_runtime="runc",
             runtimes=("runc", "io.containerd.runc.v2"),
             security_options=(
-                "name=seccomp,profile=builtin",
+                f"name=seccomp,profile={settings.seccomp_profile or 'builtin'}",
+                *(("name=no-new-privileges",) if settings.no_new_privileges else ()),
                 *(("name=userns",) if world.remap is not None else ()),
                 "name=cgroupns",
             ),
@@ -100,6 +101,7 @@ class System:
             file_descriptors=len(os.listdir("/proc/self/fd")),
             tasks=len(asyncio.all_tasks()),
             debug=settings.debug,
+            live_restore=settings.live_restore,
             ipv4_forwarding=await blocking(_forwards),
             memory_limit=Ability.MEMORY in have,
             swap_limit=Ability.SWAP in have,

@@ -178,6 +178,7 @@ class Info:
     file_descriptors: int
     tasks: int
     debug: bool
+    live_restore: bool
     ipv4_forwarding: bool
     memory_limit: bool
     swap_limit: bool

@@ -157,7 +157,7 @@ def _daemon(found: Info) -> dict[str, Any]:
             "Error": "",
             "RemoteManagers": None,
         },
-        "LiveRestoreEnabled": True,
+        "LiveRestoreEnabled": found.live_restore,
         "Isolation": "",
         "InitBinary": "docker-init",
         "ContainerdCommit": {"ID": ""},
