@@ -340,3 +340,38 @@ def test_words_of_filters(nets: Daemon) -> None:
     assert nets.docker("network", "prune", "-f", "--filter", "until=1h").stdout == ""
     assert nets.docker("network", "prune", "-f", "--filter", "label!=keep").stdout.split() == ["Deleted", "Networks:", "unused"]  # fmt: skip
     assert nets.docker("network", "inspect", "--verbose", "kept").stdout.count('"kept"') == 1
+
+
+def test_what_connect_may_ask_for(nets: Daemon) -> None:
+    create(nets, "--subnet", "10.231.63.0/24", "aa")
+    create(nets, "--ipv6", "--subnet", "10.231.64.0/24", "--subnet", "fd00:231:7::/64", "bb")
+    box(nets, "one", "--network", "aa")
+    flags = (
+        "--ip", "10.231.64.77", "--ip6", "fd00:231:7::77", "--alias", "other", "--link-local-ip", "169.254.7.7",
+        "--driver-opt", f"{OPTION}.endpoint.ifname=side0", "--driver-opt", f"{OPTION}.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1",
+        "--gw-priority", "7",
+    )  # fmt: skip
+    nets.docker("network", "connect", *flags, "bb", "one")
+    found = place(nets, "one", "bb")
+    assert (found["IPAddress"], found["GlobalIPv6Address"], found["GwPriority"]) == (
+        "10.231.64.77",
+        "fd00:231:7::77",
+        7,
+    )
+    assert found["Aliases"] == ["other"]
+    assert found["IPAMConfig"] == {
+        "IPv4Address": "10.231.64.77",
+        "IPv6Address": "fd00:231:7::77",
+        "LinkLocalIPs": ["169.254.7.7"],
+    }
+    assert found["DriverOpts"][f"{OPTION}.endpoint.ifname"] == "side0"
+    assert "169.254.7.7" in inside(nets, "one", "ip", "-4", "addr", "show", "side0")
+    assert inside(nets, "one", "cat", "/proc/sys/net/ipv4/conf/side0/log_martians") == "1\n"
+    assert "default via 10.231.64.1 dev side0" in inside(nets, "one", "ip", "route")
+    assert "default via fd00:231:7::1 dev side0" in inside(nets, "one", "ip", "-6", "route")
+    assert "Address already in use" in refused(
+        nets, "run", "--rm", "--network", "bb", "--ip", "10.231.64.77", "busybox", "true"
+    )
+    nets.docker("network", "disconnect", "bb", "one")
+    assert "default via 10.231.63.1 dev eth0" in inside(nets, "one", "ip", "route")
+    assert "default" not in inside(nets, "one", "ip", "-6", "route")
