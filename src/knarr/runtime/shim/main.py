@@ -71,7 +71,8 @@ def rehearse() -> None:
     loop.close()
 
 
-_NOTHING = b"""{"id": "", "run_dir": "", "cgroup": "", "terminal": false, "log": {"driver": "none"}, "stdin": false}"""
+_NOTHING = b"""{"id": "", "run_dir": "", "cgroup": "", "terminal": false, "stdin": false,
+"log": {"driver": "json-file", "path": "/dev/null"}}"""
 
 
 def _serve(loop: Loop, server: Server, container: Container, first: socket.socket) -> None:
