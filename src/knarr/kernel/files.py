@@ -3,6 +3,8 @@
 import itertools
 import os
 
+from knarr.kernel.libc import check, libc
+
 _serial = itertools.count()
 
 
@@ -63,5 +65,14 @@ def write_text(path: str, text: str) -> None:
         os.write(fd, text.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(fd)
+
+
+def syncfs(path: str) -> None:
+    """syncfs(2) of the file system that `path` is on."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        check(libc.syncfs(fd), path)
     finally:
         os.close(fd)

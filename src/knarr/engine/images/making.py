@@ -47,6 +47,7 @@ async def make_image(
         return None, _named(tx, image, names, told(image))
 
     await rooms.commit(write)
+    rooms.lasting.wish(str(rooms.blobs.path(identity).parent))
     return image
 
 

@@ -199,7 +199,9 @@ class _Pull:
             rows.insert(tx, image, fetched, blobs)
             return self._name(tx, image, found)
 
-        return await self._rooms.commit(write)
+        newer = await self._rooms.commit(write)
+        self._rooms.lasting.wish(str(self._rooms.blobs.path(image.id).parent))
+        return newer
 
     async def documents(self) -> tuple[Found, Manifest, bytes, Image]:
         """What the reference led to, and the image's manifest, configuration and value."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 from knarr.content.leases import Leases
 from knarr.content.store import Blobs
 from knarr.engine.events import Events, write_event
+from knarr.engine.images.lasting import Lasting
 from knarr.engine.images.port import Registry
 from knarr.engine.zygote import Zygote
 from knarr.model.image import Image
@@ -40,6 +41,7 @@ class Rooms:
     found: dict[str, Image] = field(default_factory=dict)
     changes: int = 0
     uploads: int = 0
+    lasting: Lasting = field(default_factory=Lasting)
 
     async def commit(self, change: Callable[[sqlite3.Connection], tuple[T, Sequence[Event]]]) -> T:
         """One transaction: the change and the events that it returns beside its result."""
