@@ -14,7 +14,7 @@ from typing import Any
 from knarr.runtime.shim.loop import BROKEN, READ, WRITE, Loop
 
 HIGH = 1 << 20
-_FIRST, _PATIENCE = 10.0, 10.0
+_FIRST, _SHORTEST = 10.0, 0.05
 _DATAGRAMS = ("udp", "unixgram")
 Address = tuple[int, Any]
 
@@ -42,7 +42,13 @@ class Sender:
         reply: "Callable[[bytes, bytes], bool | None] | None" = None,
     ):
         self._loop, self._kind, self._host, self._port, self._tls = loop, kind, host, port, tls
-        self._room, self._holds, self._again, self._retries, self._reply = room, holds, again, retries, reply
+        self._room, self._holds, self._again, self._retries, self._reply = (
+            room,
+            holds,
+            max(again, _SHORTEST),
+            retries,
+            reply,
+        )
         self._addresses: Sequence[Address] = ()
         self._queue: deque[bytes] = deque()
         self._waiting = self._sent = self._failures = 0
@@ -124,8 +130,11 @@ class Sender:
     def _connect(self) -> None:
         """Tries the next address, without waiting."""
         if not self._addresses:
-            self._fail()
-            return
+            try:
+                self._find()
+            except Down:
+                self._fail()
+                return
         address = self._addresses[self._failures % len(self._addresses)]
         try:
             sock = self._socket(address)
