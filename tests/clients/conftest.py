@@ -54,7 +54,7 @@ def running_daemon(peer: bool, busybox: Path) -> Iterator[Daemon]:
 @pytest.fixture(scope="session")
 def stack(running_daemon: Daemon) -> None:
     """The daemon has a real project's images: nginx, postgres, redis, web."""
-    running_daemon.docker("load", "--input", str(project.archive()))
+    running_daemon.docker("load", "--input", str(project.archive()), timeout=250)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.support import host
 from tests.support.daemons import Daemon
 from tests.support.stack import PROJECT
 
+pytestmark = pytest.mark.timeout(300)  # nearly half a gigabyte of images is loaded first
 Compose = Callable[..., str]
 SERVICES = {"proxy", "web", "db", "cache"}
 
@@ -42,7 +43,7 @@ def compose(running_daemon: Daemon, stack: None, directory: Path) -> Iterator[Co
             env={**running_daemon.environment(), **(environment or {})},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=200,
             check=False,
         )
         assert done.returncode == 0, f"compose {' '.join(words)}: {done.stdout}\n{done.stderr}"

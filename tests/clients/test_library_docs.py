@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.daemons import REPOSITORY, Daemon
 
+pytestmark = pytest.mark.timeout(300)
 PAGE = (REPOSITORY / "docs" / "library.md").read_text()
 EXAMPLES = re.findall(r"^```python ?(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 NAMES = [f"{number}{kind and '-'}{kind}" for number, (kind, _) in enumerate(EXAMPLES)]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.daemons import Daemon
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)

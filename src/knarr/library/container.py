@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from knarr.api.client.aio import Answer, Http
-from knarr.library import files, logs, options, values
+from knarr.library import files, logs, options, reading
 from knarr.library.feeds import Feed, Moment, json_lines, moment
 from knarr.library.process import Process
 from knarr.library.values import Address, Change, ContainerDetails, ExecResult, Exit, LogLine, Stats
@@ -63,7 +63,7 @@ class Container:
     async def refresh(self) -> ContainerDetails:
         """Looks again."""
         value = await self._http.ask("GET", self._path("json"))
-        self.details = values.read_whole(ContainerDetails, value)
+        self.details = reading.read_whole(ContainerDetails, value)
         return self.details
 
     async def start(self) -> None:
@@ -320,13 +320,13 @@ class Container:
 
         async def items(answer: Answer) -> AsyncIterator[Stats]:
             async for line in answer.lines():
-                yield values.stats(line)
+                yield reading.stats(line)
 
         return Feed(json_lines(self._http, self._path("stats"), {}), items)
 
     async def usage(self) -> Stats:
         """What it uses, seen for a second."""
-        return values.stats(await self._http.ask("GET", self._path("stats"), {"stream": "false"}))
+        return reading.stats(await self._http.ask("GET", self._path("stats"), {"stream": "false"}))
 
     async def top(self) -> list[dict[str, str]]:
         """Its processes, as ps -ef lists them."""

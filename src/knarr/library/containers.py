@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from knarr.api.client.aio import Http
 from knarr.library import options as wishes
-from knarr.library import values
+from knarr.library import reading
 from knarr.library.container import Container
 from knarr.library.feeds import Filters, Made, filters
 from knarr.library.images import Images
@@ -68,12 +68,12 @@ class Containers:
     async def get(self, name: str) -> Container:
         """By name, id, or the beginning of an id. Raises NotFound."""
         value = await self._http.ask("GET", f"/containers/{name}/json")
-        return Container(self._http, values.read_whole(ContainerDetails, value), self._host)
+        return Container(self._http, reading.read_whole(ContainerDetails, value), self._host)
 
     async def list(self, *, all: bool = False, wanted: Filters = None) -> list[ContainerSummary]:  # noqa: A002
         """Those that run, or all; `wanted` are docker's filters, such as `{"label": "app=web"}`."""
         query: dict[str, Any] = {"all": all, "filters": filters(wanted)}
-        return values.read(list[ContainerSummary], await self._http.ask("GET", "/containers/json", query))
+        return reading.read(list[ContainerSummary], await self._http.ask("GET", "/containers/json", query))
 
     async def prune(self, wanted: Filters = None) -> Pruned:
         """Removes those that do not run."""

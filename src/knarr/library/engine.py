@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 from knarr.api.client.aio import Answer, Http
 from knarr.api.client.dial import default_host, dialer
-from knarr.library import values
+from knarr.library import reading
 from knarr.library.containers import Containers
 from knarr.library.feeds import Feed, Filters, Moment, filters, json_lines, moment
 from knarr.library.images import Images
@@ -126,18 +126,18 @@ class Engine:
 
     async def version(self) -> Version:
         """What the daemon is."""
-        return values.read(Version, await self._http.ask("GET", "/version"))
+        return reading.read(Version, await self._http.ask("GET", "/version"))
 
     async def info(self) -> Info:
         """The daemon and its host."""
-        return values.read_whole(Info, await self._http.ask("GET", "/info"))
+        return reading.read_whole(Info, await self._http.ask("GET", "/info"))
 
     def events(self, wanted: Filters = None, *, since: Moment = None, until: Moment = None) -> Feed[Event]:
         """What happens, as it happens; `wanted` are docker's filters, such as `{"type": "container"}`."""
 
         async def items(answer: Answer) -> AsyncIterator[Event]:
             async for line in answer.lines():
-                yield values.read(Event, line)
+                yield reading.read(Event, line)
 
         query = {"filters": filters(wanted), "since": moment(since), "until": moment(until)}
         return Feed(json_lines(self._http, "/events", query), items)

@@ -7,7 +7,8 @@ from typing import Any, Generic, Self, TypeVar
 
 from knarr.api.client.aio import Answer, Http
 from knarr.api.client.refusals import DaemonFailed
-from knarr.library.values import Progress, progress
+from knarr.library.reading import progress
+from knarr.library.values import Progress
 from knarr.model.errors import NotFound
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from knarr.api.client.aio import Answer, Http
-from knarr.library import files, values
+from knarr.library import files, reading
 from knarr.library.feeds import Feed, Filters, Transfer, filters, json_lines
 from knarr.library.values import History, ImageDetails, ImageSummary, Pruned
 from knarr.model.errors import Invalid
@@ -95,16 +95,16 @@ class Images:
 
     async def get(self, name: str) -> ImageDetails:
         """By name or id. Raises NotFound."""
-        return values.read_whole(ImageDetails, await self._http.ask("GET", f"/images/{name}/json"))
+        return reading.read_whole(ImageDetails, await self._http.ask("GET", f"/images/{name}/json"))
 
     async def history(self, name: str) -> list[History]:
         """How it was made, the last step first."""
-        return values.read(list[History], await self._http.ask("GET", f"/images/{name}/history"))
+        return reading.read(list[History], await self._http.ask("GET", f"/images/{name}/history"))
 
     async def list(self, *, all: bool = False, wanted: Filters = None) -> list[ImageSummary]:  # noqa: A002
         """`wanted` are docker's filters, such as `{"reference": "nginx"}`."""
         query: dict[str, Any] = {"all": all, "filters": filters(wanted)}
-        return values.read(list[ImageSummary], await self._http.ask("GET", "/images/json", query))
+        return reading.read(list[ImageSummary], await self._http.ask("GET", "/images/json", query))
 
     async def tag(self, name: str, new: str) -> None:
         """Another name for an image."""

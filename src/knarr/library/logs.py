@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 
 from knarr.api.client.aio import Answer
-from knarr.library.values import LogLine, Stream, read
+from knarr.library.reading import read
+from knarr.library.values import LogLine, Stream
 from knarr.wire import mux
 
 

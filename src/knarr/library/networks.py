@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knarr.api.client.aio import Http
-from knarr.library import values
+from knarr.library import reading
 from knarr.library.container import Container
 from knarr.library.feeds import Filters, Made, filters
 from knarr.library.values import NetworkDetails, Pruned
@@ -22,7 +22,7 @@ class Network:
 
     async def refresh(self) -> NetworkDetails:
         """Looks again."""
-        self.details = values.read(NetworkDetails, await self._http.ask("GET", f"/networks/{self.id}"))
+        self.details = reading.read(NetworkDetails, await self._http.ask("GET", f"/networks/{self.id}"))
         return self.details
 
     async def connect(
@@ -87,13 +87,13 @@ class Networks:
     async def get(self, name: str) -> Network:
         """By name or id. Raises NotFound."""
         return Network(
-            self._http, values.read(NetworkDetails, await self._http.ask("GET", f"/networks/{name}"))
+            self._http, reading.read(NetworkDetails, await self._http.ask("GET", f"/networks/{name}"))
         )
 
     async def list(self, wanted: Filters = None) -> list[NetworkDetails]:
         """`wanted` are docker's filters."""
         value = await self._http.ask("GET", "/networks", {"filters": filters(wanted)})
-        return values.read(list[NetworkDetails], value)
+        return reading.read(list[NetworkDetails], value)
 
     async def prune(self, wanted: Filters = None) -> Pruned:
         """Removes those that no container is in."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from knarr.api.client.aio import Http
-from knarr.library import values
+from knarr.library import reading
 from knarr.library.feeds import Filters, Made, filters
 from knarr.library.values import Pruned, VolumeDetails
 
@@ -47,18 +47,20 @@ class Volumes:
 
         async def make() -> Volume:
             value = await self._http.ask("POST", "/volumes/create", body=body)
-            return Volume(self._http, values.read(VolumeDetails, value))
+            return Volume(self._http, reading.read(VolumeDetails, value))
 
         return Made(make, Volume.remove)
 
     async def get(self, name: str) -> Volume:
         """Raises NotFound."""
-        return Volume(self._http, values.read(VolumeDetails, await self._http.ask("GET", f"/volumes/{name}")))
+        return Volume(
+            self._http, reading.read(VolumeDetails, await self._http.ask("GET", f"/volumes/{name}"))
+        )
 
     async def list(self, wanted: Filters = None) -> list[VolumeDetails]:
         """`wanted` are docker's filters."""
         value = await self._http.ask("GET", "/volumes", {"filters": filters(wanted)})
-        return values.read(list[VolumeDetails], value.get("Volumes") or [])
+        return reading.read(list[VolumeDetails], value.get("Volumes") or [])
 
     async def prune(self, wanted: Filters = None) -> Pruned:
         """Removes anonymous ones that no container uses; with `{"all": True}` named ones too."""

@@ -100,7 +100,7 @@ def test_without_await(busybox: Path) -> None:
 
 RELAY = """#!{python}
 import os, selectors, socket, sys
-assert sys.argv[-2] == "me@build" and "dial-stdio" in sys.argv[-1] and sys.argv[-4:-2] == ["2222", "--"], sys.argv
+assert sys.argv[-7:-1] == ["-l", "me", "-p", "2222", "--", "build"] and "dial-stdio" in sys.argv[-1], sys.argv
 other = socket.socket(socket.AF_UNIX)
 other.connect({path!r})
 selector = selectors.DefaultSelector()

@@ -6,17 +6,8 @@ import pytest
 
 from knarr.api.client.refusals import DaemonFailed, message, refusal
 from knarr.library.logs import Lines
-from knarr.library.values import (
-    Address,
-    ContainerDetails,
-    ContainerSummary,
-    Event,
-    Progress,
-    progress,
-    read,
-    read_whole,
-    stats,
-)
+from knarr.library.reading import progress, read, read_whole, stats
+from knarr.library.values import Address, ContainerDetails, ContainerSummary, Event, Progress
 from knarr.model import errors
 from knarr.wire import mux
 

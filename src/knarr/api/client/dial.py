@@ -5,7 +5,6 @@ TLS and ssh are relayed through a socket pair, so that everything above may half
 
 import asyncio
 import os
-import shlex
 import socket
 import subprocess
 import threading
@@ -16,7 +15,6 @@ from knarr.model.errors import Invalid, Unavailable
 
 Dial = Callable[[], Awaitable[socket.socket]]
 DEFAULT_HOST = "unix:///run/knarr/knarr.sock"
-_REMOTE = "if command -v knarr >/dev/null; then exec knarr system dial-stdio; else exec docker system dial-stdio; fi"
 
 
 def default_host() -> str:
@@ -35,8 +33,14 @@ def dialer(host: str, tls: str = "") -> Dial:
         name, _, port = address.rpartition(":")
         if port.isdigit():
             return lambda: _tcp(host, name.strip("[]") or "127.0.0.1", int(port), tls)
-    if scheme == "ssh" and address:
-        return lambda: _ssh(address)
+    if scheme == "ssh":
+        from knarr.api.client import ssh
+
+        try:
+            argv = ssh.arguments(host)
+        except ValueError as error:
+            raise Invalid(f"unable to parse docker host `{host}`: {error}") from None
+        return lambda: _ssh(host, argv)
     raise Invalid(f"unable to parse docker host `{host}`")
 
 
@@ -73,17 +77,11 @@ def _connect(name: str, port: int, tls: str) -> socket.socket:
     return sock
 
 
-async def _ssh(address: str) -> socket.socket:
-    """ssh(1), and at the other end the command that joins its streams with the daemon's socket."""
-    user_and_name, colon, port = address.rpartition(":")
-    name = user_and_name if colon and port.isdigit() else address
-    argv = ["ssh", "-T", "-o", "ConnectTimeout=30"]
-    argv += ["-p", port] if name != address else []
-    argv += ["--", name, f"sh -c {shlex.quote(_REMOTE)}"]
+async def _ssh(host: str, argv: list[str]) -> socket.socket:
     try:
         return await blocking(_spawn, argv)
     except OSError as error:
-        raise _nobody(f"ssh://{address}", error) from None
+        raise _nobody(host, error) from None
 
 
 def _spawn(argv: list[str]) -> socket.socket:
