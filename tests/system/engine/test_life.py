@@ -13,6 +13,7 @@ from knarr.engine.errors import (
     NotRunning,
     NotStarted,
 )
+from knarr.engine.values import NetworkSpec
 from knarr.model.container import ContainerSpec, RestartPolicy, Status
 from knarr.model.errors import CannotExecute, Conflict, NoSuchCommand, NotFound
 from tests.support import host
@@ -254,3 +255,17 @@ async def test_list_filters(lab: Lab) -> None:
     assert await ids(name=["tw"]) == {two}
     assert await ids(ancestor=["busybox"]) == {one, two}
     assert await ids(since=["one"]) == {two}
+
+
+async def test_a_view_is_kept_while_its_row_and_the_networks_are(lab: Lab) -> None:
+    await lab.create("true", name="one")
+    (first,) = await lab.containers.list(all=True)
+    (second,) = await lab.containers.list(all=True)
+    assert second is first
+    await lab.containers.rename("one", "two")
+    (renamed,) = await lab.containers.list(all=True)
+    assert (renamed.name, first.name) == ("two", "one")
+    await lab.engine.networks.create(NetworkSpec(name="front"))
+    (third,) = await lab.containers.list(all=True)
+    assert third is not renamed
+    await lab.engine.networks.remove("front")
