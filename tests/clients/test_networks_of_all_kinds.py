@@ -375,3 +375,29 @@ def test_what_connect_may_ask_for(nets: Daemon) -> None:
     nets.docker("network", "disconnect", "bb", "one")
     assert "default via 10.231.63.1 dev eth0" in inside(nets, "one", "ip", "route")
     assert "default" not in inside(nets, "one", "ip", "-6", "route")
+
+
+def test_configurations_and_what_is_made_from_them(nets: Daemon) -> None:
+    flags = ("--subnet", "10.231.65.0/24", "--label", "a=b", "-o", f"{OPTION}.driver.mtu=1400")
+    create(nets, "--config-only", *flags, "conf")
+    create(nets, "--config-from", "conf", "made")
+    conf, made = json.loads(nets.docker("network", "inspect", "conf", "made").stdout)
+    assert (conf["Driver"], conf["ConfigOnly"], made["ConfigFrom"]) == ("null", True, {"Network": "conf"})
+    assert made["Driver"] == "bridge"
+    for key in ("Labels", "Options", "IPAM"):
+        assert conf[key] == made[key]
+    nets.docker("run", "--rm", "--network", "made", "busybox", "true")
+    box(nets, "one")
+    for words, message in (
+        (("network", "create", "--config-from", "conf", "--subnet", "10.9.0.0/24", "x"), "user specified configurations are not supported"),
+        (("network", "create", "--config-from", "conf", "-o", "x=y", "x"), "network driver options are not supported"),
+        (("network", "create", "--config-from", "nope", "x"), 'configuration network "nope" does not exist'),
+        (("network", "create", "--config-only", "--config-from", "conf", "x"), "a configuration network cannot depend on another"),
+        (("network", "create", "--config-only", "--internal", "x"), "configuration network can only contain network specific fields"),
+        (("network", "rm", "conf"), 'configuration network "conf" is in use'),
+        (("network", "connect", "conf", "one"), "cannot create endpoint on configuration-only network"),
+        (("run", "--rm", "--network", "conf", "busybox", "true"), "cannot create endpoint on configuration-only network"),
+    ):  # fmt: skip
+        assert message in refused(nets, *words)
+    nets.docker("network", "rm", "made")
+    assert nets.docker("network", "prune", "-f").stdout == ""

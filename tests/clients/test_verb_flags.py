@@ -294,7 +294,6 @@ def test_network_create(daemon: Daemon, net: str) -> None:
 
 
 def test_configurations(daemon: Daemon, net: str) -> None:
-    pending(daemon, "networks that only hold configurations")
     daemon.docker("network", "create", "--config-only", "--subnet", "10.231.71.0/24", f"{net}conf")
     daemon.docker("network", "create", "--config-from", f"{net}conf", f"{net}from")
     value = daemon.inspect(f"{net}from")
@@ -317,7 +316,6 @@ def test_configurations(daemon: Daemon, net: str) -> None:
 
 
 def test_connect(daemon: Daemon, net: str) -> None:
-    pending(daemon, "a way out by IPv6 where there was none")
     daemon.docker(
         "network", "create", "--ipv6", "--subnet", "10.231.72.0/24", "--subnet", "fd00:233::/64", net
     )

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from knarr.engine import filters, network_plan, rows
+from knarr.engine import configurations, filters, network_plan, rows
 from knarr.engine.endpoint_plan import check_endpoint
 from knarr.engine.errors import (
     AlreadyConnected,
@@ -28,7 +28,7 @@ from knarr.engine.telling import network_event
 from knarr.engine.values import NetworkSpec, Pruned
 from knarr.engine.world import World, now
 from knarr.model.container import EndpointSpec
-from knarr.model.errors import Denied, Invalid, KnarrError, Unavailable
+from knarr.model.errors import Denied, Invalid, KnarrError, NotFound, Unavailable
 from knarr.model.system import NetworkEndpoint, NetworkView
 from knarr.network import pools
 from knarr.network.addresses import Addresses
@@ -58,6 +58,8 @@ class Networks:
             await self._ensure(net.config)
 
     def _net(self, key: str, name: str, created: int, value: NetworkValue) -> Net:
+        if value.config_only:
+            return Net(key, name, value.driver, created, value)
         config = network_plan.config(key, name, value)
         net = Net(key, name, value.driver, created, value, config)
         taken = (*addresses(self._roster, net), *network_plan.reserved(value))
@@ -73,7 +75,9 @@ class Networks:
     async def create(self, spec: NetworkSpec) -> str:
         """The new network's id. Raises NetworkNameTaken, SubnetTaken, Invalid, Denied."""
         defaults = self._world.settings.default_network_opts.get(spec.driver or "bridge", {})
-        spec = network_plan.check(replace(spec, options={**defaults, **spec.options}))
+        if not spec.config_from:
+            spec = replace(spec, options={**defaults, **spec.options})
+        spec = network_plan.check(spec)
         return await self._world.whole(self._create(spec))
 
     async def _create(self, spec: NetworkSpec) -> str:
@@ -83,12 +87,17 @@ class Networks:
         async with self._turn:
             if world.nets.named(spec.name) is not None:
                 raise NetworkNameTaken(spec.name)
+            configurations.check(spec)
+            spec = self._configured(spec)
             network_plan.check_options(spec)
             key = new_id()
             used = [each.subnet for net in world.nets if net.config for each in net.config.subnets]
             default = pools.with_six(world.settings.default_address_pools, world.daemon_id)
-            value = network_plan.choose(spec, key, default, used, await bridge.host_subnets())
-            value = await self._parented(value)
+            if spec.config_only:
+                value = configurations.keep(spec)
+            else:
+                value = network_plan.choose(spec, key, default, used, await bridge.host_subnets())
+                value = replace(await self._parented(value), config_from=spec.config_from)
             net = self._net(key, spec.name, now(), value)
             try:
                 event = network_event(net, "create")
@@ -104,6 +113,14 @@ class Networks:
                 raise
             world.nets.add(net)
             return key
+
+    def _configured(self, spec: NetworkSpec) -> NetworkSpec:
+        if not spec.config_from:
+            return spec
+        found = self._world.nets.named(spec.config_from)
+        if found is None or found.value is None or not found.value.config_only:
+            raise NotFound(f'configuration network "{spec.config_from}" does not exist')
+        return configurations.apply(spec, found.value)
 
     async def _parented(self, value: NetworkValue) -> NetworkValue:
         """Whether its link is there already, and not for networks' sake. Raises SharedParent."""
@@ -136,6 +153,8 @@ class Networks:
             users += [f'name:"{name}"' for name in net.guests]
             if users:
                 raise NetworkInUse(net.name, ", ".join(users))
+            if any(other.value and other.value.config_from == net.name for other in self._world.nets):
+                raise Denied(f'error while removing network: configuration network "{net.name}" is in use')
             self._world.nets.discard(net)
             try:
                 await self._destroy(net)
@@ -171,6 +190,8 @@ class Networks:
             raise Invalid(
                 "container sharing network namespace with another container or host cannot be connected to any other network"
             )
+        if net.value is not None and net.value.config_only:
+            raise Denied(configurations.UNUSABLE)
         asked = replace(asked, network=net.name)
         check_endpoint(asked, net.name, net.value)
         await self._world.whole(self._connect(net, live, asked))
@@ -264,6 +285,7 @@ class Networks:
             labels = net.value.labels if net.value else {}
             if (
                 net.own
+                and net.config is not None
                 and not used & {net.id, net.name}
                 and all(net.created < moment for moment in until)
                 and filters.labels(wanted, labels)
@@ -287,6 +309,8 @@ class Networks:
                 attachable=net.value.attachable,
                 ipv4=net.value.ipv4,
                 ipv6=net.value.ipv6,
+                config_only=net.value.config_only,
+                config_from=net.value.config_from,
                 ranges=tuple(
                     (each.subnet, each.gateway if each.gateway_asked else "", each.within, each.reserved)
                     for each in net.value.ranges

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from knarr.engine import hostfiles
+from knarr.engine import configurations, hostfiles
 from knarr.engine.errors import NoSuchNetwork
 from knarr.engine.live import Live
 from knarr.engine.names import new_id
@@ -21,7 +21,7 @@ from knarr.engine.zygote import Netns
 from knarr.kernel.files import read_text
 from knarr.loop.blocking import alone, blocking
 from knarr.model.container import ContainerSpec
-from knarr.model.errors import Invalid, KnarrError, NotFound, Unsupported
+from knarr.model.errors import Denied, Invalid, KnarrError, NotFound, Unsupported
 from knarr.model.system import Step
 from knarr.model.undo import Undo
 from knarr.network.dns.zone import Sight
@@ -61,6 +61,8 @@ class Places:
                     raise NotFound(f"failed to set up container networking: {error}") from None
                 if spec.port_bindings:
                     raise Unsupported("this daemon has no default bridge (--bridge none)") from None
+            if found and found[-1].net.value is not None and found[-1].net.value.config_only:
+                raise Denied(f"failed to set up container networking: {configurations.UNUSABLE}")
         return found
 
     async def plan(self, live: Live, spec: ContainerSpec, undo: Undo) -> list[tuple[Place, EndpointPlan]]:

@@ -114,6 +114,8 @@ class NetworkValue:
     ipv4: bool = True
     ipv6: bool = False
     kept: bool = False
+    config_only: bool = False
+    config_from: str = ""
     internal: bool = False
     attachable: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)

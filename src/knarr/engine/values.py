@@ -40,7 +40,8 @@ class AddressRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """A new network, as it is asked for; `ipv4` and `ipv6` are None where nothing is said of them."""
+    """A new network, as it is asked for; `ipv4` and `ipv6` are None where nothing is said of them. `config_only` makes values
+    for others, which name it in `config_from`."""
 
     name: str
     driver: str = ""
@@ -51,6 +52,10 @@ class NetworkSpec:
     attachable: bool = False
     ipv4: bool | None = None
     ipv6: bool | None = None
+    config_only: bool = False
+    config_from: str = ""
+    ingress: bool = False
+    scope: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 

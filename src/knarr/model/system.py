@@ -56,6 +56,8 @@ class NetworkView:
     attachable: bool = False
     ipv4: bool = True
     ipv6: bool = False
+    config_only: bool = False
+    config_from: str = ""
     ranges: tuple[tuple[str, str, str, Mapping[str, str]], ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)

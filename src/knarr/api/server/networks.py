@@ -12,7 +12,6 @@ from knarr.api.spec.others import NetworkConnect, NetworkCreate, NetworkDisconne
 from knarr.api.spec.versions import Version
 from knarr.engine.values import AddressRange, NetworkSpec
 from knarr.loop.http.messages import Response
-from knarr.model.errors import Unsupported
 from knarr.model.moments import rfc3339
 from knarr.model.system import NetworkView
 
@@ -52,8 +51,8 @@ def summary(view: NetworkView) -> dict[str, Any]:
         "Internal": view.internal,
         "Attachable": view.attachable,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": view.config_from},
+        "ConfigOnly": view.config_only,
         "Options": dict(view.options),
         "Labels": dict(view.labels),
     }
@@ -98,8 +97,6 @@ async def inspect(call: Call) -> Response:
 async def create(call: Call) -> Response:
     """POST /networks/create"""
     body = await call.json(NetworkCreate)
-    if body.ConfigOnly or body.ConfigFrom or body.Ingress or body.Scope == "swarm":
-        raise Unsupported("networks of a swarm, and those that only hold configurations, are not supported")
     ipam = body.IPAM
     spec = NetworkSpec(
         name=body.Name,
@@ -115,6 +112,10 @@ async def create(call: Call) -> Response:
         ),
         ipam_driver=ipam.Driver if ipam else "",
         ipam_options=ipam.Options if ipam else {},
+        config_only=body.ConfigOnly,
+        config_from=str((body.ConfigFrom or {}).get("Network", "")),
+        ingress=body.Ingress,
+        scope=body.Scope,
         internal=body.Internal,
         attachable=body.Attachable,
         ipv4=body.EnableIPv4,

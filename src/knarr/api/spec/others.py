@@ -48,7 +48,7 @@ class NetworkCreate(Struct, forbid_unknown_fields=True):
     Attachable: bool = False
     Ingress: bool = False
     ConfigOnly: bool = False
-    ConfigFrom: Any = None
+    ConfigFrom: dict[str, str] | None = None
     Options: dict[str, str] | None = None
     Labels: dict[str, str] | None = None
 
