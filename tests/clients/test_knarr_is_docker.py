@@ -200,6 +200,41 @@ COMMANDS = [
     run --rm --env-file /nothing busybox
     run --rm -p 99999:1 busybox
     run --rm -e A=1 -e TERM_X busybox env
+    inspect -f {{.Nope}} web
+    inspect -f {{.Id web
+    ps --format {{.Nope
+    start nothing
+    events --since nonsense
+    network create --gateway 10.9.8.1 zz
+    network create --subnet 10.9.9.0/24 --gateway 10.9.8.1 zz
+    update --restart nope:x web
+    run -it --rm busybox true
+    run --rm --volumes-from nothing busybox
+    run --rm --device /nothing busybox
+    run --rm -v a:b:c:d busybox
+    run --rm -v /a:b busybox
+    run --rm -w x busybox
+    run --rm -u nobody-like-that busybox
+    run --rm --gpus x=1 busybox
+    run --rm --pid x busybox
+    run --rm --cap-add NOPE busybox
+    run --rm --security-opt seccomp=/nothing busybox
+    run --rm --log-driver none --log-opt a=b busybox
+    run --rm --sysctl a=b busybox
+    run --rm --restart x:y:z busybox
+    run --rm --dns x busybox
+    run --rm --ip 1.2.3.4 busybox true
+    run --rm --network-alias a busybox true
+    run --rm --stop-signal NOPE busybox true
+    run --rm -l =x busybox
+    run --rm --expose x busybox
+    run --rm --mac-address x busybox
+    run --rm --device-read-bps /dev/x:y busybox
+    run --rm --ulimit nofile=5:1 busybox
+    run --rm --mount type=tmpfs,dst=/b,tmpfs-mode=9 busybox
+    run --rm --mount type=volume,dst=/b,bind-propagation=x busybox
+    run --rm --network bridge --network net busybox
+    run --rm Busybox
     create --name ! busybox
     create -a nope busybox
     login --password-stdin

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from knarr.cli import config
+from knarr.cli import containervalues as values
 from knarr.cli.common import Failed, refused
 from knarr.cli.containerflags import FLAGS
-from knarr.cli.flags import Options, bad, size
-from knarr.cli.mountflags import bind, fields, mount
+from knarr.cli.flags import Options, bad
+from knarr.cli.mountflags import bind, mount
 from knarr.cli.networkflags import attachment, networks
 from knarr.cli.portflags import exposed, ports
 
@@ -84,9 +85,13 @@ def _check_flags(options: Options) -> None:
             raise Failed(
                 f'"--{name}" is only supported on a Docker daemon running on windows, but the Docker daemon is running on linux'
             )
-    for name, parse in (("add-host", _extra_host), ("attach", _stream), ("network", attachment)):
+    for name, parse in _CHECKS.items():
         _parsed(options, name, parse)
-    _parsed(options, "device-cgroup-rule", _device_rule)
+    if options.mac_address and not values.mac(options.mac_address):
+        raise refused(f"{options.mac_address} is not a valid mac address")
+    restart_policy(options.restart)
+    if "" in options.volume:
+        raise refused("invalid empty volume spec")
     if options.rm and options.restart not in ("no", ""):
         raise refused("conflicting options: cannot specify both --restart and --rm")
     if options.pid and options.pid != "host" and not options.pid.startswith("container:"):
@@ -101,33 +106,16 @@ def _check_flags(options: Options) -> None:
         raise refused(f"invalid value: {options.memory_swappiness}. Valid memory swappiness range is 0-100")
 
 
-def _stream(word: str) -> None:
-    if word.lower() not in ("stdin", "stdout", "stderr"):
-        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
-
-
-def _extra_host(word: str) -> str:
-    name, _, address = word.replace("=", ":", 1).partition(":")
-    if not name or not address:
-        raise ValueError(f'bad format for add-host: "{word}"')
-    if address != "host-gateway":
-        import ipaddress
-
-        try:
-            ipaddress.ip_address(address.strip("[]"))
-        except ValueError:
-            raise ValueError(f'invalid IP address in add-host: "{address}"') from None
-    return f"{name}:{address.strip('[]')}"
-
-
-def _device_rule(word: str) -> str:
-    kind, _, rest = word.partition(" ")
-    numbers, _, modes = rest.partition(" ")
-    major, colon, minor = numbers.partition(":")
-    known = kind in ("a", "b", "c") and bool(colon) and 0 < len(modes) <= 3 and set(modes) <= set("rwm")
-    if not known or not all(part == "*" or part.isdigit() for part in (major, minor)):
-        raise ValueError(f"invalid device cgroup format '{word}'")
-    return word
+_CHECKS: dict[str, Callable[[str], Any]] = {
+    "add-host": values.extra_host,
+    "attach": values.stream,
+    "device-cgroup-rule": values.device_rule,
+    "dns": values.address,
+    "env": values.variable_name,
+    "label": values.label,
+    "network": attachment,
+    "sysctl": values.sysctl,
+}
 
 
 def environment(options: Options, host: str = "") -> list[str]:
@@ -185,7 +173,7 @@ def _host_config(options: Options, main: str) -> dict[str, Any]:
         "Dns": options.dns,
         "DnsOptions": options.dns_option,
         "DnsSearch": options.dns_search,
-        "ExtraHosts": _parsed(options, "add-host", _extra_host),
+        "ExtraHosts": _parsed(options, "add-host", values.extra_host),
         "GroupAdd": options.group_add,
         "IpcMode": options.ipc,
         "Isolation": options.isolation,
@@ -225,9 +213,9 @@ def _storage(words: Iterable[str]) -> dict[str, str]:
 
 
 def _resources(options: Options) -> dict[str, Any]:
-    devices = [word for word in options.device if not _is_cdi(word)]
-    requests = _parsed(options, "gpus", _gpus)
-    if names := [word for word in options.device if _is_cdi(word)]:
+    devices = [word for word in options.device if not values.is_cdi(word)]
+    requests = _parsed(options, "gpus", values.gpus)
+    if names := [word for word in options.device if values.is_cdi(word)]:
         requests.append({"Driver": "cdi", "DeviceIDs": names})
     return {
         "Memory": options.memory,
@@ -246,15 +234,15 @@ def _resources(options: Options) -> dict[str, Any]:
         "CpusetMems": options.cpuset_mems,
         "PidsLimit": options.pids_limit or None,
         "BlkioWeight": options.blkio_weight,
-        "BlkioWeightDevice": _parsed(options, "blkio-weight-device", _weight),
-        "BlkioDeviceReadBps": _parsed(options, "device-read-bps", _bytes),
-        "BlkioDeviceWriteBps": _parsed(options, "device-write-bps", _bytes),
-        "BlkioDeviceReadIOps": _parsed(options, "device-read-iops", _operations),
-        "BlkioDeviceWriteIOps": _parsed(options, "device-write-iops", _operations),
+        "BlkioWeightDevice": _parsed(options, "blkio-weight-device", values.weight),
+        "BlkioDeviceReadBps": _parsed(options, "device-read-bps", values.bytes_rate),
+        "BlkioDeviceWriteBps": _parsed(options, "device-write-bps", values.bytes_rate),
+        "BlkioDeviceReadIOps": _parsed(options, "device-read-iops", values.operations_rate),
+        "BlkioDeviceWriteIOps": _parsed(options, "device-write-iops", values.operations_rate),
         "Devices": [_device(word) for word in devices],
         "DeviceRequests": requests,
         "DeviceCgroupRules": options.device_cgroup_rule,
-        "Ulimits": _parsed(options, "ulimit", _ulimit),
+        "Ulimits": _parsed(options, "ulimit", values.ulimit),
     }
 
 
@@ -314,49 +302,6 @@ def _security(word: str) -> str:
     return word
 
 
-def _rate(word: str) -> tuple[str, str]:
-    path, colon, value = word.partition(":")
-    if not colon:
-        raise ValueError(f"bad format: {word}")
-    if not path.startswith("/dev/"):
-        raise ValueError(f"bad format for device path: {word}")
-    return path, value
-
-
-def _weight(word: str) -> dict[str, Any]:
-    path, value = _rate(word)
-    if not value.isdigit() or (int(value) and not 10 <= int(value) <= 1000):
-        raise ValueError(f"invalid weight for device: {word}")
-    return {"Path": path, "Weight": int(value)}
-
-
-def _bytes(word: str) -> dict[str, Any]:
-    path, value = _rate(word)
-    try:
-        return {"Path": path, "Rate": size(value)}
-    except ValueError:
-        unit = "Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
-        raise ValueError(
-            f"invalid rate for device: {word}. The correct format is <device-path>:<number>[<unit>]. {unit}"
-        ) from None
-
-
-def _operations(word: str) -> dict[str, Any]:
-    path, value = _rate(word)
-    if not value.isdigit():
-        raise ValueError(
-            f"invalid rate for device: {word}. The correct format is <device-path>:<number>. Number must be a positive integer"
-        )
-    return {"Path": path, "Rate": int(value)}
-
-
-def _is_cdi(word: str) -> bool:
-    """vendor.com/class=name"""
-    kind, equals, name = word.partition("=")
-    vendor, slash, family = kind.partition("/")
-    return bool(equals and slash and vendor and family and name) and not word.startswith("/")
-
-
 def _device(word: str) -> dict[str, str]:
     source, *rest = word.split(":")
     if not source or len(rest) > 2:
@@ -370,47 +315,3 @@ def _device(word: str) -> dict[str, str]:
     if not target.startswith("/"):
         raise refused(f"{target} is not an absolute path")
     return {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": modes}
-
-
-def _gpus(word: str) -> dict[str, Any]:
-    request: dict[str, Any] = {"Capabilities": [["gpu"]], "Options": {}}
-    for part in fields(word):
-        key, equals, value = part.partition("=")
-        if not equals or key == "count":
-            request["Count"] = _count(value if equals else key)
-        elif key == "driver":
-            request["Driver"] = value
-        elif key == "device":
-            request["DeviceIDs"] = value.split(",")
-        elif key == "capabilities":
-            request["Capabilities"] = [[*value.split(","), "gpu"]]
-        elif key == "options":
-            request["Options"] = pairs(fields(value))
-        else:
-            raise ValueError(f"unexpected key '{key}' in '{part}'")
-    if "DeviceIDs" not in request:
-        request.setdefault("Count", 1)
-    return request
-
-
-def _count(text: str) -> int:
-    try:
-        return -1 if text == "all" else int(text)
-    except ValueError:
-        raise ValueError(
-            f'invalid count ({text}): value must be either "all" or an integer: invalid syntax'
-        ) from None
-
-
-def _ulimit(word: str) -> dict[str, Any]:
-    name, equals, values = word.partition("=")
-    soft, _, hard = values.partition(":")
-    if not equals or not soft:
-        raise ValueError(f"invalid ulimit argument: {word}")
-    try:
-        limit = {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
-    except ValueError as error:
-        raise ValueError(str(error)) from None
-    if limit["Hard"] != -1 and (limit["Soft"] > limit["Hard"] or limit["Soft"] == -1):  # type: ignore[operator]
-        raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
-    return limit

@@ -95,7 +95,17 @@ def _timeout(options: Options) -> int | None:
 def start(http: Http, options: Options) -> int:
     """Attached to one, or any number in the background."""
     if not (options.attach or options.interactive):
-        return each(options.args, lambda name: _start(http, name, options))
+        failed: list[str] = []
+
+        def one(name: str) -> None:
+            failed.append(name)
+            _start(http, name, options)
+            failed.pop()
+
+        code = each(options.args, one)
+        if failed:
+            print(f"Error: failed to start containers: {', '.join(failed)}", file=sys.stderr)
+        return code
     if len(options.args) > 1:
         raise Failed("you cannot start and attach multiple containers at once", 1)
     from knarr.cli.attach import foreground

@@ -8,7 +8,7 @@ from typing import Any
 from knarr.api.client.http import ApiError, Http
 from knarr.cli.common import Failed
 from knarr.cli.flags import Flag, Options, Verb
-from knarr.cli.template import Template
+from knarr.cli.template import Template, TemplateError
 
 _FORMAT = Flag("format", "f", "string", "Format output using a custom template: 'json' or a Go template")
 _SIZE = Flag("size", "s", "bool", "Display total file sizes")
@@ -142,9 +142,16 @@ def show_values(values: Sequence[Any], errors: Sequence[str], form: str, *, esca
             text = text.replace(character, f"\\u{ord(character):04x}")
         sys.stdout.write(f"{text}\n")
     else:
-        template = Template(form)
-        for value in values:
-            print(template.render(value))
+        try:
+            template = Template(form)
+        except TemplateError as wrong:
+            raise Failed(f"template parsing error: {wrong}", 64) from None
+        try:
+            for value in values:
+                print(template.render(value))
+        except TemplateError as wrong:
+            print(flush=True)
+            raise Failed(f"template parsing error: {wrong}") from None
         if not values:
             print()
     for error in errors:

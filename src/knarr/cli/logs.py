@@ -62,7 +62,7 @@ def moment(text: str) -> str | None:
     try:
         stamp = datetime.fromisoformat(_micro(text.replace("Z", "+00:00")))
     except ValueError:
-        raise Failed(f"failed to parse value as time or duration: {text!r}", 1) from None
+        raise Failed(f'failed to parse value as time or duration: "{text}"', 1) from None
     fraction = text.partition(".")[2]
     digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))] or "0"
     return f"{int(stamp.timestamp())}.{digits.ljust(9, '0')[:9]}"

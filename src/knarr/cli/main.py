@@ -8,6 +8,8 @@ from knarr.api.client.http import ApiError, CannotConnect, Http
 from knarr.cli import config, contexts
 from knarr.cli.common import Failed
 from knarr.cli.flags import Flag, Options, UsageError, Verb, WrongCount, help_text, parse, usage
+from knarr.cli.progress import StreamError
+from knarr.cli.template import TemplateError
 from knarr.cli.verbs import ALIASES, GROUPS, MISSING, PLUGINS, VERBS, load, names_of
 from knarr.model.errors import KnarrError
 
@@ -184,6 +186,13 @@ def _call(name: str, words: Sequence[str]) -> int:
         return 125
     except Failed as error:
         text, code, helpful = str(error), error.code, error.helpful
+    except BrokenPipeError:
+        raise
+    except TemplateError as error:
+        what = "parse" if error.parsing else "execute"
+        text, code, helpful = f"failed to {what} template: {error}", 1, False
+    except StreamError as error:
+        text, code, helpful = str(error), verb.usage_code, False
     except ApiError as error:
         text, code, helpful = f"Error response from daemon: {error}", verb.usage_code, False
     except (CannotConnect, KnarrError, ConnectionError) as error:

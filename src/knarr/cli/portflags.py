@@ -25,7 +25,9 @@ def exposed(words: Iterable[str]) -> dict[str, None]:
         number, _, protocol = word.partition("/")
         first, _, last = number.partition("-")
         if not first.isdigit() or (last and not last.isdigit()):
-            raise refused(f"invalid range format for --expose: {word}, error: invalid syntax")
+            wrong = last if first.isdigit() else first
+            why = f'strconv.ParseUint: parsing "{wrong}": invalid syntax'
+            raise refused(f"invalid range format for --expose: {word}, error: {why}")
         for port in _numbers(number, number, "containerPort"):
             found[f"{port}/{protocol or 'tcp'}"] = None
     return found

@@ -4,20 +4,22 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from knarr.api.client.http import ApiError
 from knarr.cli.units import human_size
 
 _WIDTH = 30
-_PASSING = frozenset(("Downloading", "Extracting", "Pushing", "Waiting", "Preparing", "Loading layer"))
+
+
+class StreamError(Exception):
+    """What went wrong after the daemon had begun to answer: told as it is."""
 
 
 def show(lines: Iterable[dict[str, Any]], *, quiet: bool = False) -> list[Any]:
-    """Prints a stream of progress; its `aux` values. Raises ApiError for an error in the stream."""
+    """Prints a stream of progress; its `aux` values. Raises StreamError."""
     display = _Terminal() if sys.stdout.isatty() else _Plain()
     aux = []
     for line in lines:
         if "error" in line:
-            raise ApiError(500, (line.get("errorDetail") or {}).get("message") or line["error"])
+            raise StreamError((line.get("errorDetail") or {}).get("message") or line["error"])
         if "aux" in line:
             aux.append(line["aux"])
         elif not quiet:
@@ -33,10 +35,11 @@ def _text(line: dict[str, Any]) -> str:
 
 
 class _Plain:
-    """Only what is new: passing states are left out."""
+    """Without the lines that would move a bar."""
 
     def line(self, line: dict[str, Any]) -> None:
-        if line.get("id") and line.get("status") in _PASSING:
+        detail = line.get("progressDetail") or {}
+        if detail.get("current") or detail.get("total"):
             return
         print(_text(line), flush=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from knarr.api.client.http import Answer, ApiError, Http
 from knarr.cli import config, containerbody, containerflags, streams
-from knarr.cli.common import Failed, pull, refused
+from knarr.cli.common import Failed, named, pull, refused
 from knarr.cli.flags import Flag, Options, Verb
 from knarr.wire import detachkeys
 
@@ -108,6 +108,7 @@ def make(http: Http, options: Options, *, attach: bool) -> dict[str, Any]:
     except ApiError as error:
         if error.status != 404 or options.pull != "missing" or "image" not in str(error).lower():
             raise
+        named(image)
         if not options.quiet:
             print(f"Unable to find image '{_with_tag(image)}' locally", file=sys.stderr)
         pull(http, image, options.platform, quiet=options.quiet, to_stderr=True)

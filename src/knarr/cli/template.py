@@ -1,18 +1,24 @@
 """`--format`: the part of Go's text/template that people write, on JSON values.
 
 {{.Field.Sub}}, {{json .X}}, {{range …}}{{else}}{{end}}, {{if}}, {{with}}, {{index .Map "key"}}, {{len .}}, {{upper}}, {{lower}},
-{{join .List ","}}, {{split}}, {{title}}, {{println}}, {{printf}}, pipes, comparisons, variables of range. Anything else is a UsageError.
+{{join .List ","}}, {{split}}, {{title}}, {{println}}, {{printf}}, pipes, comparisons, variables of range. Anything else is a TemplateError.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from knarr.cli.flags import UsageError
-
 _OF_BEFORE = "\0"  # marks a path that belongs to the parenthesis before it
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 Node = tuple[Any, ...]
+
+
+class TemplateError(Exception):
+    """What Go's text/template would say; `parsing` tells a template that cannot be read from one that does not fit."""
+
+    def __init__(self, message: str, *, parsing: bool = True):
+        super().__init__(message)
+        self.parsing = parsing
 
 
 class HeaderOf(dict[str, Any]):
@@ -27,10 +33,10 @@ class Template:
         tokens = list(_split(text))
         self._nodes, rest = _parse(tokens, 0, ())
         if rest < len(tokens):
-            raise UsageError(f"template parsing error: unexpected {{{{{tokens[rest][1]}}}}}")
+            raise TemplateError(f"unexpected {{{{{tokens[rest][1]}}}}}")
 
     def render(self, value: Any) -> str:
-        """The text for one value. Raises UsageError for a field that is not there."""
+        """The text for one value. Raises TemplateError for a field that is not there."""
         return "".join(_run(self._nodes, value, {"$": value}))
 
 
@@ -39,7 +45,7 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
     while (start := text.find("{{", position)) >= 0:
         end = text.find("}}", start)
         if end < 0:
-            raise UsageError("template parsing error: template: :1: unclosed action")
+            raise TemplateError("template: :1: unclosed action")
         before, action = text[position:start], text[start + 2 : end]
         if action.startswith("- "):
             before, action = before.rstrip(), action[2:]
@@ -68,11 +74,11 @@ def _parse(tokens: Sequence[tuple[str, str]], at: int, until: Sequence[str]) -> 
             node, at = _block(tokens, at, word, text[len(word) :])
             nodes.append(node)
         elif word in ("end", "else"):
-            raise UsageError(f"template parsing error: unexpected {{{{{word}}}}}")
+            raise TemplateError(f"unexpected {{{{{word}}}}}")
         elif not text.startswith("/*"):
             nodes.append(("print", _words(text)))
     if until:
-        raise UsageError("template parsing error: template: :1: unexpected EOF")
+        raise TemplateError("template: :1: unexpected EOF")
     return nodes, at
 
 
@@ -100,7 +106,7 @@ def _words(text: str) -> list[str]:
             while end < len(text) and text[end] != character:
                 end += 2 if text[end] == "\\" and character == '"' else 1
             if end >= len(text):
-                raise UsageError("template parsing error: unterminated quoted string")
+                raise TemplateError("unterminated quoted string")
             out.append(text[position : end + 1])
             position = end + 1
         elif character in "|(),":
@@ -211,9 +217,9 @@ def _command(words: Sequence[str], dot: Any, names: dict[str, Any], piped: Any) 
         try:
             return _FUNCTIONS[name](*operands)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise UsageError(f"template parsing error: error calling {name}: {error}") from None
+            raise TemplateError(f"error calling {name}: {error}", parsing=False) from None
     if len(operands) != 1:
-        raise UsageError(f"template parsing error: cannot evaluate {' '.join(words)!r}")
+        raise TemplateError(f"cannot evaluate {' '.join(words)!r}")
     return operands[0]
 
 
@@ -236,7 +242,7 @@ def _operand(word: str, dot: Any, names: dict[str, Any]) -> Any:
         return int(word)
     head, _, path = word.partition(".")
     if head and head not in names:
-        raise UsageError(f'template parsing error: template: :1: function "{head}" not defined')
+        raise TemplateError(f'template: :1: function "{head}" not defined')
     value = names[head] if head else dot
     for part in filter(None, path.split(".")):
         value = _field(value, part, word)
@@ -251,10 +257,14 @@ def _field(value: Any, part: str, word: str) -> Any:
             return value[part]
         if part.lower() in {key.lower() for key in value}:
             return next(each for key, each in value.items() if key.lower() == part.lower())
-        raise UsageError(f'template: :1:2: executing "" at <{word}>: map has no entry for key "{part}"')
+        raise TemplateError(
+            f'template: :1:2: executing "" at <{word}>: map has no entry for key "{part}"', parsing=False
+        )
     if value is None:
         return None
-    raise UsageError(f'template: :1:2: executing "" at <{word}>: can\'t evaluate field {part}')
+    raise TemplateError(
+        f'template: :1:2: executing "" at <{word}>: can\'t evaluate field {part}', parsing=False
+    )
 
 
 def _title(*names: str) -> str:

@@ -6,12 +6,11 @@ from hypothesis import strategies as st
 
 from knarr.cli import table
 from knarr.cli.common import Failed
-from knarr.cli.flags import UsageError
 from knarr.cli.logs import moment
 from knarr.cli.main import resolve
 from knarr.cli.mountflags import mount
 from knarr.cli.portflags import ports
-from knarr.cli.template import Template
+from knarr.cli.template import Template, TemplateError
 from knarr.cli.units import human_size, human_span
 from knarr.cli.verbs import ALIASES, VERBS, all_verbs
 
@@ -55,7 +54,7 @@ def test_templates(text: str, wanted: str) -> None:
     "text", ["{{.Nope}}", "{{.State", "{{range .Args}}", "{{nofunction 1}}", "{{end}}", "{{.Name.Sub}}"]
 )
 def test_bad_templates_are_refused(text: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(TemplateError):
         Template(text).render(VALUE)
 
 
@@ -63,7 +62,7 @@ def test_bad_templates_are_refused(text: str) -> None:
 def test_any_template_is_rendered_or_refused(text: str) -> None:
     try:
         Template(text).render(VALUE)
-    except UsageError:
+    except TemplateError:
         pass
 
 
