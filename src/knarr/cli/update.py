@@ -44,6 +44,10 @@ def update(http: Http, options: Options) -> int:
     """Prints each name; the warnings, then the errors, come last."""
     if not options.given:
         raise Failed("you must provide one or more flags when using this command")
+    try:
+        policy = restart_policy(options.restart) if options.restart else {}
+    except Failed as error:
+        raise Failed(str(error)) from None
     body: dict[str, Any] = {
         "BlkioWeight": options.blkio_weight,
         "CpuPeriod": options.cpu_period,
@@ -58,7 +62,7 @@ def update(http: Http, options: Options) -> int:
         "MemorySwap": options.memory_swap,
         "NanoCpus": round(options.cpus * 1_000_000_000),
         "PidsLimit": options.pids_limit or None,
-        "RestartPolicy": restart_policy(options.restart) if options.restart else {},
+        "RestartPolicy": policy,
     }
     if options.on_unhealthy:
         body["OnUnhealthy"] = options.on_unhealthy
