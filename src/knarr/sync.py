@@ -77,6 +77,19 @@ class Images:
     def __init__(self, loop: Loop, library: engines.Engine):
         self._loop, self.library = loop, library.images
 
+    def build(
+        self,
+        context: str | PathLike[str],
+        *,
+        tag: str = "",
+        dockerfile: str = "Dockerfile",
+        args: Mapping[str, str] | None = None,
+        target: str = "",
+    ) -> ImageDetails:
+        """From a directory; for the rest of its settings, and its steps, see `library`."""
+        made = self.library.build(context, tag=tag, dockerfile=dockerfile, args=args, target=target)
+        return self._loop.call(made)
+
     def pull(self, name: str, *, platform: str = "", login: Login | None = None) -> ImageDetails:
         """To its end. Raises NotFound, Denied, Unavailable."""
         return self._loop.call(self.library.pull(name, platform=platform, login=login))

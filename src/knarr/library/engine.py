@@ -1,6 +1,6 @@
 """`Engine`: a daemon behind a socket, or an engine in this process. The same objects, values and errors either way.
 
-Both speak the Engine API: what differs is only where a connection leads (docs/decisions/0016).
+Both speak the Engine API: what differs is only where a connection leads (docs/decisions/0013).
 """
 
 import socket

@@ -81,8 +81,13 @@ async def _closing(answer: Answer, items: Callable[[Answer], AsyncIterator[T]]) 
 class Transfer(Generic[T]):
     """A transfer: `async for` gives its progress, `await` what came of it (after the progress, or instead of it)."""
 
-    def __init__(self, begin: Callable[[], Awaitable[Answer]], result: Callable[[], Awaitable[T]]):
-        self._begin, self._result = begin, result
+    def __init__(
+        self,
+        begin: Callable[[], Awaitable[Answer]],
+        result: Callable[[], Awaitable[T]],
+        note: Callable[[Mapping[str, Any]], None] = lambda line: None,
+    ):
+        self._begin, self._result, self._note = begin, result, note
         self._done = False
 
     async def __aiter__(self) -> AsyncGenerator[Progress, None]:
@@ -90,6 +95,7 @@ class Transfer(Generic[T]):
             async for line in answer.lines():
                 if "error" in line:
                     raise DaemonFailed(str(line["error"]))
+                self._note(line)
                 yield progress(line)
         self._done = True
 

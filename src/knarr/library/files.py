@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
 
+from knarr.build.dockerfile import ignore
 from knarr.loop.blocking import blocking
 from knarr.model.errors import Invalid
 
@@ -75,6 +76,41 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
+
+
+async def context(directory: Path, dockerfile: str) -> IO[bytes]:
+    """An archive of what a build gets of a directory; the caller closes it."""
+    return await blocking(_context, directory, dockerfile)
+
+
+def _context(directory: Path, dockerfile: str) -> IO[bytes]:
+    own = f"{dockerfile}.dockerignore"
+    ignored = own if (directory / own).is_file() else ".dockerignore"
+    data = (directory / ignored).read_bytes() if (directory / ignored).is_file() else b""
+    matcher, kept = ignore.Matcher(ignore.read(data)), {dockerfile, ignored}
+    file: IO[bytes] = tempfile.SpooledTemporaryFile(_INLINE)  # noqa: SIM115
+    try:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for place, directories, names in os.walk(directory):
+                base = Path(place).relative_to(directory)
+                for name in sorted((*directories, *names)):
+                    path = str(base / name)
+                    if path in kept or not matcher.excludes(path):
+                        tar.add(directory / path, arcname=path, recursive=False, filter=_of_root)
+                    elif name in directories and not matcher.takes_back:
+                        directories.remove(name)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+async def sent(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """A file's bytes from where it is; it is closed behind them."""
+    with file:
+        async for piece in stream(file):
+            yield piece
 
 
 async def stream(file: IO[bytes]) -> AsyncIterator[bytes]:

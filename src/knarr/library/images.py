@@ -1,8 +1,8 @@
-"""`engine.images`: pulled, pushed, loaded, saved, listed, tagged, removed. (Building them comes with knarr's builder.)"""
+"""`engine.images`: built, pulled, pushed, loaded, saved, listed, tagged, removed."""
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,47 @@ class Images:
 
     def __init__(self, http: Http):
         self._http = http
+
+    def build(
+        self,
+        context: str | PathLike[str],
+        *,
+        tag: str = "",
+        dockerfile: str = "Dockerfile",
+        args: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        target: str = "",
+        platform: str = "",
+        no_cache: bool = False,
+        pull: bool = False,
+    ) -> Transfer[ImageDetails]:
+        """From a directory, without what its .dockerignore leaves out. `await` it for the image, iterate it for the steps (in
+        `stream`). Raises Invalid for a wrong Dockerfile, DaemonFailed for a step that fails."""
+        query = {
+            "t": tag or None,
+            "dockerfile": dockerfile,
+            "buildargs": dict(args or {}),
+            "labels": dict(labels or {}),
+            "target": target or None,
+            "platform": platform or None,
+            "nocache": no_cache,
+            "pull": pull,
+            "rm": True,
+        }
+        made: list[str] = []
+
+        async def begin() -> Answer:
+            archive = await files.context(Path(context), dockerfile)
+            try:
+                return await self._http.request("POST", "/build", query, stream=files.sent(archive))
+            except BaseException:
+                archive.close()
+                raise
+
+        def note(line: Mapping[str, Any]) -> None:
+            made.extend([line["aux"]["ID"]] if "ID" in (line.get("aux") or {}) else [])
+
+        return Transfer(begin, lambda: self.get(made[-1] if made else tag), note)
 
     def pull(self, name: str, *, platform: str = "", login: Login | None = None) -> Transfer[ImageDetails]:
         """`await` it for the image, iterate it for the progress. Raises NotFound, Denied, Unavailable."""

@@ -224,6 +224,35 @@ async def test_transfers(engine: Engine, tmp_path: Path) -> None:
             await engine.images.pull(f"127.0.0.1:{port}/lib/nothing")
 
 
+async def test_build(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox AS base\nARG WORD=none\nCOPY . /srv/\nRUN echo $WORD > /word\nFROM base\nCMD cat /word; find /srv -type f | sort\n"
+    )
+    (tmp_path / ".dockerignore").write_text("*.log\nsecrets\n!keep.log\nDockerfile\n")
+    for name in ("kept", "a.log", "keep.log", "secrets/one", "below/b.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    building = engine.images.build(tmp_path, tag="lib-built:1", args={"WORD": "given"}, labels={"a": "b"})
+    steps = [step.stream async for step in building]
+    assert any("COPY" in step for step in steps)
+    image = await building
+    assert (image.tags, image.config.labels) == (("lib-built:1",), {"a": "b"})
+    found = (await engine.containers.output("lib-built:1")).text.split()
+    assert {name for name in found if "ocker" not in name} == {
+        "given",
+        "/srv/kept",
+        "/srv/keep.log",
+        "/srv/below/b.txt",
+    }
+    await engine.images.remove("lib-built:1")
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN exit 9\n")
+    with pytest.raises(DaemonFailed, match="9"):
+        await engine.images.build(tmp_path)
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nNOTHING\n")
+    with pytest.raises(errors.KnarrError, match=r"(?i)unknown instruction: NOTHING"):
+        await engine.images.build(tmp_path)
+
+
 async def test_errors(engine: Engine) -> None:
     with pytest.raises(errors.Invalid):
         await engine.containers.run(
