@@ -93,3 +93,15 @@ def test_a_stopped_daemon_leaves_containers_running(daemon: Knarrd) -> None:
     assert daemon.docker("ps", "--format", "{{.Names}}").stdout == "web\n"
     daemon.docker("rm", "-f", "web")
     host.settle(lambda: remains(daemon))
+
+
+def test_an_exec_is_taken_up_again_with_its_command(daemon: Knarrd) -> None:
+    daemon.docker("run", "-d", "--name", "box", "busybox", "sleep", "999")
+    daemon.docker("exec", "-d", "box", "sleep", "998")
+    daemon.kill()
+    daemon.start()
+    (made,) = daemon.inspect("box")["ExecIDs"]
+    found = daemon.api("GET", f"/exec/{made}/json")[1]
+    assert found["Running"]
+    process = found["ProcessConfig"]
+    assert [process["entrypoint"], *process["arguments"]] == ["sleep", "998"]

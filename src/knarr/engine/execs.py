@@ -11,6 +11,8 @@ from knarr.engine.names import new_id
 from knarr.engine.shims import ExecHandle, Exit
 from knarr.engine.world import World
 from knarr.engine.zygote import RootView
+from knarr.kernel.files import read_text
+from knarr.loop.blocking import blocking
 from knarr.model.container import ExecSpec, ExecView
 from knarr.model.errors import CannotExecute, Conflict, Invalid, NoSuchCommand, NotFound, Unavailable
 from knarr.runtime.users import find_user
@@ -143,9 +145,10 @@ class Execs:
         if found is not None:
             found.container.execs.pop(exec_id, None)
 
-    def adopt(self, live: Live, handle: ExecHandle) -> None:
-        """An exec that an earlier daemon began; what it runs is not known any more."""
-        found = Exec(handle.id, live, ExecSpec(command=("?",)), handle, True, True, None, handle.pid)
+    async def adopt(self, live: Live, handle: ExecHandle) -> None:
+        """An exec that an earlier daemon began; what it runs is what the kernel says."""
+        command = await blocking(_command, handle.pid)
+        found = Exec(handle.id, live, ExecSpec(command=command), handle, True, True, None, handle.pid)
         live.execs[found.id] = found
         self._roster.execs[found.id] = found
         self._watch(found, handle)
@@ -210,3 +213,12 @@ def _refused(error: BaseException) -> int:
     if isinstance(error, NoSuchCommand):
         return 127
     return 126 if isinstance(error, CannotExecute) else 128
+
+
+def _command(pid: int) -> tuple[str, ...]:
+    """proc_pid_cmdline(5); of one that has ended meanwhile nothing is known."""
+    try:
+        words = read_text(f"/proc/{pid}/cmdline").rstrip("\0").split("\0")
+    except OSError:
+        words = []
+    return tuple(words) if words and words[0] else ("?",)

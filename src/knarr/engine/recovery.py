@@ -119,7 +119,7 @@ class Recovery:
         await self._world.commit(lambda tx: rows.save_state(tx, live.row))
         self._lifecycle.watch(live, shim)
         for handle in list(shim.execs.values()):
-            self._execs.adopt(live, handle)
+            await self._execs.adopt(live, handle)
         return True
 
     async def _settle(self, live: Live) -> None:

@@ -32,7 +32,8 @@ _KNOWN = frozenset(
         "name",
     )
 ) | frozenset(("network", "publish", "since", "status", "volume"))
-_STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
 BOUND = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"))
 _SHOWN = {
     Status.CREATING: Status.CREATED,
@@ -166,9 +167,9 @@ class Selection:
         filters.check(wanted, _KNOWN)
         self._wanted = wanted
         self._images = images
-        for status in wanted.get("status", ()):
-            if status not in _STATUSES:
-                raise Invalid(f"invalid filter 'status={status}'")
+        _check_words(wanted, "status", "state", _STATUSES)
+        _check_words(wanted, "health", "health", _HEALTH)
+        self._tasks = filters.boolean(wanted, "is-task") is True
         self._codes = [_code(text) for text in wanted.get("exited", ())]
         self._before = _moments(wanted.get("before", ()), roster, min)
         self._since = _moments(wanted.get("since", ()), roster, max)
@@ -190,7 +191,7 @@ class Selection:
             and filters.one_of(wanted, "status", (str(shown_status(live)),))
             and filters.one_of(wanted, "health", (live.state.health.status if live.state.health else "none",))
             and filters.one_of(wanted, "isolation", ("default", ""))
-            and filters.one_of(wanted, "is-task", ("false",))
+            and not self._tasks
             and (not self._codes or (live.status is Status.EXITED and live.state.exit_code in self._codes))
             and (self._before is None or live.row.created < self._before)
             and (self._since is None or live.row.created > self._since)
@@ -218,11 +219,22 @@ class Selection:
         )
 
 
+def _check_words(wanted: Mapping[str, Sequence[str]], name: str, what: str, known: Sequence[str]) -> None:
+    for word in wanted.get(name, ()):
+        if word not in known:
+            raise Invalid(
+                f"invalid filter '{name}={word}': invalid value for {what} ({word}): "
+                f"must be one of {', '.join(known)}"
+            )
+
+
 def _code(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise Invalid(f"invalid filter 'exited={text}'") from None
+        raise Invalid(
+            f"invalid filter 'exited={text}': strconv.Atoi: parsing \"{text}\": invalid syntax"
+        ) from None
 
 
 def _moments(names: Sequence[str], roster: Roster, choose: Any) -> int | None:

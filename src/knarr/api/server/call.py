@@ -72,9 +72,11 @@ class Call:
             for key, wanted in value.items()
         }
 
-    async def json(self, kind: type[T]) -> T:
-        """The body, without what its version did not know. Raises Invalid if it is no JSON of this kind."""
+    async def json(self, kind: type[T], *, needed: bool = False) -> T:
+        """The body, without what its version did not know; an empty one is all defaults unless it is `needed`. Raises Invalid if it is no JSON of this kind."""
         data = await self.request.read()
+        if needed and not data:
+            raise Invalid("invalid JSON: got EOF while reading request body")
         content = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if data and content != "application/json":
             raise Invalid(

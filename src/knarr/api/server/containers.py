@@ -25,7 +25,7 @@ _UNIX = re.compile(r"(-?\d+)(?:\.(\d{1,9})\d*)?\Z")
 
 async def create(call: Call) -> Response:
     """POST /containers/create"""
-    body = await call.json(spec.Create)
+    body = await call.json(spec.Create, needed=True)
     platform = call.text("platform")
     if platform:
         Platform.parse(platform)
@@ -254,9 +254,7 @@ def size(call: Call) -> tuple[int, int]:
     for key, word in (("h", "height"), ("w", "width")):
         text = call.text(key)
         if not text.isdigit() or int(text) >= 1 << 32:
-            raise Invalid(
-                f'invalid resize {word} "{text}": ' + ("invalid syntax" if text else "value is empty")
-            )
+            raise Invalid(f'invalid resize {word} "{text}": invalid syntax')
         found.append(int(text))
     return found[0], found[1]
 
@@ -283,7 +281,7 @@ async def commit(call: Call) -> Response:
     """POST /commit"""
     name = call.text("container")
     if not name:
-        raise Invalid("no container specified")
+        raise Invalid('invalid name or ID supplied: ""')
     body = await call.json(spec.Config)
     wish = Commit(
         ref=reference(call.text("repo"), call.text("tag")),

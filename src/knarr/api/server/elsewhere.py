@@ -19,6 +19,11 @@ async def swarm(_: Call) -> Response:
     raise Unavailable(NO_MANAGER)
 
 
+async def leave(_: Call) -> Response:
+    """POST /swarm/leave"""
+    raise Unavailable("This node is not part of a swarm")
+
+
 async def no_swarm(_: Call) -> Response:
     """POST /swarm/init and /swarm/join"""
     raise Unsupported("swarm mode is not supported by this daemon")
@@ -50,7 +55,7 @@ def _swarm_routes() -> list[Route]:
     routes = [
         Route("POST", "/swarm/init", no_swarm),
         Route("POST", "/swarm/join", no_swarm),
-        Route("POST", "/swarm/leave", swarm),
+        Route("POST", "/swarm/leave", leave),
         Route("POST", "/swarm/update", swarm),
         Route("POST", "/swarm/unlock", swarm),
         Route("GET", "/swarm/unlockkey", swarm),
@@ -65,10 +70,13 @@ def _swarm_routes() -> list[Route]:
 ROUTES = (
     *_swarm_routes(),
     Route("GET", "/plugins", plugins),
+    Route("GET", "/plugins/privileges", _refusal("installing plugins")),
+    Route("POST", "/plugins/pull", _refusal("installing plugins")),
+    Route("POST", "/plugins/create", _refusal("creating plugins")),
     Route("GET", "/plugins/{name:path}/json", no_plugin),
     *(
         Route("POST", f"/plugins/{{name:path}}/{verb}", no_plugin)
-        for verb in ("enable", "disable", "set", "push")
+        for verb in ("enable", "disable", "set", "push", "upgrade")
     ),
     Route("DELETE", "/plugins/{name:path}", no_plugin),
     Route("POST", "/build/prune", prune_builds),

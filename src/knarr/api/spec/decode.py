@@ -31,6 +31,13 @@ _GO_NAMES = {
     "NetworkDisconnect": "DisconnectOptions",
     "Credentials": "AuthConfig",
 }
+_GO_PACKAGES = {
+    "VolumeCreate": "volume",
+    "NetworkCreate": "network",
+    "NetworkConnect": "network",
+    "NetworkDisconnect": "network",
+    "Credentials": "registry",
+}
 _ZEROS: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
 
 
@@ -52,6 +59,8 @@ def _decode_as_go(kind: type[T], data: bytes) -> T:
     try:
         tree = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
+        if "trailing characters" in str(error):
+            raise Invalid("unexpected content after JSON") from None
         raise Invalid(f"invalid JSON: {_syntax(data, str(error))}") from None
     except RecursionError:
         raise Invalid("invalid JSON: exceeded max depth") from None
@@ -110,7 +119,8 @@ def _mismatch(kind: type, text: str) -> str:
     wanted = _GO_TYPES.get(expected, expected)
     name = _GO_NAMES.get(kind.__name__, kind.__name__)
     if not path:
-        return f"json: cannot unmarshal {got} into Go value of type container.{name or 'CreateRequest'}"
+        package = _GO_PACKAGES.get(kind.__name__, "container")
+        return f"json: cannot unmarshal {got} into Go value of type {package}.{name or 'CreateRequest'}"
     return f"json: cannot unmarshal {got} into Go struct field {name}.{path} of type {wanted}"
 
 
