@@ -91,7 +91,7 @@ def test_versions_that_are_not(daemon: Daemon) -> None:
         "/swarm/unlockkey",
         "/services/x/logs?stdout=1",
         "/tasks/x/logs?stdout=1",
-    ],  # fmt: skip
+    ],
 )
 def test_a_node_outside_any_swarm(daemon: Daemon, path: str) -> None:
     status, _, body = ask(daemon, "GET", path)
