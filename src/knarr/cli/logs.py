@@ -54,7 +54,7 @@ def moment(text: str) -> str | None:
     if text.replace(".", "", 1).isdigit():
         return text
     try:
-        return f"{time.time() - parse_duration(text) / 1e9:.9f}"
+        return str(int(time.time() - parse_duration(text) / 1e9))
     except Invalid:
         pass
     from datetime import datetime
@@ -126,6 +126,6 @@ def _line(event: dict[str, Any]) -> str:
     seconds, nanoseconds = divmod(event["timeNano"], 1_000_000_000)
     local = time.localtime(seconds)
     zone = time.strftime("%z", local)
-    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{nanoseconds:09d}{zone[:3]}:{zone[3:]}"
+    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{nanoseconds:09d}{'Z' if zone == '+0000' else f'{zone[:3]}:{zone[3:]}'}"
     attributes = ", ".join(f"{key}={value}" for key, value in sorted(event["Actor"]["Attributes"].items()))
     return f"{stamp} {event['Type']} {event['Action']} {event['Actor']['ID']} ({attributes})"
