@@ -236,6 +236,9 @@ def test_sysctls_of_an_endpoint(nets: Daemon) -> None:
     ):
         flags = ("--network", f"name=plain,{key}={setting}")
         assert message in refused(nets, "run", "--rm", *flags, "busybox", "true")
+    flags = ("--sysctl", "net.ipv4.conf.eth0.log_martians=1")
+    message = 'interface specific sysctl setting "net.ipv4.conf.eth0.log_martians" must be supplied using driver option'
+    assert message in refused(nets, "run", "--rm", *flags, "busybox", "true")
 
 
 def test_macvlan(nets: Daemon, parent: str) -> None:

@@ -17,6 +17,7 @@ from knarr.model.system import Step
 from knarr.network.addresses import PortPool
 from knarr.network.admission import Admission
 from knarr.network.config import NetworkConfig
+from knarr.network.errors import FirewallMissing
 from knarr.network.hostports import HostPorts, has_ipv6, local_port_range
 from knarr.network.links import reap
 from knarr.network.plan import EndpointPlan
@@ -190,12 +191,12 @@ class Bridge:
                 await blocking(self._wiring.mend, config)
 
     async def _look(self) -> None:
-        """Whether the host has a firewall of its own now, and all networks after it."""
+        """Whether the host has a firewall of its own now, and all networks after it. Raises FirewallMissing."""
         async with self._turn:
             guarded = await blocking(self._wiring.guarded)
             if guarded == (self._admission is not None):
                 return
-            former, self._admission = self._admission, Admission() if guarded else None
+            former, self._admission = self._admission, _admission() if guarded else None
             group = self._admission.group if self._admission is not None else 0
             log.info("published ports %s the host's own firewall", "obey" if guarded else "need not obey")
             await blocking(self._wiring.obey, group, tuple(self._networks.values()))
@@ -214,3 +215,12 @@ class Bridge:
                 await blocking(reap)
             except OSError:
                 log.exception("cannot delete unplugged links")
+
+
+def _admission() -> Admission:
+    try:
+        return Admission()
+    except OSError as error:
+        raise FirewallMissing(
+            f"published ports cannot obey the host's firewall: {error}; see knarrd --publish-firewall=bypass"
+        ) from error

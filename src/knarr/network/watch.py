@@ -9,12 +9,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from knarr.kernel.netlink.netfilter import open_events, read_news
+from knarr.model.errors import KnarrError
 from knarr.network.config import NetworkConfig
 
 log = logging.getLogger(__name__)
 Mend = Callable[[NetworkConfig], Awaitable[object]]
 Look = Callable[[], Awaitable[object]]
 _OWN = "knarr-"
+_SETTLING = 0.1
+"""Changes of a ruleset come in swarms."""
 
 
 class Watch:
@@ -51,6 +54,7 @@ class Watch:
     async def _work(self) -> None:
         while self._damaged or self._news:
             if self._news and self._look is not None:
+                await asyncio.sleep(_SETTLING)
                 self._news = False
                 await self._safely(self._look(), "cannot look at the host's firewall")
             elif self._damaged:
@@ -65,5 +69,5 @@ class Watch:
     async def _safely(self, work: Awaitable[object], failure: str) -> None:
         try:
             await work
-        except OSError:
+        except (OSError, KnarrError):
             log.exception("%s", failure)

@@ -153,9 +153,13 @@ class Wiring:
                     self._ensure(config)
 
     def guarded(self) -> bool:
-        """Whether the host has a firewall of its own."""
+        """Whether the host has a firewall of its own; rules that cannot be read are one."""
         with self._lock:
-            return self._firewall.guarded()
+            try:
+                return self._firewall.guarded()
+            except (OSError, ValueError) as error:
+                log.warning("cannot read the host's firewall, so that published ports obey it: %s", error)
+                return True
 
     def subnets(self) -> tuple[str, ...]:
         """The subnets of the host's routes."""

@@ -37,6 +37,8 @@ def container(body: spec.Create, version: Version, platform: str = "") -> Contai
     host = body.HostConfig or spec.HostConfig()
     network_mode = "bridge" if host.NetworkMode in ("", "default") else host.NetworkMode
     endpoints = _endpoints(body, network_mode, version)
+    if version >= (1, 48) and not network_mode.startswith(("host", "none", "container:")):
+        _check_sysctls(host.Sysctls or {})
     return ContainerSpec(
         **_program(body, version),
         network_disabled=body.NetworkDisabled,
@@ -46,6 +48,17 @@ def container(body: spec.Create, version: Version, platform: str = "") -> Contai
         network_mode=network_mode,
         **_host(host, version),
     )
+
+
+def _check_sysctls(sysctls: Iterable[str]) -> None:
+    """Those of one link are its endpoint's."""
+    for name in sysctls:
+        parts = name.split(".", 4)
+        if len(parts) == 5 and parts[0] == "net" and parts[3].startswith("eth"):
+            raise Invalid(
+                f'interface specific sysctl setting "{name}" must be supplied using driver option '
+                "'com.docker.network.endpoint.sysctls'"
+            )
 
 
 def warnings(body: spec.Create, version: Version) -> tuple[str, ...]:
