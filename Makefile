@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian machine: it installs what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peer test-cgroup2 dev lint unit bench clean
+.PHONY: help demo test fuzz test-peer test-cgroup2 dev lint unit bench clean
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
@@ -25,6 +25,9 @@ test-cgroup2: dev .cache/vm/.stamp ## kernel, shims, limits and lives of contain
 	scripts/install-packages --vm
 	@$(BIN)/python -m compileall -q src tests
 	scripts/cgroup2-vm --timeout $(VM_TIMEOUT) $(PYTEST) -q --timeout 300 $(TESTS)
+
+fuzz: dev .cache/clients/.stamp ## schemathesis talks to a real knarrd for SECONDS (600): no bug, no hang, nothing left behind
+	scripts/fuzz-api $(or $(SECONDS),600)
 
 dev: $(VENV)/.stamp ## the virtual environment and Debian's packages that development needs
 	@scripts/install-packages
