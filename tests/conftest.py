@@ -16,3 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--peer", action="store_true", help="run tests/clients against dockerd instead of knarrd"
     )
+    parser.addoption(
+        "--record-builds",
+        action="store_true",
+        help="with --peer: write what dockerd makes of tests/clients/builds",
+    )

@@ -172,6 +172,8 @@ class Solve:
             index = given if not isinstance(given, Tree) else await self._listed(given, act)
             matches = select(index, act)
         except NothingThere as error:
+            if isinstance(given, Tree):
+                raise BuildFailed(f"lstat {act.src}: no such file or directory") from error
             raise BuildFailed(
                 f"failed to compute cache key: failed to calculate checksum of ref {_short(given)}: {error}"
             ) from error

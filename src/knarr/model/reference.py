@@ -53,7 +53,8 @@ class Reference(NamedTuple):
         domain, path = _split(name)
         if not _PATH.match(path):
             if path != path.lower():
-                raise Invalid(f"invalid reference format: repository name ({path}) must be lowercase")
+                bare = path.partition(":")[0]
+                raise Invalid(f"invalid reference format: repository name ({bare}) must be lowercase")
             raise Invalid("invalid reference format")
         if not _DOMAIN.match(domain):
             raise Invalid("invalid reference format")

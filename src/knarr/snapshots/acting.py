@@ -4,7 +4,6 @@ Every path is resolved under the root's descriptor (openat2 RESOLVE_IN_ROOT): li
 there already keeps its mode, owner and times. Times are nanoseconds, None leaves them.
 """
 
-import errno
 import os
 import posixpath
 import stat
@@ -125,7 +124,7 @@ def place(
 ) -> dict[str, Any]:
     """Where a copy called `name` ends (`tree`: it is a directory, with `contents` only what is in it); makes what is missing.
 
-    `directory` and `name` say where; `created`: whether a tree's own directory was not there.
+    `directory` and `name` say where. What was made has `mode` and `owner`, whatever the source's are.
     """
     if dest.endswith("/"):
         _make_all(root, root.resolve(dest), mode, owner, mtime)
@@ -136,12 +135,13 @@ def place(
     if tree:
         if there not in (None, stat.S_IFDIR):
             raise NotADirectory(f"cannot copy to non-directory: {dest}")
-        return {"directory": where, "name": ".", "created": _make_all(root, where, mode, owner, mtime)}
+        _make_all(root, where, mode, owner, mtime)
+        return {"directory": where, "name": "."}
     parent, _, last = where.rpartition("/")
     _make_all(root, parent, mode, owner, mtime)
     if _kind(root, where) == stat.S_IFDIR:
-        raise IsADirectoryError(errno.EISDIR, "cannot replace to directory with file", where)
-    return {"directory": parent or "/", "name": last, "created": False}
+        raise NotADirectory(f"cannot replace to directory {where} with file")
+    return {"directory": parent or "/", "name": last}
 
 
 def _kind(root: RootFd, path: str) -> int | None:

@@ -51,7 +51,7 @@ class Actor:
         """One act; `given` is what a copy reads. Raises BuildFailed."""
         try:
             await self._do(act, given)
-        except (NoSuchPath, NotADirectory, Invalid, IsADirectoryError) as error:
+        except (NoSuchPath, NotADirectory, Invalid) as error:
             raise BuildFailed(str(error)) from error
 
     async def _do(self, act: Act, given: Given | None) -> None:
@@ -95,15 +95,13 @@ class Actor:
         if owner is None:
             return 0, 0
         passwd, group = await self._read("/etc/passwd"), await self._read("/etc/group")
-        user, group_of = owner.user, owner.group
         uid = gid = 0
-        if user is not None:
-            found = find_user(_wish(user), (), passwd, group)
-            uid, gid = found.uid, found.gid
-            if not user.name:
-                gid = user.id if group_of is None else gid
-        if group_of is not None:
-            gid = find_user(f"0:{_wish(group_of)}", (), passwd, group).gid
+        if owner.user is not None:
+            uid, gid = _numbers(_wish(owner.user), passwd, group)
+            if not owner.user.name:
+                gid = owner.user.id
+        if owner.group is not None:
+            _, gid = _numbers(f"0:{_wish(owner.group)}", passwd, group)
         return uid, gid
 
     async def _read(self, path: str) -> str:
@@ -178,7 +176,7 @@ class Actor:
                 "name": match.name,
                 "tree": match.is_dir,
                 "contents": act.contents_only,
-                "mode": 0o755 if act.mode == KEEP_MODE else act.mode,
+                "mode": 0o755 if _mode(act) is None else act.mode,
                 "owner": owner or (0, 0),
                 "mtime": _time(act.timestamp),
             },
@@ -189,9 +187,9 @@ class Actor:
     ) -> UntarOptions:
         return UntarOptions(
             owner=owner,
-            mode=None if act.mode == KEEP_MODE else act.mode,
+            mode=_mode(act),
             mode_text=act.mode_text,
-            keep_root=not place["created"],
+            keep_root=True,
             no_overwrite_dir_non_dir=not act.replace,
             directory=str(place["directory"]),
             name=None if match.is_dir else str(place["name"]),
@@ -222,8 +220,22 @@ class Actor:
             job.close()
 
 
+def _mode(act: Copy) -> int | None:
+    """The mode that every file gets; None for its own, or one that is changed by a symbolic mode."""
+    return None if act.mode == KEEP_MODE or act.mode_text else act.mode
+
+
 def _wish(who: Who) -> str:
     return who.name or str(who.id)
+
+
+def _numbers(wish: str, passwd: str, group: str) -> tuple[int, int]:
+    """As BuildKit has it, a name that nobody has is root's."""
+    try:
+        found = find_user(wish, (), passwd, group)
+    except Invalid:
+        return 0, 0
+    return found.uid, found.gid
 
 
 def _time(ns: int) -> int | None:

@@ -203,7 +203,7 @@ class Runner:
                 shim, _ = await self._starter.start(live)
             except (NoSuchCommand, CannotExecute) as error:
                 step.write(2, f"{error}\n".encode())
-                return 127 if isinstance(error, NoSuchCommand) else 126
+                return 1  # as BuildKit reports it, whose runtime could not start the command
             finally:
                 for pending in live.pending:
                     pending.sock.close()

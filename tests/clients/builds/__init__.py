@@ -1,0 +1,1 @@
+"""Dockerfiles that dockerd's BuildKit and knarr must build alike; `golden.json` holds dockerd's answers."""

@@ -1,0 +1,81 @@
+"""COPY and ADD: what is taken, where it ends, whose it is."""
+
+from tests.clients.builds.case import Case
+
+TREE = {
+    "a.txt": "a",
+    "b.txt": "b",
+    "c.md": "c",
+    "run.sh": "+x #!/bin/sh\necho hi\n",
+    "sub/one.txt": "1",
+    "sub/two.md": "2",
+    "sub/deep/three.txt": "3",
+    "empty/": "",
+    "link": "-> sub",
+    "file-link": "-> a.txt",
+}
+
+
+def _copy(name: str, *lines: str, files: dict[str, str] | None = None, args: tuple[str, ...] = ()) -> Case:
+    text = "\n".join(("FROM busybox", *lines)) + "\n"
+    return Case(f"copy/{name}", text, {**TREE, **(files or {})}, args)
+
+
+CASES = (
+    _copy("file-to-file", "COPY a.txt /x"),
+    _copy("file-to-directory", "COPY a.txt /x/"),
+    _copy("file-to-existing-directory", "COPY a.txt /tmp"),
+    _copy("file-to-relative", "WORKDIR /w", "COPY a.txt ./x"),
+    _copy("files-to-directory", "COPY a.txt b.txt /x/"),
+    _copy("wildcard", "COPY *.txt /x/"),
+    _copy("wildcard-in-directory", "COPY sub/*.txt /x/"),
+    _copy("wildcard-of-directories", "COPY s*b /x/"),
+    _copy("wildcard-question", "COPY ?.txt /x/"),
+    _copy("wildcard-class", "COPY [ab].txt /x/"),
+    _copy("wildcard-nothing", "COPY *.none /x/"),
+    _copy("directory", "COPY sub /x"),
+    _copy("directory-slash", "COPY sub/ /x/"),
+    _copy("directory-to-existing", "RUN mkdir -m 700 /x && chown 3:4 /x", "COPY sub /x"),
+    _copy("everything", "COPY . /x/"),
+    _copy("empty-directory", "COPY empty /x/y/z"),
+    _copy("link-to-directory", "COPY link /x"),
+    _copy("link-to-file", "COPY file-link /x"),
+    _copy("through-link", "COPY link/one.txt /x"),
+    _copy("links-inside", "COPY . /x/", files={"sub/up": "-> ../a.txt", "abs": "-> /etc/passwd"}),
+    _copy("over-file", "RUN echo old > /x && chmod 600 /x", "COPY a.txt /x"),
+    _copy("over-link", "RUN echo old > /y && ln -s /y /x", "COPY a.txt /x"),
+    _copy("dest-link-to-directory", "RUN mkdir /y && ln -s /y /x", "COPY a.txt /x/"),
+    _copy("dest-below-link", "RUN mkdir /y && ln -s /y /x", "COPY a.txt /x/deep/f"),
+    _copy("json", 'COPY ["a.txt", "b.txt", "/with space/"]'),
+    _copy("space-in-name", 'COPY ["with space.txt", "/x/"]', files={"with space.txt": "s"}),
+    _copy("chmod-octal", "COPY --chmod=0604 a.txt /x"),
+    _copy("chmod-directory", "COPY --chmod=0750 sub /x/y"),
+    _copy("chmod-symbolic", "COPY --chmod=u=rwx,go=r a.txt /x"),
+    _copy("chmod-x", "COPY --chmod=a+x a.txt sub /x/"),
+    _copy("chown-numbers", "COPY --chown=12:34 a.txt sub /x/"),
+    _copy("chown-user-only", "COPY --chown=12 a.txt /x"),
+    _copy("chown-names", "RUN echo app:x:77:88::/:/bin/sh >> /etc/passwd; echo app:x:88: >> /etc/group",
+          "COPY --chown=app:app a.txt /x", "COPY --chown=app b.txt /y"),
+    _copy("chown-makes-directories", "COPY --chown=5:6 a.txt /p/q/r/x"),
+    _copy("user-does-not-count", "USER 9:9", "COPY a.txt /x"),
+    _copy("mode-is-kept", "COPY run.sh a.txt /x/"),
+    _copy("heredoc", "COPY <<EOF /x", "hello", "EOF"),
+    _copy("heredoc-expands", "ENV WHO=me", "COPY <<EOF /x", "hello $WHO \\$WHO", "EOF"),
+    _copy("heredoc-quoted", "ENV WHO=me", "COPY <<'EOF' /x", "hello $WHO", "EOF"),
+    _copy("heredoc-tabs", "COPY <<-EOF /x", "\t\thello", "\tEOF"),
+    _copy("heredocs-two", "COPY <<a.txt <<b.txt /x/", "A", "a.txt", "B", "b.txt"),
+    _copy("heredoc-chmod", "COPY --chmod=0711 <<EOF /x", "hello", "EOF"),
+    _copy("variables", "ARG F=a.txt", "ENV D=/x", "COPY $F ${D}/"),
+    _copy("link-flag", "COPY --link sub /x/", "COPY --link --chown=5:6 a.txt /z/y/"),
+    _copy("ignored", "COPY . /x/", files={".dockerignore": "*.md\nsub/deep\n"}),
+    _copy("ignored-and-taken-back", "COPY . /x/", files={".dockerignore": "**\n!sub/**/*.txt\n"}),
+    _copy("ignored-comment", "COPY . /x/", files={".dockerignore": "# c\n\n/a.txt\nsub/*.md\n"}),
+    _copy("own-ignore-file", "COPY . /x/", files={".dockerignore": "a.txt\n", "Dockerfile.dockerignore": "b.txt\n"}),
+    _copy("twice-the-same", "COPY a.txt /x", "COPY a.txt /x"),
+    _copy("add-file", "ADD a.txt /x"),
+    _copy("add-directory", "ADD sub /x/"),
+    _copy("add-heredoc", "ADD <<EOF /x", "hello", "EOF"),
+    _copy("workdir-makes", "WORKDIR /a/b", "WORKDIR c", "COPY a.txt ."),
+    _copy("workdir-is-root-s", "USER 7:7", "WORKDIR /a/b"),
+    _copy("hard-links-are-two-files", "COPY a.txt /x/", "RUN ln /x/a.txt /x/h"),
+)  # fmt: skip

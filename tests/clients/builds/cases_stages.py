@@ -1,0 +1,35 @@
+"""Stages, targets, contexts, triggers."""
+
+from tests.clients.builds.case import Case
+
+CASES = (
+    Case("stage/copy-from", "FROM busybox AS one\nRUN echo 1 > /f\nFROM busybox\nCOPY --from=one /f /g\n"),
+    Case("stage/copy-from-number", "FROM busybox\nRUN echo 1 > /f\nFROM busybox\nCOPY --from=0 /f /g\n"),
+    Case("stage/copy-directory", "FROM busybox AS a\nRUN mkdir -p /d/e && echo 1 > /d/e/f && ln -s e /d/l && chown -R 3:4 /d\nFROM busybox\nCOPY --from=a /d /x\n"),
+    Case("stage/copy-keeps-owner", "FROM busybox AS a\nRUN echo 1 > /f && chown 3:4 /f && chmod 640 /f\nFROM busybox\nCOPY --from=a /f /\n"),
+    Case("stage/copy-chown-chmod", "FROM busybox AS a\nRUN mkdir /d && echo 1 > /d/f\nFROM busybox\nCOPY --from=a --chown=7:8 --chmod=0700 /d /x\n"),
+    Case("stage/copy-link-inside", "FROM busybox AS a\nRUN mkdir /d && echo 1 > /d/f && ln -s /d/f /l\nFROM busybox\nCOPY --from=a /l /x\n"),
+    Case("stage/copy-wildcard", "FROM busybox AS a\nRUN touch /one.c /two.c /three.h\nFROM busybox\nCOPY --from=a /*.c /x/\n"),
+    Case("stage/copy-root", "FROM scratch AS a\nCOPY f /d/f\nFROM busybox\nCOPY --from=a / /all/\n", {"f": "1"}),
+    Case("stage/copy-image", "FROM scratch\nCOPY --from=busybox /bin/busybox /tool\n"),
+    Case("stage/copy-hard-links", "FROM busybox AS a\nRUN mkdir /d && echo 1 > /d/a && ln /d/a /d/b\nFROM busybox\nCOPY --from=a /d /x\n"),
+    Case("stage/from-stage", "FROM busybox AS one\nENV A=1\nRUN echo 1 > /f\nFROM one\nENV B=2\n"),
+    Case("stage/unneeded-does-not-run", "FROM busybox AS broken\nRUN false\nFROM busybox\nRUN true\n"),
+    Case("stage/target", "FROM busybox AS one\nENV A=1\nFROM busybox\nRUN false\n", {}, ("--target", "one")),
+    Case("stage/target-number", "FROM busybox AS one\nENV A=1\nFROM busybox\nRUN false\n", {}, ("--target", "0")),
+    Case("stage/names-are-not-cased", "FROM busybox AS One\nENV A=1\nFROM ONE\n"),
+    Case("stage/args-are-a-stage-s", "FROM busybox AS one\nARG A=1\nRUN echo $A > /f\nFROM one\nRUN echo x$A > /g\n"),
+    Case("stage/mount-from", "FROM busybox AS one\nRUN echo 1 > /f\nFROM busybox\nRUN --mount=type=bind,from=one,target=/m cp /m/f /g\n"),
+    Case("stage/mount-from-source", "FROM busybox AS one\nRUN mkdir /d && echo 1 > /d/f\nFROM busybox\nRUN --mount=type=bind,from=one,source=/d,target=/m cp /m/f /g\n"),
+    Case("stage/link-on-stage", "FROM busybox AS one\nRUN echo 1 > /f\nFROM busybox\nCOPY --link --from=one /f /d/g\n"),
+    Case("stage/named-context", "FROM busybox\nCOPY --from=other f /x\n", {"o/f": "1"}, ("--build-context", "other={context}/o")),
+    Case("stage/context-replaces-image", "FROM base\nRUN test -e /bin/sh\n", {}, ("--build-context", "base=docker-image://busybox")),
+    Case("stage/onbuild-in-stage", "FROM busybox AS one\nONBUILD RUN echo 1 > /f\nONBUILD ENV A=1\nFROM one\n"),
+    Case("stage/onbuild-copy", "FROM busybox AS one\nONBUILD COPY f /x\nFROM one\n", {"f": "1"}),
+    Case("stage/build-arg-chooses", "ARG WHICH=one\nFROM busybox AS one\nENV A=1\nFROM busybox AS two\nENV A=2\nFROM $WHICH\n", {}, ("--build-arg", "WHICH=two")),
+    Case("stage/from-platform", "FROM --platform=$BUILDPLATFORM busybox\nENV A=1\n"),
+    Case("stage/other-file", "FROM busybox\nENV A=wrong\n", {"other.Dockerfile": "FROM busybox\nENV A=right\n"}, ("-f", "{context}/other.Dockerfile")),
+    Case("stage/no-cache", "FROM busybox\nRUN echo 1 > /f\n", {}, ("--no-cache",)),
+    Case("stage/no-cache-filter", "FROM busybox AS one\nRUN echo 1 > /f\nFROM one\nRUN echo 2 > /g\n", {}, ("--no-cache-filter", "one")),
+    Case("stage/chain", "FROM busybox AS a\nRUN echo 1 > /f\nFROM a AS b\nRUN echo 2 >> /f\nFROM b AS c\nRUN echo 3 >> /f\nFROM busybox\nCOPY --from=c /f /f\n"),
+)  # fmt: skip
