@@ -166,7 +166,7 @@ def _error(text: str) -> list[str]:
 
 
 def _output(text: str) -> list[str]:
-    """What steps printed: lines like `#8 0.073 text`, in the order of the steps' names and then of time."""
-    return [
+    """What steps printed, lines like `#8 0.073 text`, sorted: which of two streams comes first is chance."""
+    return sorted(
         found.group(1) for line in text.splitlines() if (found := re.match(r"^#\d+ \d+\.\d+ (.*)$", line))
-    ]
+    )
