@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemons import Daemon
+from tests.support.daemons import Daemon, Dockerd
 
 
 @pytest.fixture
@@ -279,6 +279,15 @@ def test_an_image(volumes: Daemon) -> None:
     }
     for _ in range(2):
         assert volumes.docker("start", "-a", "box").stdout.startswith("root:")
+
+
+def test_an_image_is_inherited(volumes: Daemon) -> None:
+    mount = "type=image,source=busybox,target=/m,image-subpath=etc"
+    volumes.docker("create", "--name", "first", "--mount", mount, "busybox")
+    volumes.docker("create", "--name", "second", "--volumes-from", "first", "busybox", "ls", "/m")
+    assert points(volumes, "second")["/m"]["Type"] == "image"
+    if not isinstance(volumes, Dockerd):  # which forgets the layer, and mounts nothing
+        assert volumes.docker("start", "-a", "second").stdout == "group\npasswd\n"
 
 
 def test_a_part_of_an_image_that_is_not_there(daemon: Daemon) -> None:

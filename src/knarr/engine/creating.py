@@ -78,12 +78,13 @@ class Creator:
         warnings = self._check_platform(asked, image)
         asked = self._resolve(asked)
         planned = plan_container(container_id, asked, image.config, self._world.host)
+        inherited = [mount for text in planned.spec.volumes_from for mount in self._inherited(text)]
         images = {
             each.source: await self._images.find(each.source)
-            for each in planned.spec.mounts
+            for each in (*planned.spec.mounts, *inherited)
             if each.type == "image"
         }
-        wishes = self._decide(container_id, planned.spec, images)
+        wishes = self._decide(container_id, planned.spec, inherited, images)
         chain = chain_ids(image.layers)
         async with Undo() as undo:
             name = self._reserve(bare, container_id)
@@ -143,8 +144,13 @@ class Creator:
     async def _release(self, name: str) -> None:
         self._roster.release(name)
 
-    def _decide(self, container_id: str, spec: ContainerSpec, images: Mapping[str, Image]) -> _Wishes:
-        inherited = [mount for text in spec.volumes_from for mount in self._inherited(text)]
+    def _decide(
+        self,
+        container_id: str,
+        spec: ContainerSpec,
+        inherited: Sequence[MountSpec],
+        images: Mapping[str, Image],
+    ) -> _Wishes:
         wishes = _Wishes()
         for mount in plan_mounts(spec, inherited):
             placed = self._place(mount, wishes)
@@ -173,6 +179,8 @@ class Creator:
                 propagation=mount.propagation,
                 options=mount.options,
                 no_copy=True,
+                subpath=mount.subpath,
+                shallow=mount.shallow,
                 asked_by="inherited",
                 create_source=True,
             )
