@@ -3,7 +3,7 @@
 from knarr.kernel.journal import Journal, synchronize
 from knarr.model.errors import Invalid
 from knarr.model.moments import parse_rfc3339
-from knarr.wire.jsonlog import Record
+from knarr.wire.record import Record
 
 _ERROR = b"3"
 _MANY = 256

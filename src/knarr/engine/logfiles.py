@@ -13,7 +13,7 @@ from typing import Protocol
 from knarr.kernel.inotify import IN_CREATE, IN_MODIFY, IN_MOVED_TO, inotify_add_watch, inotify_init
 from knarr.model.errors import Invalid
 from knarr.wire import jsonlog, locallog
-from knarr.wire.jsonlog import Record
+from knarr.wire.record import Record
 
 BLOCK = 256 << 10
 _GZIP = 31

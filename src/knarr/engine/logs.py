@@ -18,7 +18,7 @@ from knarr.engine.world import World
 from knarr.kernel import journal
 from knarr.loop.blocking import blocking
 from knarr.model.errors import Invalid, Unsupported
-from knarr.wire.jsonlog import Record
+from knarr.wire.record import Record
 
 
 class Source(Protocol):

@@ -4,22 +4,12 @@ A line of output longer than the writer's buffer comes as several records; only 
 """
 
 import json
-from collections.abc import Mapping
-from typing import NamedTuple
 
 from knarr.model.errors import Invalid
 from knarr.model.moments import parse_rfc3339, rfc3339_fixed
+from knarr.wire.record import Record
 
 _string = json.encoder.encode_basestring_ascii
-
-
-class Record(NamedTuple):
-    """One record: the stream's name, the moment in ns, the bytes, what the driver says beside them."""
-
-    stream: str
-    at: int
-    data: bytes
-    attrs: Mapping[str, str] = {}
 
 
 def encode(record: Record) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from knarr.model.errors import Invalid
-from knarr.wire.jsonlog import Record
+from knarr.wire.record import Record
 
 LIMIT = 1 << 20
 _FRAME = 8

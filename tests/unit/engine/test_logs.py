@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from knarr.engine import logfiles
-from knarr.wire.jsonlog import Record, encode
+from knarr.wire.jsonlog import encode
+from knarr.wire.record import Record
 
 
 def lines(first: int, last: int) -> bytes:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from knarr.model.errors import Invalid
 from knarr.wire import detachkeys, jsonlines, jsonlog, mux
+from knarr.wire.record import Record
 
 FRAMES = st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=40)), max_size=8)
 
@@ -65,7 +66,7 @@ def test_any_bytes_are_json_lines_or_refused(data: bytes) -> None:
 
 @given(st.sampled_from(["stdout", "stderr"]), st.integers(1, 4_000_000_000_000_000_000), st.text(max_size=40))
 def test_log_records_survive(stream: str, at: int, text: str) -> None:
-    record = jsonlog.Record(stream, at, text.encode("utf-8", "replace"))
+    record = Record(stream, at, text.encode("utf-8", "replace"))
     line = jsonlog.encode(record)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1

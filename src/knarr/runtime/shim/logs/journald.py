@@ -1,11 +1,11 @@
 """The journald driver: systemd's native protocol, a datagram of fields an entry (systemd.journal-fields(7))."""
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from knarr.model.errors import KnarrError
-from knarr.model.moments import rfc3339
 from knarr.runtime.shim.logs.messages import Messages
 from knarr.runtime.shim.logs.remote import Remote
 from knarr.runtime.shim.logs.sender import Sender
@@ -45,7 +45,7 @@ class Journald(Remote):
     def encode(self, stream: str, at: int, line: bytes, piece: Piece | None) -> bytes:
         """One entry."""
         self._ordinal += 1
-        more = {"SYSLOG_TIMESTAMP": rfc3339(at), "CONTAINER_LOG_ORDINAL": str(self._ordinal)}
+        more = {"SYSLOG_TIMESTAMP": _moment(at), "CONTAINER_LOG_ORDINAL": str(self._ordinal)}
         if piece is not None:
             more |= {
                 "CONTAINER_PARTIAL_ID": piece.id,
@@ -56,6 +56,13 @@ class Journald(Remote):
         priority = b"3" if stream == "stderr" else b"6"
         own = b"".join(field(key, value.encode()) for key, value in more.items())
         return field("PRIORITY", priority) + field("MESSAGE", line) + self._fields + own
+
+
+def _moment(at: int) -> str:
+    """RFC 3339 as Go prints it, without datetime, which is large."""
+    second, rest = divmod(at, 1_000_000_000)
+    fraction = f".{rest:09d}".rstrip("0").rstrip(".")
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}{fraction}Z"
 
 
 def field(name: str, value: bytes) -> bytes:
