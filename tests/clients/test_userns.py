@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sqlite3
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,6 +155,10 @@ def test_copies_and_commits_have_the_containers_ids(daemon: Daemon, tmp_path: Pa
     daemon.docker("cp", str(tmp_path / "in"), "copy:/in")
     assert daemon.docker("exec", "copy", "stat", "-c", "%u:%g", "/in").stdout == "0:0\n"
     daemon.docker("cp", "-a", "copy:/out", str(tmp_path / "out"))
+    daemon.docker("export", "-o", str(tmp_path / "running.tar"), "copy")
+    with tarfile.open(tmp_path / "running.tar") as tar:
+        owners = {member.name.removeprefix("./"): (member.uid, member.gid) for member in tar}
+    assert (owners["out"], owners["bin/busybox"]) == ((5, 6), (0, 0))
     daemon.docker("stop", "-t", "0", "copy")
     daemon.docker("cp", str(tmp_path / "in"), "copy:/later")
     daemon.docker("commit", "copy", "committed")
