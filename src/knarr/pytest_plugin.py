@@ -72,10 +72,13 @@ def knarr_host() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
-    path = os.path.join(tempfile.gettempdir(), f"knarr-pytest-{os.getuid()}.lock")
-    with open(path, "a", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Held by the directory itself, so that no lock file is left."""
+    fd = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(fd)
 
 
 @pytest.fixture(scope="session")
