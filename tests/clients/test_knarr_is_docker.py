@@ -99,6 +99,14 @@ COMMANDS = [
     ps x
     ps --nope
     container ls -q
+    container list x
+    container rm
+    image rm
+    image ls --nope
+    volume remove
+    system info x
+    container run --rm --nope busybox
+    container run --rm --restart x:y busybox
     images
     images -a --digests
     images -q --no-trunc

@@ -81,9 +81,11 @@ def _run(words: Sequence[str]) -> int:
     except Failed as error:
         print(error, file=sys.stderr)
         return error.code
+    if options.args[0] == "help":
+        return _run([*options.args[1:], "--help"])
     name, rest = resolve(options.args)
     if name is not None:
-        return _call(name, rest)
+        return _call(name, rest, _spoken(options.args[: len(options.args) - len(rest)]))
     return _no_verb(options.args, words)
 
 
@@ -124,6 +126,15 @@ def resolve(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
         if name in VERBS and len(words) >= count:
             return name, words[count:]
     return None, words
+
+
+def _spoken(words: Sequence[str]) -> str:
+    """What a verb calls itself under the name that was used: second names of a group's verbs become the first."""
+    group, *rest = words
+    if not rest:
+        return group
+    word = {"list": "ls", "remove": "rm"}.get(rest[0], rest[0])
+    return f"{group} {'ls' if (group, word) == ('container', 'ps') else word}"
 
 
 def _no_verb(args: Sequence[str], words: Sequence[str]) -> int:
@@ -170,8 +181,9 @@ def _more(command: str, word: str = "Run") -> str:
     return f"{word} '{f'knarr {command}'.rstrip()} --help' for more information"
 
 
-def _call(name: str, words: Sequence[str]) -> int:
-    verb, function = load(name)
+def _call(name: str, words: Sequence[str], spoken: str) -> int:
+    found, function = load(name)
+    verb = found._replace(name=spoken)
     try:
         options = parse(verb, words)
         if options.help:
@@ -179,10 +191,10 @@ def _call(name: str, words: Sequence[str]) -> int:
             return 0
         return function(_client(), options)
     except WrongCount as error:
-        print(f"knarr: {error}\n\nUsage:  {usage(verb)}\n\n{_more(name, error.hint)}", file=sys.stderr)
+        print(f"knarr: {error}\n\nUsage:  {usage(verb)}\n\n{_more(spoken, error.hint)}", file=sys.stderr)
         return 1
     except UsageError as error:
-        print(f"{error}\n\nUsage:  {usage(verb)}\n\n{_more(name)}", file=sys.stderr)
+        print(f"{error}\n\nUsage:  {usage(verb)}\n\n{_more(spoken)}", file=sys.stderr)
         return 125
     except Failed as error:
         text, code, helpful = str(error), error.code, error.helpful

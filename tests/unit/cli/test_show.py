@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from knarr.cli import table
 from knarr.cli.common import Failed
 from knarr.cli.logs import moment
-from knarr.cli.main import resolve
+from knarr.cli.main import resolve, run
 from knarr.cli.mountflags import mount
 from knarr.cli.portflags import ports
 from knarr.cli.template import Template, TemplateError
@@ -151,3 +151,17 @@ def test_every_verb_loads_and_is_found() -> None:
     assert resolve(["container", "ls", "-a"]) == ("ps", ["-a"])
     assert resolve(["volume", "ls"]) == ("volume ls", [])
     assert resolve(["nothing"])[0] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (["help"], "Usage:  knarr [OPTIONS] COMMAND\n"),
+        (["help", "run"], "Usage:  knarr run [OPTIONS] IMAGE [COMMAND] [ARG...]\n"),
+        (["help", "network"], "Usage:  knarr network COMMAND\n"),
+        (["container", "ls", "--help"], "Usage:  knarr container ls [OPTIONS]\n"),
+    ],
+)
+def test_help(words: list[str], start: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 0
+    assert capsys.readouterr().out.startswith(start)
