@@ -240,10 +240,10 @@ def test_update(daemon: Daemon) -> None:
     assert daemon.docker("exec", "cpus", "sh", "-c", script).stdout.split()[0] == "50000"
     weight = daemon.docker("update", "--blkio-weight", "300", "cpus", check=False)
     assert weight.stdout.startswith("cpus\n")
-    daemon.docker("update", "--cpu-rt-period", "1000000", "cpus", check=False)
-    runtime = daemon.docker("update", "--cpu-rt-runtime", "950000", "cpus", check=False)
-    assert runtime.returncode == 1
-    assert re.search(r"rt_runtime|real-time", runtime.stderr)
+    for flag in ("--cpu-rt-period=1000000", "--cpu-rt-runtime=950000"):
+        done = daemon.docker("update", flag, "cpus", check=False)
+        refused = re.search(r"rt_(runtime|period)|real-time", done.stderr)
+        assert (done.stdout, done.returncode) == ("cpus\n", 0) or refused, done
     assert "one or more flags" in daemon.docker("update", "box", check=False).stderr
     assert (
         "Minimum memory limit allowed is 6MB"
