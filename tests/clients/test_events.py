@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.daemons import Daemon
+from tests.support.host import wait_for
 
 _HEX = re.compile(r"\b[0-9a-f]{64}\b")
 
@@ -40,7 +41,7 @@ def _told(names: Names, event: dict[str, Any]) -> str:
     return names.plain(" ".join([event["Type"], event["Action"], event["Actor"]["ID"], *words]))
 
 
-def _session(daemon: Daemon, place: Path) -> None:
+def _session(daemon: Daemon, place: Path, since: str) -> None:
     docker = daemon.docker
     docker("network", "create", "--label", "a=b", "yard")
     docker("volume", "create", "store")
@@ -60,6 +61,7 @@ def _session(daemon: Daemon, place: Path) -> None:
     docker("start", "one")
     docker("exec", "one", "sh", "-c", "exit 7", check=False)
     docker("exec", "-d", "one", "true")
+    wait_for(lambda: len(_events(daemon, since, "container=one", "event=exec_die")) == 2, "the exec's end")
     docker("top", "one")
     docker("pause", "one")
     docker("unpause", "one")
@@ -111,7 +113,7 @@ def _comparable(lines: list[str]) -> list[str]:
 
 def test_a_session(daemon: Daemon, tmp_path: Path) -> None:
     since = _now(daemon)
-    _session(daemon, tmp_path)
+    _session(daemon, tmp_path, since)
     names = Names()
     found = [_told(names, event) for event in _events(daemon, since)]
     assert _comparable(found) == SESSION.splitlines()

@@ -17,16 +17,13 @@ JOURNALD = Path("/lib/systemd/systemd-journald")
 
 
 class Inside(Knarrd):
-    """A knarrd, and what it logs to, in a mount namespace where /run/systemd and /run/log are empty at first."""
+    """A knarrd, and what it logs to, in a mount namespace whose /run is empty at first."""
 
     holder: "subprocess.Popen[bytes]"
 
     def hold(self) -> None:
         """Makes the namespace."""
-        script = (
-            "mkdir -p /run/systemd /run/log && mount -t tmpfs none /run/systemd && mount -t tmpfs none /run/log && "
-            "mkdir /run/systemd/journal && echo ready && exec sleep infinity"
-        )
+        script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal /run/log && echo ready && exec sleep infinity"
         argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
         self.holder = subprocess.Popen(argv, stdout=subprocess.PIPE)
         assert self.holder.stdout is not None
