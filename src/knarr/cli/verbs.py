@@ -106,6 +106,8 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 # Verbs of docker's that this program has no code for: the plugin that they belong to, or why there is none.
+# What is done here where the plugin is not installed.
+INSTEAD = {"build": ("build", "BUILD", "build")}
 PLUGINS = {"build": "buildx build", "builder": "buildx", "buildx": "buildx", "compose": "compose"}
 MISSING = {
     "checkpoint": "checkpoints need an experimental daemon",
@@ -118,7 +120,7 @@ MISSING = {
 
 def load(name: str) -> tuple[Verb, Callable[[Http, Options], int]]:
     """A verb's table and function, imported now."""
-    module_name, verb_name, function_name = VERBS[name]
+    module_name, verb_name, function_name = VERBS.get(name) or INSTEAD[name]
     module = import_module(f"knarr.cli.{module_name}")
     verb: Verb = getattr(module, verb_name)
     return verb._replace(flags=(*verb.flags, HELP)), getattr(module, function_name)

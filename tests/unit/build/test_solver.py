@@ -213,7 +213,7 @@ async def test_diff_is_what_is_above() -> None:
 
 
 async def test_what_is_not_there_is_named() -> None:
-    with pytest.raises(BuildFailed, match="^lstat /missing: no such file or directory$"):
+    with pytest.raises(BuildFailed, match=r"^lstat /missing: no such file or directory$"):
         await solve(Books(), copy(FROM, "/missing"))
 
 
