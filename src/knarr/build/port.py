@@ -11,6 +11,7 @@ from typing import Protocol
 
 from knarr.build.context.entries import Index
 from knarr.build.progress import Progress, Step
+from knarr.build.pruning import Pruning, Record
 
 
 class Session(Protocol):
@@ -101,6 +102,18 @@ class Loaded(Protocol):
     @property
     def platforms(self) -> Sequence[str]:
         """The results' names; empty if there is nothing to build, as after a subrequest."""
+        ...
+
+
+class Cache(Protocol):
+    """What is kept of builds."""
+
+    async def usage(self, filters: Sequence[str], unused: int) -> Sequence[Record]:
+        """What there is, and was not used for `unused` nanoseconds. Raises Invalid."""
+        ...
+
+    async def prune(self, wish: Pruning) -> Sequence[Record]:
+        """What is gone. Raises Invalid."""
         ...
 
 

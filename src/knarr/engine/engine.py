@@ -54,6 +54,7 @@ from knarr.state.database import Database
 if TYPE_CHECKING:
     from knarr.build.frontdoor.door import FrontDoor
     from knarr.engine.building.compose import Workshop
+    from knarr.engine.building.hoard import Hoard
     from knarr.engine.building.requests import ClassicWish
 
 _PATIENCE = 10.0
@@ -77,6 +78,7 @@ class Engine:
         self._stack = AsyncExitStack()
         self._workshop: Callable[[], Workshop]
         self._building: Workshop | None = None
+        self._cache: Hoard | None = None
 
     @classmethod
     async def open(cls, settings: Settings, registry: Registry | None = None) -> Self:
@@ -185,7 +187,14 @@ class Engine:
         self.system = System(world, self.containers, self.volumes, self.images, world.daemon_id)
         self._stack.push_async_callback(_let_go, world, roster)
         self._workshop = lambda: workshop(
-            world, self.images, roster, places, self.volumes.mounts, ender, world.daemon_id
+            world,
+            self.images,
+            roster,
+            places,
+            self.volumes.mounts,
+            ender,
+            world.daemon_id,
+            self.build_cache(),
         )
         recovery = Recovery(world, roster, lifecycle, ender, self.execs, places, self.volumes.mounts)
         await recovery.recover()
@@ -218,6 +227,15 @@ class Engine:
     ) -> AsyncIterator[dict[str, Any]]:
         """A build from an archive; see engine.building.requests."""
         return await self._builder().classic(wish, body)
+
+    def build_cache(self) -> "Hoard":
+        """What builds have left; it can be looked at without the builder."""
+        if self._cache is None:
+            from knarr.engine.building.hoard import Hoard
+
+            self._cache = Hoard(self.images.rooms, f"{self._world.paths.data_root}/build")
+            self._stack.push_async_callback(self._cache.close)
+        return self._cache
 
     def _builder(self) -> "Workshop":
         if self._building is None:
@@ -258,11 +276,12 @@ def workshop(
     mounts: VolumeMounts,
     ender: Ender,
     worker: str,
+    cache: "Hoard",
 ) -> "Workshop":
     """Builds, loaded when they are first asked for: gRPC and the Dockerfile language weigh more than all the rest."""
     from knarr.engine.building.compose import Workshop
 
-    return Workshop(world, images.rooms, images, roster, places, mounts, ender, worker)
+    return Workshop(world, images.rooms, images, roster, places, mounts, ender, worker, cache)
 
 
 async def _lasting(db: Database, key: str, default: str) -> str:

@@ -6,14 +6,15 @@ The builder is loaded when the first of them comes.
 import binascii
 import secrets
 from base64 import urlsafe_b64decode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
 from knarr.api.server.call import Call, Route
-from knarr.api.server.replies import encode
+from knarr.api.server.replies import encode, reply
 from knarr.api.server.streams import Body, error_line
 from knarr.loop.http.messages import Response
+from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid, Unsupported
 from knarr.model.reference import Reference
 
@@ -65,6 +66,61 @@ async def build(call: Call) -> Response:
             yield error_line(error)
 
     return Response(200, Body(body(), lines), {"Content-Type": "application/json"})
+
+
+async def prune(call: Call) -> Response:
+    """POST /build/prune"""
+    from knarr.build.pruning import Pruning
+    from knarr.engine import filters as docker_filters
+
+    filters = call.filters()
+    docker_filters.check(filters, _PRUNE_FILTERS)
+    if "label" in filters:
+        # `docker system prune` sends its own on; what a build leaves has no labels.
+        return reply({"CachesDeleted": None, "SpaceReclaimed": 0})
+    filters.pop("label!", None)
+    ages = [*filters.pop("until", ()), *filters.pop("unused-for", ())]
+    if len(ages) > 1:
+        raise Invalid("filters expect only one value")
+    wish = Pruning(
+        all=call.flag("all"),
+        filters=_terms(filters),
+        unused=parse_duration(ages[0]) if ages else 0,
+        reserved=call.integer("reserved-space") or call.integer("keep-storage") or 0,
+        max_used=call.integer("max-used-space") or 0,
+        min_free=call.integer("min-free-space") or 0,
+    )
+    gone = await call.engine.build_cache().prune(wish)
+    freed = sum(each.size for each in gone if not each.shared)
+    return reply({"CachesDeleted": [each.id for each in gone] or None, "SpaceReclaimed": freed})
+
+
+def _terms(filters: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Docker's filters as BuildKit's: all of them in one. Raises Invalid."""
+    terms = []
+    for name, values in filters.items():
+        if len(values) > 1:
+            raise Invalid("filters expect only one value")
+        operator = "~=" if name == "id" else "=="
+        terms.append(f"{name}{operator}{values[0]}" if values and values[0] else name)
+    return (",".join(terms),) if terms else ()
+
+
+_PRUNE_FILTERS = frozenset(
+    {
+        "description",
+        "id",
+        "inuse",
+        "label",
+        "label!",
+        "parent",
+        "private",
+        "shared",
+        "type",
+        "until",
+        "unused-for",
+    }
+)
 
 
 def _attributes(call: Call) -> dict[str, str]:
@@ -155,4 +211,5 @@ ROUTES = (
     Route("POST", "/grpc", grpc),
     Route("POST", "/session", session),
     Route("POST", "/build", build),
+    Route("POST", "/build/prune", prune),
 )

@@ -39,11 +39,6 @@ async def no_plugin(call: Call) -> Response:
     raise NotFound(f'plugin "{call.name}" not found')
 
 
-async def prune_builds(_: Call) -> Response:
-    """POST /build/prune: `docker system prune` asks for it, and where nothing is built nothing is cached."""
-    return reply({"CachesDeleted": None, "SpaceReclaimed": 0})
-
-
 def _refusal(what: str) -> Handler:
     async def refuse(_: Call) -> Response:
         raise Unsupported(f"{what} is not supported by this daemon")
@@ -79,6 +74,5 @@ ROUTES = (
         for verb in ("enable", "disable", "set", "push", "upgrade")
     ),
     Route("DELETE", "/plugins/{name:path}", no_plugin),
-    Route("POST", "/build/prune", prune_builds),
     Route("POST", "/build/cancel", _refusal("building images")),
 )

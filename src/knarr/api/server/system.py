@@ -1,6 +1,7 @@
 """/_ping, /version, /info, /auth, /system/df: the daemon and its host."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from knarr.api.server import images, listing, volumes
@@ -189,12 +190,13 @@ async def disk_usage(call: Call) -> Response:
         if kind not in _OBJECTS:
             raise Invalid(f"unknown object type: {kind}")
     found = await call.engine.system.disk_usage()
+    cached = await call.engine.build_cache().usage()
     now = time.time_ns()
     items = {
         "Images": [images.summary(view, call.version) for view in found.images],
         "Containers": [listing.summary(view, call.version, now) for view in found.containers],
         "Volumes": [volumes.told(view) for view in found.volumes],
-        "BuildCache": [],
+        "BuildCache": [build_record(each) for each in cached],
     }
     verbose = call.flag("verbose")
     value: dict[str, Any] = {}
@@ -202,11 +204,29 @@ async def disk_usage(call: Call) -> Response:
         value["LayersSize"] = found.layers_size if "image" in kinds else 0
         value |= {name: items[name] if kind in kinds else None for kind, name in _OBJECTS.items()}
     if call.version >= (1, 52):
-        for kind, usage in _usage(found).items():
+        for kind, usage in _usage(found, cached).items():
             if kind in kinds:
                 listed = items[_OBJECTS[kind]]
                 value[_USAGES[kind]] = {**usage, "Items": listed} if verbose and listed else usage
     return reply(value)
+
+
+def build_record(record: Any) -> dict[str, Any]:
+    """One of the build cache's."""
+    value: dict[str, Any] = {
+        "ID": record.id,
+        "Type": record.kind,
+        "Description": record.description,
+        "InUse": record.in_use,
+        "Shared": record.shared,
+        "Size": record.size,
+        "CreatedAt": rfc3339(record.created),
+        "LastUsedAt": rfc3339(record.used) if record.used else None,
+        "UsageCount": record.uses,
+    }
+    if record.parents:
+        value["Parents"] = list(record.parents)
+    return value
 
 
 _OBJECTS = {"image": "Images", "container": "Containers", "volume": "Volumes", "build-cache": "BuildCache"}
@@ -218,7 +238,7 @@ _USAGES = {
 }
 
 
-def _usage(found: DiskUsage) -> dict[str, dict[str, int]]:
+def _usage(found: DiskUsage, cached: Sequence[Any]) -> dict[str, dict[str, int]]:
     """What is used, and what a prune would free."""
     stopped = [each for each in found.containers if not each.state.pid]
     unused = [each for each in found.images if not each.containers]
@@ -242,7 +262,12 @@ def _usage(found: DiskUsage) -> dict[str, dict[str, int]]:
             sum(each.size for each in free),
             sum(each.size for each in found.volumes),
         ),
-        "build-cache": _sums(0, 0, 0, 0),
+        "build-cache": _sums(
+            sum(1 for each in cached if each.in_use),
+            len(cached),
+            sum(each.size for each in cached if not each.in_use and not each.shared),
+            sum(each.size for each in cached if not each.shared),
+        ),
     }
 
 

@@ -73,6 +73,27 @@ class Files:
         aside.write_bytes(msgspec.msgpack.encode(list(entries)))
         os.rename(aside, self._contexts / _name(key))
 
+    def contexts(self) -> list[tuple[str, set[str]]]:
+        """The remembered indexes, the latest used first: each one's file, and the contents that it names."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for path in sorted(
+                self._contexts.iterdir(), key=lambda each: each.stat().st_mtime_ns, reverse=True
+            ):
+                with contextlib.suppress(msgspec.DecodeError):
+                    entries = _INDEX.decode(path.read_bytes())
+                    found.append((str(path), {entry.digest for entry in entries if entry.digest}))
+        return found
+
+    def sizes(self) -> dict[str, int]:
+        """What each content takes on disk."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for directory in os.scandir(self._files):
+                for file in os.scandir(directory.path):
+                    found[directory.name + file.name] = file.stat().st_blocks * 512
+        return found
+
     def sweep(self, held: Iterable[str], *, forget: bool = False) -> int:
         """Removes contents that no remembered index names and nobody holds; `forget` drops the indexes too. Bytes freed."""
         keep = set(held)

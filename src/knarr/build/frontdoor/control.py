@@ -19,9 +19,10 @@ from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.services import Service
 from knarr.build.frontdoor.worker import VERSION
-from knarr.build.port import Builder, CacheSpec, Exporter, Wish
+from knarr.build.port import Builder, Cache, CacheSpec, Exporter, Wish
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.proto.worker_pb2 import WorkerRecord
+from knarr.build.pruning import Pruning
 
 _PIECE = 64 << 10
 
@@ -29,8 +30,9 @@ _PIECE = 64 << 10
 class Control:
     """The service's methods."""
 
-    def __init__(self, builder: Builder, jobs: Jobs, lenders: Lenders, worker: WorkerRecord):
+    def __init__(self, builder: Builder, cache: Cache, jobs: Jobs, lenders: Lenders, worker: WorkerRecord):
         self._builder = builder
+        self._cache = cache
         self._jobs = jobs
         self._lenders = lenders
         self._worker = worker
@@ -41,6 +43,8 @@ class Control:
         service.unary("ListWorkers", self.list_workers, pb.ListWorkersRequest, pb.ListWorkersResponse)
         service.unary("Info", self.info, pb.InfoRequest, pb.InfoResponse)
         service.unary("Solve", self.solve, pb.SolveRequest, pb.SolveResponse)
+        service.unary("DiskUsage", self.disk_usage, pb.DiskUsageRequest, pb.DiskUsageResponse)
+        service.streaming("Prune", self.prune, pb.PruneRequest, pb.UsageRecord)
         service.streaming("Status", self.status, pb.StatusRequest, pb.StatusResponse)
         service.streaming("Session", self.session, pb.BytesMessage, pb.BytesMessage, both=True)
         return service
@@ -52,6 +56,25 @@ class Control:
     async def info(self, _: pb.InfoRequest, __: Any) -> pb.InfoResponse:
         """The version of the protocol that is spoken."""
         return pb.InfoResponse(buildkitVersion=VERSION)
+
+    async def disk_usage(self, asked: pb.DiskUsageRequest, _: Any) -> pb.DiskUsageResponse:
+        """What the cache has."""
+        found = await self._cache.usage(asked.filter, asked.ageLimit)
+        return pb.DiskUsageResponse(record=map(encoding.usage, found))
+
+    async def prune(self, stream: Stream[pb.PruneRequest, pb.UsageRecord]) -> None:
+        """What is let go, record by record."""
+        asked = await stream.recv_message() or pb.PruneRequest()
+        wish = Pruning(
+            all=asked.all,
+            filters=tuple(asked.filter),
+            unused=asked.keepDuration,
+            reserved=asked.reservedSpace,
+            max_used=asked.maxUsedSpace,
+            min_free=asked.minFreeSpace,
+        )
+        for record in await self._cache.prune(wish):
+            await stream.send_message(encoding.usage(record))
 
     async def solve(self, asked: pb.SolveRequest, _: Any) -> pb.SolveResponse:
         """The whole build. Raises BuildFailed."""

@@ -10,19 +10,21 @@ from knarr.build.frontdoor.jobs import Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.transport import serve
 from knarr.build.frontdoor.worker import record
-from knarr.build.port import Builder
+from knarr.build.port import Builder, Cache
 from knarr.model.platform import Platform
 
 
 class FrontDoor:
     """One for a daemon. `name` is its worker."""
 
-    def __init__(self, builder: Builder, files: Files, name: str, platforms: Sequence[Platform]):
+    def __init__(
+        self, builder: Builder, files: Files, cache: Cache, name: str, platforms: Sequence[Platform]
+    ):
         jobs = Jobs()
         worker = record(name, platforms, {})
         self.lenders = Lenders(files)
         self._services = (
-            Control(builder, jobs, self.lenders, worker).service(),
+            Control(builder, cache, jobs, self.lenders, worker).service(),
             Bridge(builder, jobs, self.lenders, worker).service(),
         )
 

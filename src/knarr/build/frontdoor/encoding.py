@@ -18,6 +18,7 @@ from knarr.build.progress import Output, Status, Update, Vertex, Warned
 from knarr.build.proto import control_pb2 as control
 from knarr.build.proto.gateway_pb2 import Ref, RefMap, Result
 from knarr.build.proto.ops_pb2 import Definition, Op, Position, Range, SourceInfo, SourceOp
+from knarr.build.pruning import Record
 from knarr.model.errors import Invalid, KnarrError, NotFound
 
 REFERENCE = "knarr-ref://"
@@ -42,6 +43,23 @@ def response(updates: Iterable[Update]) -> control.StatusResponse:
             case Warned():
                 reply.warnings.append(_warning(each))
     return reply
+
+
+def usage(record: Record) -> control.UsageRecord:
+    """What the cache keeps."""
+    return control.UsageRecord(
+        ID=record.id,
+        Mutable=record.mutable,
+        InUse=record.in_use,
+        Size=record.size,
+        CreatedAt=moment(record.created),
+        LastUsedAt=moment(record.used),
+        UsageCount=record.uses,
+        Description=record.description,
+        RecordType=record.kind,
+        Shared=record.shared,
+        Parents=record.parents,
+    )
 
 
 def _vertex(vertex: Vertex) -> control.Vertex:

@@ -35,6 +35,7 @@ from knarr.build.solver import AT_ONCE, Flights, Solve
 from knarr.build.tree import Tree
 from knarr.engine.building.bench import Workbench
 from knarr.engine.building.exporting import Export, Made
+from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
@@ -92,6 +93,7 @@ class EngineBuilder:
         remotes: Remotes,
         runner: Runner,
         export: Export,
+        hoard: Hoard,
     ):
         self._rooms = rooms
         self._views = views
@@ -100,6 +102,7 @@ class EngineBuilder:
         self._remotes = remotes
         self._runner = runner
         self._export = export
+        self._hoard = hoard
         self._flights = Flights()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -146,7 +149,7 @@ class EngineBuilder:
 
     @contextlib.asynccontextmanager
     async def _holding(self) -> AsyncIterator[Hold]:
-        async with holding(self._rooms, leftovers=True) as hold:
+        async with self._hoard.building(), holding(self._rooms, leftovers=True) as hold:
             yield hold
 
     async def _trees(self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold) -> list[Tree]:

@@ -8,6 +8,7 @@ from knarr.build.frontdoor.door import FrontDoor
 from knarr.engine.building.builder import EngineBuilder
 from knarr.engine.building.classic import Line
 from knarr.engine.building.exporting import Export
+from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.requests import ClassicWish, build
@@ -36,17 +37,26 @@ class Workshop:
         mounts: VolumeMounts,
         ender: Ender,
         worker: str,
+        hoard: Hoard,
     ):
         root = f"{world.paths.data_root}/build"
+        self._hoard = hoard
         self._files = Files(root)
-        self._runner = Runner(world, roster, places, mounts, ender, self._files, root)
+        self._runner = Runner(world, roster, places, mounts, ender, self._files, root, hoard.mounted)
         views = Views(rooms)
         origins = Origins(rooms, images, images.layers)
         export = Export(rooms, views, f"{root}/mounts")
         self.builder = EngineBuilder(
-            rooms, views, self._files, origins, Remotes(self._files, f"{root}/mounts"), self._runner, export
+            rooms,
+            views,
+            self._files,
+            origins,
+            Remotes(self._files, f"{root}/mounts"),
+            self._runner,
+            export,
+            hoard,
         )
-        self._door = FrontDoor(self.builder, self._files, worker, [rooms.platform])
+        self._door = FrontDoor(self.builder, self._files, hoard, worker, [rooms.platform])
         self._opening = asyncio.Lock()
         self._opened = False
 
@@ -58,7 +68,7 @@ class Workshop:
     async def classic(self, wish: ClassicWish, body: AsyncIterator[bytes]) -> AsyncIterator[Line]:
         """A build by the classic API; see `requests.build`."""
         await self._open()
-        return await build(self.builder, self._files, wish, body)
+        return await build(self.builder, self._files, self._hoard, wish, body)
 
     async def _open(self) -> None:
         async with self._opening:

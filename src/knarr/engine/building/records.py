@@ -1,12 +1,14 @@
 """The build cache's rows: each function is called inside a transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from knarr.build.bench import Facts
 from knarr.build.tree import Layer, Tree
+from knarr.content.leases import Resource
 from knarr.model.descriptor import Descriptor, chain_ids
 from knarr.model.digest import Digest
 
@@ -31,15 +33,17 @@ def read(tx: sqlite3.Connection, key: str, now: int) -> Tree | None:
     ).fetchone()
     if row is None:
         return None
-    return Tree(
-        tuple(
-            Layer(
-                Digest.parse(each.diff),
-                Descriptor(each.media_type, Digest.parse(each.digest), each.blob_size),
-                each.size,
-            )
-            for each in _stored.decode(row[0])
+    return Tree(_layers(row[0]))
+
+
+def _layers(text: str) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(
+            Digest.parse(each.diff),
+            Descriptor(each.media_type, Digest.parse(each.digest), each.blob_size),
+            each.size,
         )
+        for each in _stored.decode(text)
     )
 
 
@@ -66,3 +70,36 @@ def _needed(tree: Tree) -> Sequence[tuple[str, str]]:
 def forget(tx: sqlite3.Connection, key: str) -> None:
     """A result whose layers are gone."""
     tx.execute("DELETE FROM build_cache WHERE key = ?", (key,))
+
+
+class Cached(NamedTuple):
+    """One row, its layers with their ChainIDs."""
+
+    key: str
+    kind: str
+    description: str
+    created: int
+    used: int
+    uses: int
+    layers: tuple[Layer, ...]
+    chains: tuple[str, ...]
+
+
+def every(tx: sqlite3.Connection) -> Iterator[Cached]:
+    """All results, the oldest first."""
+    for key, kind, description, created, used, uses, text in tx.execute(
+        "SELECT key, kind, description, created, used, uses, layers FROM build_cache ORDER BY created"
+    ):
+        layers = _layers(text)
+        chains = tuple(map(str, chain_ids([layer.diff for layer in layers])))
+        yield Cached(key, kind, description, created, used, uses, layers, chains)
+
+
+def forget_all(tx: sqlite3.Connection, keys: Iterable[str]) -> list[Resource]:
+    """Results that nobody shall find any more; what they kept."""
+    kept: set[Resource] = set()
+    for key in keys:
+        for chain, digest in tx.execute("SELECT chain, digest FROM build_layers WHERE key = ?", (key,)):
+            kept |= {Resource("layer", chain), Resource("blob", digest)}
+        forget(tx, key)
+    return sorted(kept)

@@ -13,6 +13,7 @@ from knarr.build.port import Exporter, Wish
 from knarr.build.progress import Progress
 from knarr.engine.building.builder import EngineBuilder, Read
 from knarr.engine.building.classic import Line, Narrator
+from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.uploads import Uploaded, receive
 from knarr.model.errors import KnarrError
 from knarr.model.reference import Reference
@@ -30,10 +31,11 @@ class ClassicWish:
 
 
 async def build(
-    builder: EngineBuilder, files: Files, wish: ClassicWish, body: AsyncIterator[bytes]
+    builder: EngineBuilder, files: Files, hoard: Hoard, wish: ClassicWish, body: AsyncIterator[bytes]
 ) -> AsyncIterator[Line]:
     """Raises what is wrong with the archive or the Dockerfile before the first line; later errors are lines."""
-    uploaded = Uploaded(await receive(body, files), wish.credentials)
+    held = await hoard.uploading()
+    uploaded = Uploaded(await receive(body, files), wish.credentials, held)
     progress = Progress()
     asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs)
     read = await builder.load(asked, uploaded, progress)

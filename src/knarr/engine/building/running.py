@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -99,6 +100,7 @@ class Runner:
         ender: Ender,
         files: Files,
         root: str,
+        mounted: "Counter[str]",
     ):
         self._world = world
         self._starter = _StepStarter(world, roster, places, mounts)
@@ -107,6 +109,7 @@ class Runner:
         self._caches = f"{root}/cachemounts"
         self._aside = f"{root}/mounts"
         self._locks: dict[str, asyncio.Lock] = {}
+        self._mounted = mounted
 
     def open(self) -> None:
         """Blocking. Makes the directories, and empties the one for mounts that are a step's own."""
@@ -299,6 +302,8 @@ class Runner:
         if mount.cache.sharing == Sharing.LOCKED:
             await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
         path = f"{self._caches}/{name}"
+        self._mounted[name] += 1
+        stack.callback(self._mounted.subtract, (name,))
         if not os.path.isdir(path):
             aside = await self._directory(stack)
             given = Tree() if mount.input < 0 else inputs[mount.input]

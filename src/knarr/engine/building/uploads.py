@@ -119,8 +119,9 @@ class Uploaded:
 
     id = "upload"
 
-    def __init__(self, index: Index, credentials: Mapping[str, tuple[str, str]]):
+    def __init__(self, index: Index, credentials: Mapping[str, tuple[str, str]], held: object = None):
         self._index = index
+        self._held = held
         self._credentials = credentials
 
     async def get(self, name: str) -> "Uploaded":

@@ -229,18 +229,35 @@ def free(tx: sqlite3.Connection, resources: Iterable[Resource]) -> tuple[list[Re
     return found, size
 
 
+_CHAINS = (
+    "SELECT chain FROM image_layers UNION"
+    " SELECT value FROM containers, json_each(containers.extra, '$.chain') UNION"
+    " SELECT part.value FROM containers, json_each(containers.extra, '$.mounts') AS mount,"
+    " json_each(mount.value, '$.chain') AS part"
+)
+
+
 def referenced(tx: sqlite3.Connection) -> set[Resource]:
     """Every blob and layer that a row needs."""
-    chains = _column(
-        tx,
-        "SELECT chain FROM image_layers UNION"
-        " SELECT value FROM containers, json_each(containers.extra, '$.chain') UNION"
-        " SELECT part.value FROM containers, json_each(containers.extra, '$.mounts') AS mount,"
-        " json_each(mount.value, '$.chain') AS part UNION"
-        " SELECT chain FROM build_layers",
-    )
+    chains = _column(tx, f"{_CHAINS} UNION SELECT chain FROM build_layers")
     blobs = _column(tx, "SELECT digest FROM image_blobs UNION SELECT digest FROM build_layers")
     return {blob(digest) for digest in blobs} | {layer(chain_id) for chain_id in chains}
+
+
+def only_built(tx: sqlite3.Connection) -> set[str]:
+    """The layers and blobs that nobody but the build cache has."""
+    return set(
+        _column(
+            tx,
+            f"SELECT chain FROM build_layers WHERE chain NOT IN ({_CHAINS})"
+            " UNION SELECT digest FROM build_layers WHERE digest NOT IN (SELECT digest FROM image_blobs)",
+        )
+    )
+
+
+def kept_chains(tx: sqlite3.Connection) -> set[str]:
+    """The layers of images and containers."""
+    return set(_column(tx, _CHAINS))
 
 
 def event(image: Image | None, subject: str, action: str, name: str) -> Event:

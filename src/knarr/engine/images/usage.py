@@ -14,17 +14,20 @@ from knarr.model.image import ImageView
 
 
 async def usage(rooms: Rooms) -> tuple[list[ImageView], int]:
-    """Every image, its blobs counted in its size and in what it shares; and the bytes of everything, each once."""
+    """Every image, its blobs counted in its size and in what it shares; and the bytes of everything, each once, but for what is only the build cache's."""
     views = await listing.list_images(rooms, {}, shared_size=True)
     owned = await rooms.db.read(_blobs)
     sizes = await blocking(_sizes, rooms)
-    layers = sum((await rooms.db.read(rows.layer_sizes)).values())
+    built = await rooms.db.read(rows.only_built)
+    layers = sum(
+        size for chain, size in (await rooms.db.read(rows.layer_sizes)).items() if chain not in built
+    )
     users: dict[str, int] = {}
     for digests in owned.values():
         for digest in digests:
             users[digest] = users.get(digest, 0) + 1
     counted = [_counted(view, owned.get(str(view.image.id), ()), sizes, users) for view in views]
-    return counted, layers + sum(sizes.values())
+    return counted, layers + sum(size for digest, size in sizes.items() if digest not in built)
 
 
 def _counted(

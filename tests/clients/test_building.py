@@ -1,0 +1,121 @@
+"""Builds through the real docker CLI, buildx and compose: what they leave in the cache, where contexts come from, where results go."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemons import Daemon
+
+pytestmark = pytest.mark.usefixtures("emptied")
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def emptied(daemon: Daemon) -> Iterator[None]:
+    """No build's leavings before and after."""
+    daemon.docker("buildx", "prune", "-af")
+    yield
+    for image in daemon.docker("images", "-q", "built*").stdout.split():
+        daemon.docker("rmi", "-f", image, check=False)
+    daemon.docker("buildx", "prune", "-af")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A directory with a file and a Dockerfile of three steps."""
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox\n"
+        "RUN dd if=/dev/urandom of=/noise bs=1M count=3\n"
+        "RUN --mount=type=cache,id=things,target=/things dd if=/dev/urandom of=/things/some bs=1M count=2\n"
+        "COPY file /file\n"
+    )
+    (tmp_path / "file").write_text("a file\n" * 1000)
+    return tmp_path
+
+
+def records(daemon: Daemon, *arguments: str) -> list[dict[str, Any]]:
+    """`buildx du` as JSON."""
+    out = daemon.docker("buildx", "du", "--format", "json", *arguments).stdout
+    return [json.loads(line) for line in out.splitlines() if line]
+
+
+def cache(daemon: Daemon) -> list[dict[str, Any]]:
+    """The build cache of GET /system/df."""
+    status, value = daemon.api("GET", "/v1.51/system/df?type=build-cache")
+    assert status == 200
+    return value["BuildCache"] or []
+
+
+def on_disk(daemon: Daemon) -> int:
+    """Bytes of the daemon's layers, blobs and builds."""
+    from tests.clients import test_disk_usage
+
+    return test_disk_usage.on_disk(daemon.data_root)
+
+
+def test_the_cache_is_told(daemon: Daemon, context: Path) -> None:
+    """A record a layer, one for the client's files, one for the cache mount, with their sizes."""
+    daemon.docker("build", "-q", str(context))
+    kinds = {each["Type"] for each in cache(daemon)}
+    assert {"regular", "source.local", "exec.cachemount"} <= kinds
+    by_words = {each["Description"]: each for each in cache(daemon)}
+    noise = next(value for text, value in by_words.items() if "of=/noise" in text)
+    assert noise["Size"] >= 3 * MIB
+    mount = next(each for each in by_words.values() if each["Type"] == "exec.cachemount")
+    assert 2 * MIB <= mount["Size"] < 2 * MIB + 100_000
+    listed = {each["ID"].rstrip("*"): each for each in records(daemon)}
+    assert set(listed) == {each["ID"] for each in cache(daemon)}
+    table = daemon.docker("system", "df").stdout.splitlines()
+    assert table[-1].startswith("Build Cache")
+    assert table[-1].split()[2] == str(len(listed))
+
+
+def test_filters_of_du_and_prune(daemon: Daemon, context: Path) -> None:
+    """By type; the rest stays."""
+    daemon.docker("build", "-q", str(context))
+    assert len(records(daemon, "--filter", "type=exec.cachemount")) == 1
+    out = daemon.docker("buildx", "prune", "-f", "--filter", "type=exec.cachemount").stdout
+    assert "Total" in out
+    assert records(daemon, "--filter", "type=exec.cachemount") == []
+    assert records(daemon, "--filter", "type=regular")
+    assert "CACHED" in daemon.docker("build", "--progress=plain", str(context)).stderr
+
+
+def test_prune_keeps_what_images_have(daemon: Daemon, context: Path) -> None:
+    """Without --all; and the image runs after either."""
+    daemon.docker("build", "-q", "-t", "built", str(context))
+    daemon.docker("builder", "prune", "-f")
+    daemon.docker("builder", "prune", "-af")
+    assert cache(daemon) == []
+    assert daemon.docker("run", "--rm", "built", "cat", "/file").stdout == "a file\n" * 1000
+
+
+def test_pruned_space_is_free(daemon: Daemon, context: Path) -> None:
+    """What is told to be reclaimed is what the disk has more."""
+    before = on_disk(daemon)
+    daemon.docker("build", "-q", "--output", "type=tar,dest=/dev/null", str(context))
+    assert on_disk(daemon) - before > 5 * MIB
+    status, told = daemon.api("POST", "/v1.51/build/prune?all=1")
+    assert status == 200
+    assert len(told["CachesDeleted"]) >= 4
+    assert told["SpaceReclaimed"] >= 5 * MIB
+    assert on_disk(daemon) - before < 100_000
+    assert cache(daemon) == []
+
+
+def test_rest_prune_with_amounts_and_filters(daemon: Daemon, context: Path) -> None:
+    """What is used lately or fits stays; unknown filters are refused."""
+    daemon.docker("build", "-q", str(context))
+    there = len(cache(daemon))
+    for query in ("keep-storage=10000000000", "filters=%7B%22until%22%3A%5B%2224h%22%5D%7D"):
+        status, told = daemon.api("POST", f"/v1.51/build/prune?all=1&{query}")
+        assert (status, told["SpaceReclaimed"]) == (200, 0)
+    assert len(cache(daemon)) == there
+    status, told = daemon.api("POST", "/v1.51/build/prune?filters=%7B%22colour%22%3A%5B%22red%22%5D%7D")
+    assert status == 400
+    out = daemon.docker("system", "prune", "-f").stdout
+    assert "Deleted build cache objects:" in out
