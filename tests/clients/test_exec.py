@@ -1,5 +1,6 @@
 """`docker exec` and its flags."""
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -232,3 +233,27 @@ def test_its_children_stay_when_it_ends(daemon: Daemon, box: str) -> None:
         lambda: daemon.docker("exec", box, "test", "-s", "/left", check=False).returncode == 0, "the child"
     )
     assert daemon.docker("exec", box, "sh", "-c", "cat /proc/$(cat /left)/comm").stdout == "sleep\n"
+
+
+def test_a_client_that_reads_past_its_buffer_loses_nothing(daemon: Daemon, peer: bool) -> None:
+    """docker-py reads the head through a buffer and then the socket itself: no output may come in one piece with the head."""
+    box = daemon.docker("run", "-d", "busybox", "sleep", "999").stdout.strip()
+    made = daemon.api("POST", f"/containers/{box}/exec", {"AttachStdout": True, "Cmd": ["echo", "out"]})[1][
+        "Id"
+    ]
+    agent = "" if peer else "User-Agent: docker-sdk-python/7\r\n"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(str(daemon.socket))
+        body = b'{"Detach": false}'
+        head = f"POST /exec/{made}/start HTTP/1.1\r\nHost: x\r\n{agent}Content-Type: application/json\r\n"
+        head += f"Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        assert b"101 UPGRADED" in client.recv(65536, socket.MSG_PEEK)
+        if not peer:
+            assert daemon.api("GET", f"/exec/{made}/json")[1]["Pid"] == 0
+            assert client.recv(65536).endswith(b"\r\n\r\n")
+        heard = b""
+        while data := client.recv(65536):
+            heard += data
+        assert heard.endswith(b"\1\0\0\0\0\0\0\4out\n")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from knarr.engine import archive, plan
+from knarr.engine.errors import NotRunning
 from knarr.engine.images.changes import apply_changes
 from knarr.engine.images.committing import Draft
 from knarr.engine.images.images import Images
@@ -49,14 +50,17 @@ async def commit(world: World, images: Images, lifecycle: Lifecycle, live: Live,
         comment=wish.comment,
         whole=delta.form != "overlay",
     )
-    if not (wish.pause and live.status is Status.RUNNING):
-        return await _take(world, images, live, draft, wish.ref)
-    await lifecycle.pause(live)
+    paused = False
+    if wish.pause and live.status is Status.RUNNING:
+        with contextlib.suppress(NotRunning):
+            await lifecycle.pause(live)
+            paused = True
     try:
         return await _take(world, images, live, draft, wish.ref)
     finally:
-        with contextlib.suppress(Conflict):
-            await lifecycle.unpause(live)
+        if paused:
+            with contextlib.suppress(Conflict):
+                await lifecycle.unpause(live)
 
 
 async def _take(world: World, images: Images, live: Live, draft: Draft, ref: Reference | None) -> Image:

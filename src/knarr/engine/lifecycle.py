@@ -287,7 +287,10 @@ class Lifecycle:
             shim = live.running_shim()
             if live.status is Status.PAUSED:
                 raise IsPaused(live.id, "")
-            await shim.pause()
+            try:
+                await shim.pause()
+            except NotFound:  # its end is on the way
+                raise NotRunning(live.id) from None
             self._health.end(live)
             await self._moved(live, Move.PAUSE, "pause")
 

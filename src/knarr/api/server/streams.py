@@ -6,7 +6,9 @@ A client that asked for an upgrade gets 101, an older one 200; from 1.42 on the 
 import asyncio
 import contextlib
 import socket
+import termios
 from collections.abc import AsyncIterator, Callable
+from fcntl import ioctl
 from typing import Any, TypeVar
 from urllib.parse import quote_plus
 
@@ -22,6 +24,9 @@ from knarr.wire import mux
 RAW = "application/vnd.docker.raw-stream"
 FRAMED = "application/vnd.docker.multiplexed-stream"
 _FLUSH = 32 << 10
+# Clients that read the head through a buffer and the stream past it: what comes in one piece with the head is lost to them.
+_LOSERS = ("docker-sdk-python/", "tc-python/")
+_PATIENCE = 5.0
 T = TypeVar("T")
 
 
@@ -39,7 +44,20 @@ async def take_over(call: Call, framed: bool) -> tuple[socket.socket, bytes]:
         )
     else:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {RAW}\r\n\r\n"
-    return await call.request.hijack(head.encode())
+    sock, tail = await call.request.hijack(head.encode())
+    if call.request.headers.get("user-agent", "").startswith(_LOSERS):
+        await _read(sock)
+    return sock, tail
+
+
+async def _read(sock: socket.socket) -> None:
+    """Waits until the client has taken what was sent to it; on a unix socket the kernel knows (SIOCOUTQ, unix(7))."""
+    if sock.family != socket.AF_UNIX:
+        return
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_PATIENCE):
+            while ioctl(sock, termios.TIOCOUTQ, b"\0" * 4) != b"\0" * 4:  # noqa: ASYNC110  (the kernel tells nobody)
+                await asyncio.sleep(0.001)
 
 
 async def tell(sock: socket.socket, data: bytes) -> None:
