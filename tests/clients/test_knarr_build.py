@@ -102,3 +102,14 @@ def test_what_is_wrong_with_the_dockerfile_is_said(daemon: Daemon, context: Path
 def test_iidfile(daemon: Daemon, context: Path, tmp_path: Path) -> None:
     build(daemon, "-t", "classic", "--iidfile", str(tmp_path / "id"), str(context))
     assert (tmp_path / "id").read_text() == daemon.inspect("classic")["Id"]
+
+
+def test_building_twice_gives_one_image(daemon: Daemon, context: Path, peer: bool) -> None:
+    """The second build has no cache to take from; dockerd's images have the time of their making."""
+    if peer:
+        pytest.skip("only knarr's builds are reproducible without being told a date")
+    ids = set()
+    for _ in range(2):
+        build(daemon, "--no-cache", "-t", "twice", str(context))
+        ids.add(daemon.inspect("twice")["Id"])
+    assert len(ids) == 1

@@ -24,7 +24,12 @@ class Facts:
 
 
 class Bench(Protocol):
-    """One build's. What it makes is kept from collection until the build is over; after that, what is cached stays."""
+    """One build's. What it makes is kept from collection until the build is over; after that, what is cached stays.
+
+    `epoch` (seconds): no file of a layer that is made is younger.
+    """
+
+    epoch: int | None
 
     async def image(self, source: Source, platform: Platform | None, step: Step) -> Tree:
         """The layers of an image, which need not be here yet. Raises what the registry says."""
@@ -46,7 +51,7 @@ class Bench(Protocol):
         """Everything at and below `path` in the tree, with the digests of the files. Raises NotFound."""
         ...
 
-    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]], epoch: int | None) -> Tree:
+    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]]) -> Tree:
         """`base` with one more layer: what the acts do, in turn; the second of each is what a copy reads. Raises BuildFailed."""
         ...
 

@@ -15,7 +15,7 @@ from knarr.build.bench import Bench, Facts, Given
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.select import Match, NothingThere, select
 from knarr.build.errors import BuildFailed
-from knarr.build.graph import Edge, Vertex
+from knarr.build.graph import Edge, Vertex, walk
 from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Source
 from knarr.build.port import Sessions
 from knarr.build.progress import Progress, Step
@@ -23,6 +23,7 @@ from knarr.build.tree import Tree
 from knarr.model.errors import KnarrError, NotFound
 
 AT_ONCE = 4
+_SECOND = 10**9
 
 
 class Flights:
@@ -55,7 +56,8 @@ async def _awaited(work: Callable[[], Awaitable[Tree]]) -> Tree:
 
 @dataclass(slots=True)
 class Solve:
-    """One build's run. `epoch` (seconds) is what times of files are clamped to."""
+    """One build's run. `epoch` (seconds) is what times are clamped to where the build was told so; where not, it is the time of
+    the newest file that the client gave, or `made`, when the base images were: so the same build gives the same bytes."""
 
     bench: Bench
     flights: Flights
@@ -64,15 +66,33 @@ class Solve:
     session: str
     progress: Progress
     epoch: int | None = None
+    made: int = 0
     locate: Callable[[Vertex, KnarrError], KnarrError] = lambda _, error: error
     _results: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
 
     async def results(self, edges: Sequence[Edge | None]) -> list[Tree]:
         """The trees of several edges; None is the empty file system. Raises BuildFailed; nothing is running then."""
         try:
+            self.bench.epoch = await self._newest(edges) if self.epoch is None else self.epoch
             return [_tree(each) for each in await self._all(edges)]
         finally:
             await self._stop()
+
+    async def _newest(self, edges: Sequence[Edge | None]) -> int:
+        """Every key needs the client's files: they can come first."""
+        lent = [
+            Edge(vertex)
+            for vertex in walk(*edges)
+            if isinstance(vertex.operation, Source) and vertex.operation.scheme == "local"
+        ]
+        times = [
+            entry.mtime // _SECOND
+            for index in await self._all(lent)
+            if not isinstance(index, Tree)
+            for entry in index.values()
+            if entry.is_regular
+        ]
+        return max(times, default=self.made)
 
     async def _stop(self) -> None:
         left = [task for task in self._results.values() if not task.done()]
@@ -162,7 +182,7 @@ class Solve:
                     (act, read[position][1] if position in read else None)
                     for position, (act, _) in enumerate(acts)
                 ]
-                return await self.bench.act(base, given, self.epoch)
+                return await self.bench.act(base, given)
 
         return await self._worked(vertex, [exact, quick], work)
 

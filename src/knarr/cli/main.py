@@ -165,7 +165,7 @@ def _hand_over(first: str, rest: Sequence[str], before: Sequence[str]) -> int:
 
     name, *more = PLUGINS.get(first, first).split()
     if first in INSTEAD and os.environ.get("DOCKER_BUILDKIT") == "0":
-        return _call(first, rest)
+        return _call(first, rest, first)
     if path := plugins.find(name):
         try:
             plugins.hand_over(path, [*before, name, *more, *rest])
@@ -173,7 +173,7 @@ def _hand_over(first: str, rest: Sequence[str], before: Sequence[str]) -> int:
             print(f"knarr: {path}: {error.strerror}", file=sys.stderr)
             return 1
     if first in INSTEAD:
-        return _call(first, rest)
+        return _call(first, rest, first)
     if first in PLUGINS:
         print(f"knarr: '{first}' is docker's plugin docker-{name}, which is not installed", file=sys.stderr)
         return 1

@@ -31,6 +31,7 @@ class Books:
     """A bench whose trees are made of words."""
 
     def __init__(self) -> None:
+        self.epoch: int | None = None
         self.cache: dict[str, Tree] = {}
         self.did: list[str] = []
         self.gate: asyncio.Event | None = None
@@ -53,7 +54,7 @@ class Books:
         name = path.strip("/")
         return {name: Entry(path=name, mode=S_IFREG | 0o644, digest=f"{name} of {len(tree.layers)} layers")}
 
-    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]], epoch: int | None) -> Tree:
+    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]]) -> Tree:
         self.did.append(f"act on {len(base.layers)}")
         return Tree((*base.layers, layer(f"{base.identity} {acts}")))
 

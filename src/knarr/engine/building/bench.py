@@ -53,7 +53,6 @@ class Workbench:
         runner: Runner,
         hold: Hold,
         session: str,
-        epoch: int | None = None,
     ):
         self._rooms = rooms
         self._views = views
@@ -63,7 +62,7 @@ class Workbench:
         self._runner = runner
         self._hold = hold
         self.session = session
-        self.epoch = epoch
+        self.epoch: int | None = None
 
     async def image(self, source: Source, platform: Platform | None, step: Step) -> Tree:
         tree = await self._origins.tree(source, platform, step, self._hold)
@@ -106,12 +105,12 @@ class Workbench:
                 raise NotFound(str(error)) from error
         return entries
 
-    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]], epoch: int | None) -> Tree:
+    async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]]) -> Tree:
         async with self._views.writable(base, self._hold) as (key, view):
             actor = Actor(self._rooms.zygote, self._files, view, self.snapshot)
             for act, given in acts:
                 await actor.do(act, given)
-            return await self.layer(key, base, epoch)
+            return await self.layer(key, base)
 
     async def run(
         self,
@@ -126,22 +125,20 @@ class Workbench:
         if not isinstance(base, Tree):
             raise BuildFailed("a client's files are not a root")
         await self._views.ensure(base, self._hold)
-        return await self._runner.run(self, base, command, inputs, resources, step, sessions, self.epoch)
+        return await self._runner.run(self, base, command, inputs, resources, step, sessions)
 
     def snapshot(self, tree: Tree) -> AbstractAsyncContextManager[RootView]:
         """The tree to be read."""
         return self._views.snapshot(tree, self._hold)
 
-    async def layer(
-        self, key: str, base: Tree, epoch: int | None, *, mounted: Sequence[str] | None = None
-    ) -> Tree:
+    async def layer(self, key: str, base: Tree, *, mounted: Sequence[str] | None = None) -> Tree:
         """What snapshot `key` has beyond `base`, as one more layer. `mounted`: a container ran on it, with mounts there."""
         delta = await blocking(self._rooms.snapshots.delta, key)
         if delta.form != "overlay":
             raise BuildFailed("builds need the storage driver overlay2")
         view = RootView(mounts=(Mount("bind", delta.upper, ("rbind", "ro")),))
         left_out = () if mounted is None else await blocking(stubs, delta, mounted)
-        latest = None if epoch is None else epoch * _SECOND
+        latest = None if self.epoch is None else self.epoch * _SECOND
         job = await self._rooms.zygote.archive_get(
             view, "/", TarOptions(whiteouts=True, latest=latest, without=left_out)
         )

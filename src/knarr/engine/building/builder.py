@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from knarr.build.context.entries import Entry, Index
@@ -136,8 +137,8 @@ class EngineBuilder:
         for each in cache_to:
             raise BuildFailed(f"cache exports of type {each.type} are not supported by this builder")
         async with self._holding() as hold:
-            trees = await self._trees(loaded, sessions, progress, hold)
-            made = [Made(result, tree) for result, tree in zip(loaded.results, trees, strict=True)]
+            trees, epoch = await self._trees(loaded, sessions, progress, hold)
+            made = [Made(result, tree, epoch) for result, tree in zip(loaded.results, trees, strict=True)]
             told: dict[str, str] = {}
             for number, exporter in enumerate(exporters):
                 told.update(
@@ -152,7 +153,10 @@ class EngineBuilder:
         async with self._hoard.building(), holding(self._rooms, leftovers=True) as hold:
             yield hold
 
-    async def _trees(self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold) -> list[Tree]:
+    async def _trees(
+        self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold
+    ) -> tuple[list[Tree], int]:
+        """The results, and what their times were clamped to (seconds)."""
         wish = loaded.wish
         epochs = {result.epoch for result in loaded.results}
         epoch = epochs.pop() if len(epochs) == 1 else None
@@ -165,7 +169,6 @@ class EngineBuilder:
             self._runner,
             hold,
             wish.session,
-            epoch,
         )
 
         def locate(vertex: Vertex, error: KnarrError) -> KnarrError:
@@ -185,9 +188,11 @@ class EngineBuilder:
             session=wish.session,
             progress=progress,
             epoch=epoch,
+            made=max((_made(result) for result in loaded.results), default=0),
             locate=locate,
         )
-        return await solve.results([result.output for result in loaded.results])
+        trees = await solve.results([result.output for result in loaded.results])
+        return trees, bench.epoch or 0
 
     async def resolve(
         self, question: ImageQuestion, sessions: Sessions, session: str, hold: Hold
@@ -352,6 +357,15 @@ def _place(filename: str, source: bytes, locations: Sequence[Sequence[int]]) -> 
 
 def _ranges(lines: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     return [((line, 0), (line, 0)) for line in lines]
+
+
+def _made(result: Result) -> int:
+    """When the base image was made, in seconds; 0 where it does not say."""
+    text = str((result.base_image or {}).get("created") or "")
+    try:
+        return int(datetime.fromisoformat(f"{text[:19]}+00:00").timestamp())
+    except ValueError:
+        return 0
 
 
 def _content(files: Files, entry: Entry) -> bytes:

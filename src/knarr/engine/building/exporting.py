@@ -33,10 +33,11 @@ from knarr.snapshots.untar import UntarOptions
 
 
 class Made(NamedTuple):
-    """One platform's result, solved."""
+    """One platform's result, solved. `epoch` (seconds): no time of it is later."""
 
     result: Result
     tree: Tree
+    epoch: int
 
 
 class Export:
@@ -153,9 +154,7 @@ class Export:
 def config(made: Made) -> bytes:
     """The image's configuration, with its layers and the moments that were left open."""
     value: dict[str, Any] = json.loads(json.dumps(made.result.image))
-    epoch = made.result.epoch
-    moment = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
-    text = moment.isoformat().replace("+00:00", "Z")
+    text = datetime.fromtimestamp(made.epoch, UTC).isoformat().replace("+00:00", "Z")
     value["created"] = text
     value["rootfs"] = {"type": "layers", "diff_ids": [str(layer.diff) for layer in made.tree.layers]}
     for step in value.get("history") or ():

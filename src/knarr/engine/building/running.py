@@ -60,9 +60,7 @@ class Around(Protocol):
         """The tree to be read."""
         ...
 
-    async def layer(
-        self, key: str, base: Tree, epoch: int | None, *, mounted: Sequence[str] | None = None
-    ) -> Tree:
+    async def layer(self, key: str, base: Tree, *, mounted: Sequence[str] | None = None) -> Tree:
         """What snapshot `key` has beyond `base`, as one more layer."""
         ...
 
@@ -126,7 +124,6 @@ class Runner:
         limits: Limits | None,
         step: Step,
         sessions: Sessions,
-        epoch: int | None,
     ) -> Tree:
         """See build.bench."""
         key = new_id()
@@ -142,7 +139,7 @@ class Runner:
                     vertex=step.vertex.digest,
                     exit_code=code,
                 )
-            return await bench.layer(key, base, epoch, mounted=[mount.target for mount in placed])
+            return await bench.layer(key, base, mounted=[mount.target for mount in placed])
 
     def _prepare(self, key: str, base: Tree) -> None:
         os.mkdir(self._world.paths.container(key), 0o710)
