@@ -89,10 +89,14 @@ _BAD: list[tuple[str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("flags", "words"), _BAD, ids=[flags.replace("{s}", "S") for flags, _ in _BAD])
-def test_what_is_refused(daemon: Daemon, source: Path, flags: str, words: str) -> None:
-    said = refused(daemon, "create", *flags.replace("{s}", str(source)).split(), "busybox")
-    assert words.replace("{s}", str(source)) in said
+def test_what_is_refused(daemon: Daemon, source: Path) -> None:
+    """The whole table; the lines that differ are told together."""
+    wrong = []
+    for flags, words in _BAD:
+        said = refused(daemon, "create", *flags.replace("{s}", str(source)).split(), "busybox")
+        if words.replace("{s}", str(source)) not in said:
+            wrong.append(f"{flags}: {said}")
+    assert not wrong, "\n".join(wrong)
     assert daemon.docker("ps", "-aq").stdout == ""
 
 
@@ -107,13 +111,13 @@ _MIXED: list[tuple[str, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("version", "mount", "words"), _MIXED)
-def test_what_does_not_go_together(daemon: Daemon, version: str, mount: dict[str, Any], words: str) -> None:
-    asked = {"Source": "/tmp", "Target": "/m", **mount}
-    body = {"Image": "busybox", "HostConfig": {"Mounts": [asked]}}
-    status, told = daemon.api("POST", f"/v{version}/containers/create", body)
-    assert status == 400
-    assert words in told["message"]
+def test_what_does_not_go_together(daemon: Daemon) -> None:
+    for version, mount, words in _MIXED:
+        asked = {"Source": "/tmp", "Target": "/m", **mount}
+        body = {"Image": "busybox", "HostConfig": {"Mounts": [asked]}}
+        status, told = daemon.api("POST", f"/v{version}/containers/create", body)
+        assert status == 400, mount
+        assert words in told["message"]
 
 
 def test_a_bad_word_for_a_tmpfs(daemon: Daemon) -> None:
