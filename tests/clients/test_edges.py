@@ -148,6 +148,8 @@ JSON = {"Content-Type": "application/json"}
         ("POST", "/containers/x/resize", None, {}, 400, 'invalid resize height "": invalid syntax'),
         ("POST", "/commit", b"{}", JSON, 400, 'invalid name or ID supplied: ""'),
         ("GET", "/system/df?type=x", None, {}, 400, "unknown object type: x"),
+        ("GET", "/networks/bridge?scope=swarm", None, {}, 404, "network bridge not found"),
+        ("GET", "/networks/bridge?verbose=x", None, {}, 400, 'invalid value for verbose: x: strconv.ParseBool: parsing "x": invalid syntax'),
         ("GET", "/events?since=2&until=1", None, {}, 400, "`since` time (2) cannot be after `until` time (1)"),
     ],
 )  # fmt: skip

@@ -10,8 +10,10 @@ from knarr.api.spec.containers import Endpoint
 from knarr.api.spec.history import shaped
 from knarr.api.spec.others import NetworkConnect, NetworkCreate, NetworkDisconnect
 from knarr.api.spec.versions import Version
+from knarr.engine.errors import NoSuchNetwork
 from knarr.engine.values import AddressRange, NetworkSpec
 from knarr.loop.http.messages import Response
+from knarr.model.errors import Invalid
 from knarr.model.moments import rfc3339
 from knarr.model.system import NetworkView
 
@@ -90,8 +92,16 @@ async def list_(call: Call) -> Response:
 
 
 async def inspect(call: Call) -> Response:
-    """GET /networks/{name}"""
-    return reply(told(await call.engine.networks.inspect(call.name), call.version))
+    """GET /networks/{name}: of that scope only, where the query names one."""
+    verbose, scope = call.text("verbose"), call.text("scope")
+    if verbose and verbose.lower() not in ("0", "1", "t", "f", "true", "false"):
+        raise Invalid(
+            f'invalid value for verbose: {verbose}: strconv.ParseBool: parsing "{verbose}": invalid syntax'
+        )
+    view = await call.engine.networks.inspect(call.name)
+    if scope not in ("", view.scope):
+        raise NoSuchNetwork(call.name)
+    return reply(told(view, call.version))
 
 
 async def create(call: Call) -> Response:
