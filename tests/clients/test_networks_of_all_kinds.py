@@ -139,9 +139,7 @@ def test_subnets_ranges_and_reserved_addresses(nets: Daemon) -> None:
     assert (found["IPv6Gateway"], found["GlobalIPv6Address"]) == ("fd00:231:3::100", "fd00:231:3::101")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
+_REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
         (("--ipv4=false",), "IPv4 or IPv6 must be enabled"),
         (("--subnet", "10.231.51.0/24", "--subnet", "10.231.52.0/24"), "bridge driver doesn't support multiple subnets"),
         (("--ipv6", "--subnet", "fd00:9::5/64"), "invalid subnet fd00:9::5/64: it should be fd00:9::/64"),
@@ -158,26 +156,25 @@ def test_subnets_ranges_and_reserved_addresses(nets: Daemon) -> None:
         (("-d", "macvlan", "-o", "parent=ktnothing.5"), "-o parent interface was not found on the host: ktnothing"),
         (("-d", "ipvlan", "-o", "ipvlan_mode=x"), "requested ipvlan mode 'x' is not valid, 'l2' mode is the ipvlan driver default"),
         (("-d", "ipvlan", "-o", "ipvlan_flag=x"), "requested ipvlan flag 'x' is not valid, 'bridge' is the ipvlan driver default"),
-    ],
 )  # fmt: skip
-def test_what_cannot_be_made(nets: Daemon, words: tuple[str, ...], message: str) -> None:
-    assert message in refused(nets, "network", "create", *words, "x")
+
+
+def test_what_cannot_be_made(nets: Daemon) -> None:
+    for words, message in _REFUSALS:
+        assert message in refused(nets, "network", "create", *words, "x")
     assert nets.docker("network", "ls", "-q", "--filter", "type=custom").stdout == ""
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
+def test_addresses_that_cannot_be_had(nets: Daemon) -> None:
+    create(nets, "--ipv6", "--subnet", "fd00:231:4::/64", "both")
+    box(nets, "one", "--network", "both", "--ip6", "fd00:231:4::7")
+    for flags, message in (
         (("--ip6", "fd00:99::1"), "no configured subnet or ip-range contain the IP address fd00:99::1"),
         (("--ip6", "zz"), "* invalid IPv6 address: zz\n* no configured subnet"),
         (("--ip", "10.0.0.1"), "only when connecting to networks with user configured subnets"),
         (("--ip6", "fd00:231:4::7"), "failed to set up container networking: Address already in use"),
-    ],
-)
-def test_addresses_that_cannot_be_had(nets: Daemon, flags: tuple[str, ...], message: str) -> None:
-    create(nets, "--ipv6", "--subnet", "fd00:231:4::/64", "both")
-    box(nets, "one", "--network", "both", "--ip6", "fd00:231:4::7")
-    assert message in refused(nets, "run", "--rm", "--network", "both", *flags, "busybox", "true")
+    ):
+        assert message in refused(nets, "run", "--rm", "--network", "both", *flags, "busybox", "true")
 
 
 def test_where_ports_are_published_by_default(nets: Daemon) -> None:

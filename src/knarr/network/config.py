@@ -6,7 +6,7 @@ on a bridge; `more` are the further ones of the other drivers. An empty gateway 
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache, lru_cache
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -107,23 +107,29 @@ class NetworkConfig:
         """The subnet that an address belongs to; an empty one for none."""
         return _home(self.subnets, address)
 
-    def to_dict(self) -> dict[str, Any]:
-        """What differs from the defaults, as JSON values."""
-        values = ((each.name, getattr(self, each.name), each.default) for each in fields(self))
-        return {
-            name: list(map(list, value)) if name == "more" else list(value) if name == "trusted" else value
-            for name, value, default in values
-            if default is MISSING or value != default
-        }
+    def to_dict(self) -> Mapping[str, Any]:
+        """What differs from the defaults, as JSON values; not to be changed."""
+        return _written(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "NetworkConfig":
         """Reads what `to_dict` wrote."""
-        items = tuple(value.items())
-        return _read(
-            tuple(each for each in items if type(each[1]) is not list),
-            tuple((name, _frozen(each)) for name, each in items if type(each) is list),
-        )
+        try:
+            return _read(tuple(value.items()))
+        except TypeError:  # lists have no hash
+            return _read(
+                tuple((key, _frozen(each) if type(each) is list else each) for key, each in value.items())
+            )
+
+
+@lru_cache(1024)
+def _written(config: NetworkConfig) -> Mapping[str, Any]:
+    values = ((each.name, getattr(config, each.name), each.default) for each in fields(NetworkConfig))
+    return {
+        name: list(map(list, value)) if name == "more" else list(value) if name == "trusted" else value
+        for name, value, default in values
+        if default is MISSING or value != default
+    }
 
 
 def dummy_name(driver: str, network_id: str) -> str:
@@ -135,9 +141,9 @@ def _frozen(value: list[Any]) -> tuple[Any, ...]:
     return tuple(Subnet(*each) if isinstance(each, (list, tuple)) else each for each in value)
 
 
-@cache
-def _read(plain: tuple[tuple[str, Any], ...], lists: tuple[tuple[str, Any], ...]) -> NetworkConfig:
-    return NetworkConfig(**dict(plain), **dict(lists))
+@lru_cache(1024)
+def _read(items: tuple[tuple[str, Any], ...]) -> NetworkConfig:
+    return NetworkConfig(**dict(items))
 
 
 @lru_cache(4096)
