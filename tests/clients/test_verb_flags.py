@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.clients.flagtable import flags, known_tests
-from tests.support.daemons import Daemon, Knarrd
+from tests.support.daemons import Daemon
 from tests.support.registries import knarr_registry
 
 HERE = "test_verb_flags.py"
@@ -175,12 +175,6 @@ def test_every_command_has_a_test(daemon: Daemon) -> None:
 def test_every_flag_has_a_test(daemon: Daemon, verb: str) -> None:
     assert set(flags(daemon, *verb.split())) - {"help"} == set(FLAGS[verb])
     assert set(FLAGS[verb].values()) - known_tests() == set()
-
-
-def pending(daemon: Daemon, why: str) -> None:
-    """What dockerd does and knarrd does not do yet."""
-    if isinstance(daemon, Knarrd):
-        pytest.xfail(why)
 
 
 class Update(NamedTuple):
@@ -508,7 +502,6 @@ def test_checkpoints(daemon: Daemon) -> None:
 
 
 def test_builder_prune(daemon: Daemon) -> None:
-    pending(daemon, "the build engine's prune")
     assert "Total:" in daemon.docker("builder", "prune", "-f").stdout
 
 
