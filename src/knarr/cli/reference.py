@@ -36,6 +36,9 @@ def markdown() -> str:
         f"- `knarr {name} …` runs `docker-{plugin} …` with the daemon set" for name, plugin in PLUGINS.items()
     ]
     lines.append(
+        "- without buildx `knarr build` sends the context to the daemon itself (`knarr build --help`)"
+    )
+    lines.append(
         "- any other `knarr NAME …` for which a `docker-NAME` is installed in docker's plugin directories"
     )
     lines.append("\n## What docker has and knarr has not\n")
