@@ -1,6 +1,12 @@
 """Builds through the real docker CLI, buildx and compose: what they leave in the cache, where contexts come from, where results go."""
 
+import functools
+import http.server
+import io
 import json
+import subprocess
+import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +125,106 @@ def test_rest_prune_with_amounts_and_filters(daemon: Daemon, context: Path) -> N
     assert status == 400
     out = daemon.docker("system", "prune", "-f").stdout
     assert "Deleted build cache objects:" in out
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A directory, and the address under which it is on the web."""
+    directory = tmp_path / "web"
+    directory.mkdir()
+    handler = functools.partial(QuietHandler, directory=str(directory))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield directory, f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Tells nobody."""
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+DOCKERFILE = b"FROM busybox\nCOPY file /file\nRUN cat /file\n"
+
+
+def tar(*, compressed: bool) -> bytes:
+    """A context as an archive."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz" if compressed else "w") as archive:
+        for name, data in (("Dockerfile", DOCKERFILE), ("file", b"from afar\n")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+def said(daemon: Daemon) -> str:
+    """What the built image's file has."""
+    return daemon.docker("run", "--rm", "built", "cat", "/file").stdout
+
+
+def test_an_archive_on_the_web(daemon: Daemon, served: tuple[Path, str]) -> None:
+    """By buildx and by the classic builder."""
+    directory, address = served
+    (directory / "context.tar.gz").write_bytes(tar(compressed=True))
+    daemon.docker("build", "-t", "built", f"{address}/context.tar.gz")
+    assert said(daemon) == "from afar\n"
+    daemon.docker("rmi", "-f", "built")
+    classic = {**daemon.environment(), "DOCKER_BUILDKIT": "0"}
+    argv = ["docker", "build", "-t", "built", f"{address}/context.tar.gz"]
+    subprocess.run(argv, env=classic, check=True, capture_output=True, timeout=60)
+    assert said(daemon) == "from afar\n"
+
+
+def test_a_dockerfile_on_the_web(daemon: Daemon, served: tuple[Path, str]) -> None:
+    """Which is all that there is."""
+    directory, address = served
+    (directory / "some").write_bytes(b"FROM busybox\nRUN echo alone >/file\n")
+    daemon.docker("build", "-t", "built", f"{address}/some")
+    assert said(daemon) == "alone\n"
+    done = daemon.docker("build", f"{address}/none", check=False)
+    assert done.returncode == 1
+    assert "404" in done.stderr
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_archive_from_standard_input(daemon: Daemon, compressed: bool) -> None:
+    """`docker build - < context.tar`"""
+    daemon.docker("build", "-t", "built", "-", data=tar(compressed=compressed))
+    assert said(daemon) == "from afar\n"
+
+
+def test_a_dockerfile_from_standard_input(daemon: Daemon, tmp_path: Path) -> None:
+    """Alone, and with a context beside it."""
+    daemon.docker("build", "-t", "built", "-", data=b"FROM busybox\nRUN echo alone >/file\n")
+    assert said(daemon) == "alone\n"
+    (tmp_path / "file").write_text("near\n")
+    daemon.docker("build", "-t", "built", "-f", "-", str(tmp_path), data=DOCKERFILE)
+    assert said(daemon) == "near\n"
+
+
+def test_a_commit_of_a_repository(daemon: Daemon, served: tuple[Path, str], tmp_path: Path) -> None:
+    """The directory of a branch; and its Dockerfile may be the client's."""
+    directory, address = served
+    work = tmp_path / "work"
+    (work / "below").mkdir(parents=True)
+    (work / "below/Dockerfile").write_bytes(DOCKERFILE)
+    (work / "below/file").write_text("committed\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(work)]
+    for words in (["init", "-q", "-b", "other"], ["add", "."], ["commit", "-qm", "One"]):
+        subprocess.run([*git, *words], check=True)
+    bare = directory / "project.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(bare)], check=True)
+    subprocess.run(["git", "-C", str(bare), "update-server-info"], check=True)
+    daemon.docker("build", "-t", "built", f"{address}/project.git#other:below")
+    assert said(daemon) == "committed\n"
+    local = b"FROM busybox\nCOPY below/file /file\n"
+    daemon.docker("build", "-t", "built", "-f", "-", f"{address}/project.git#other", data=local)
+    assert said(daemon) == "committed\n"

@@ -13,6 +13,9 @@ from knarr.build.context.entries import Index
 from knarr.build.progress import Progress, Step
 from knarr.build.pruning import Pruning, Record
 
+UPLOADED = "http://buildkit-session/"
+"""Begins the addresses of what a client uploads itself."""
+
 
 class Session(Protocol):
     """What one client lends: its files, its secrets, its credentials, and a place for results."""
@@ -30,6 +33,10 @@ class Session(Protocol):
         label: str = "context",
     ) -> Index:
         """The files of the client's directory `name` (`context`, `dockerfile`, or a named context's). Raises BuildFailed."""
+        ...
+
+    async def upload(self, address: str, name: str, step: Step) -> Index:
+        """What the client reads from its standard input, as a file `name`; an address is read once. Raises BuildFailed."""
         ...
 
     async def secret(self, name: str) -> bytes | None:

@@ -7,7 +7,7 @@ of builds that run at the same time are worked on once. Results are trees of lay
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knarr.build import keys
@@ -17,7 +17,7 @@ from knarr.build.context.select import Match, NothingThere, select
 from knarr.build.errors import BuildFailed
 from knarr.build.graph import Edge, Vertex, walk
 from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Source
-from knarr.build.port import Sessions
+from knarr.build.port import UPLOADED, Sessions
 from knarr.build.progress import Progress, Step
 from knarr.build.tree import Tree
 from knarr.model.errors import KnarrError, NotFound
@@ -69,6 +69,18 @@ class Solve:
     made: int = 0
     locate: Callable[[Vertex, KnarrError], KnarrError] = lambda _, error: error
     _results: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
+
+    def know(self, given: Mapping[str, Index]) -> None:
+        """Sources that were read before, by their vertices' digests."""
+        for digest, index in given.items():
+            self._results[digest] = asyncio.create_task(_done(index))
+
+    async def given(self, edge: Edge) -> Given:
+        """What one edge gives, a tree or not. Raises BuildFailed."""
+        try:
+            return (await self._all([edge]))[0]
+        finally:
+            await self._stop()
 
     async def results(self, edges: Sequence[Edge | None]) -> list[Tree]:
         """The trees of several edges; None is the empty file system. Raises BuildFailed; nothing is running then."""
@@ -156,6 +168,10 @@ class Solve:
                 )
             if source.scheme == "docker-image":
                 return await self.bench.image(source, vertex.platform, step)
+            if source.identifier.startswith(UPLOADED):
+                lender = await self.sessions.get(self.session)
+                name = source.attribute("http.filename")
+                return await lender.upload(source.identifier, name, step)
             if source.scheme in ("http", "https", "git"):
                 return await self.bench.remote(source, step)
             raise BuildFailed(f"sources of the kind {source.scheme} are not supported by this builder")
@@ -243,6 +259,10 @@ class Solve:
     def _step(self, vertex: Vertex, *, cached: bool = False) -> Step:
         inputs = [edge.digest for edge in vertex.inputs]
         return self.progress.begin(vertex.about.name, vertex.digest, inputs, cached=cached)
+
+
+async def _done(index: Index) -> Given:
+    return index
 
 
 def _tree(given: Given) -> Tree:

@@ -45,8 +45,6 @@ async def build(call: Call) -> Response:
     """POST /build: the classic API. What is wrong with the Dockerfile has a status, a step that fails is a line."""
     if call.text("version") == "2":
         raise Unsupported("POST /build with version=2 is not supported: BuildKit's clients use /grpc")
-    if call.text("remote"):
-        raise Unsupported("building from a remote context is not supported by this daemon")
     from knarr.engine.building.requests import ClassicWish
 
     wish = ClassicWish(
@@ -131,6 +129,8 @@ def _attributes(call: Call) -> dict[str, str]:
             attrs[f"build-arg:{name}"] = str(value)
     for name, value in _json(call, "labels").items():
         attrs[f"label:{name}"] = str(value)
+    if call.text("remote"):
+        attrs["context"] = call.text("remote")
     if call.flag("nocache"):
         attrs["no-cache"] = ""
     if call.flag("pull"):

@@ -7,27 +7,30 @@ there before it.
 import asyncio
 import contextlib
 import socket
+import stat
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import quote
 
-from grpclib.client import UnaryUnaryMethod
+from grpclib.client import StreamStreamMethod, UnaryUnaryMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from knarr.build.context.entries import Index
+from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed, NoSuchSession
 from knarr.build.frontdoor import filesend, filesync, sshforward
 from knarr.build.frontdoor.transport import Caller, translated
-from knarr.build.port import Session
+from knarr.build.port import UPLOADED, Session
 from knarr.build.progress import Step
+from knarr.build.proto.control_pb2 import BytesMessage
 from knarr.build.proto.secrets_pb2 import GetSecretRequest, GetSecretResponse
 from knarr.build.proto.session_pb2 import CredentialsRequest, CredentialsResponse
 from knarr.loop.blocking import blocking
 
 PATIENCE = 5.0
 _GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+_PULL = "/moby.upload.v1.Upload/Pull"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 
 
@@ -67,6 +70,24 @@ class ClientSession:
         if key:
             await blocking(self._files.remember, key, list(index.values()))
         return index
+
+    async def upload(self, address: str, name: str, step: Step) -> Index:
+        if not self._offers(_PULL):
+            raise BuildFailed(f"the client uploads nothing: {address}")
+        method = StreamStreamMethod[BytesMessage, BytesMessage](
+            self._caller, _PULL, BytesMessage, BytesMessage
+        )
+        path = address.removeprefix(UPLOADED.rstrip("/"))
+        size = 0
+        with self._files.writing() as writing, step.task("uploading", "uploading") as task, translated():
+            async with method.open(metadata=[("urlpath", path)]) as stream:
+                await stream.send_request(end=True)
+                while (message := await stream.recv_message()) is not None:
+                    await blocking(writing.write, message.data)
+                    size += len(message.data)
+                    task.at(size)
+            digest = await blocking(writing.finish)
+        return {name: Entry(path=name, mode=stat.S_IFREG | 0o600, size=size, digest=digest)}
 
     async def secret(self, name: str) -> bytes | None:
         if not self._offers(_GET_SECRET):

@@ -18,7 +18,7 @@ from knarr.build.tree import Layer, Tree
 from knarr.engine.archive import stream
 from knarr.engine.building import records
 from knarr.engine.building.acting import Actor
-from knarr.engine.building.listing import list_tree, plain_part
+from knarr.engine.building.listing import first_file, list_tree, plain_part
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
@@ -104,6 +104,21 @@ class Workbench:
             except NoSuchPath as error:
                 raise NotFound(str(error)) from error
         return entries
+
+    async def read(self, tree: Tree, path: str) -> bytes | None:
+        """A small file of the tree; None if it is not there."""
+        async with self.snapshot(tree) as view:
+            try:
+                options = TarOptions(name="file", follow=True)
+                job = await self._rooms.zygote.archive_get(view, f"/{path}", options)
+                try:
+                    found = await blocking(first_file, job.drain)
+                    await job.result()
+                finally:
+                    job.close()
+            except NoSuchPath:
+                return None
+        return found
 
     async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]]) -> Tree:
         async with self._views.writable(base, self._hold) as (key, view):

@@ -10,34 +10,29 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
 
+from knarr.build.bench import Bench, Given
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
-from knarr.build.dockerfile import frontend
 from knarr.build.dockerfile import options as frontend_options
-from knarr.build.dockerfile.errors import DockerfileError
-from knarr.build.dockerfile.frontend import Built, Definition, Options, Result
+from knarr.build.dockerfile.frontend import Result
 from knarr.build.dockerfile.options import Input
 from knarr.build.dockerfile.questions import (
-    Answer,
-    EpochQuestion,
-    IgnoreQuestion,
     ImageAnswer,
     ImageQuestion,
-    Question,
-    Steps,
 )
-from knarr.build.errors import BadBuild, BuildFailed, Place
+from knarr.build.errors import BuildFailed
 from knarr.build.graph import Vertex
 from knarr.build.port import CacheSpec, Exporter, Loaded, Sessions, Wish
-from knarr.build.progress import Progress, Warned, unique
+from knarr.build.progress import Progress
 from knarr.build.solver import AT_ONCE, Flights, Solve
 from knarr.build.tree import Tree
+from knarr.engine.building.archives import is_archive
 from knarr.engine.building.bench import Workbench
 from knarr.engine.building.exporting import Export, Made
 from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.origins import Origins
+from knarr.engine.building.reading import Read, Reading, place
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
 from knarr.engine.building.views import Views
@@ -47,28 +42,8 @@ from knarr.engine.images.rooms import Rooms
 from knarr.loop.blocking import blocking
 from knarr.model.errors import KnarrError
 
-T = TypeVar("T")
 _LIMIT = 16 << 20
 _HUB = "registry-1.docker.io"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """A build that was read; see build.port.Loaded."""
-
-    wish: Wish
-    results: Sequence[Result]
-    metadata: Mapping[str, bytes]
-    multi: bool
-    filename: str = "Dockerfile"
-    source: bytes = b""
-
-    @property
-    def platforms(self) -> Sequence[str]:
-        """One without a name, or one a platform."""
-        if not self.results:
-            return ()
-        return [str(each.platform) for each in self.results] if self.multi else [""]
 
 
 @dataclass(slots=True)
@@ -111,10 +86,8 @@ class EngineBuilder:
         """Raises BuildFailed."""
         options = frontend_options.parse(wish.attrs, self._rooms.platform, wish.session)
         options = replace(options, inputs=dict(_inputs(wish)))
-        if options.remote_context:
-            raise BuildFailed("remote contexts are not supported by this builder")
         async with self._holding() as hold:
-            reading = _Reading(self, wish, options, sessions, progress, hold)
+            reading = Reading(self, wish, options, sessions, progress, hold)
             return await reading.run()
 
     async def solve(self, loaded: Loaded, sessions: Sessions, progress: Progress) -> None:
@@ -157,9 +130,25 @@ class EngineBuilder:
         self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold
     ) -> tuple[list[Tree], int]:
         """The results, and what their times were clamped to (seconds)."""
-        wish = loaded.wish
         epochs = {result.epoch for result in loaded.results}
         epoch = epochs.pop() if len(epochs) == 1 else None
+        made = max((_made(result) for result in loaded.results), default=0)
+        solve = self.solver(loaded.wish.session, epoch, made, sessions, progress, hold, loaded)
+        solve.know(loaded.known)
+        trees = await solve.results([result.output for result in loaded.results])
+        return trees, solve.bench.epoch or 0
+
+    def solver(
+        self,
+        session: str,
+        epoch: int | None,
+        made: int,
+        sessions: Sessions,
+        progress: Progress,
+        hold: Hold,
+        loaded: Read | None = None,
+    ) -> Solve:
+        """Runs what one build needs; errors have the place in `loaded` that they come from."""
         bench = Workbench(
             self._rooms,
             self._views,
@@ -168,7 +157,7 @@ class EngineBuilder:
             self._remotes,
             self._runner,
             hold,
-            wish.session,
+            session,
         )
 
         def locate(vertex: Vertex, error: KnarrError) -> KnarrError:
@@ -176,23 +165,21 @@ class EngineBuilder:
                 return error
             found = error if isinstance(error, BuildFailed) else BuildFailed(str(error))
             found.vertex = found.vertex or vertex.digest
-            if vertex.about.lines and loaded.source:
-                found.place = _place(loaded.filename, loaded.source, [vertex.about.lines])
+            if loaded is not None and vertex.about.lines and loaded.source:
+                found.place = place(loaded.filename, loaded.source, [vertex.about.lines])
             return found
 
-        solve = Solve(
+        return Solve(
             bench=bench,
             flights=self._flights,
             slots=self._slots,
             sessions=sessions,
-            session=wish.session,
+            session=session,
             progress=progress,
             epoch=epoch,
-            made=max((_made(result) for result in loaded.results), default=0),
+            made=made,
             locate=locate,
         )
-        trees = await solve.results([result.output for result in loaded.results])
-        return trees, bench.epoch or 0
 
     async def resolve(
         self, question: ImageQuestion, sessions: Sessions, session: str, hold: Hold
@@ -215,130 +202,23 @@ class EngineBuilder:
         )
         return ImageAnswer(origin.name, str(origin.digest), origin.config)
 
-    async def text(self, index: Index, path: str) -> bytes | None:
-        """A small file of a client's; None if it is not there."""
-        entry = index.get(path)
+    async def is_archive(self, index: Index, name: str) -> bool:
+        """Whether a fetched file is one."""
+        return await blocking(is_archive, self._files.path(index[name].digest))
+
+    async def holding_files(self) -> object:
+        """Clients' files stay while this lives."""
+        return await self._hoard.uploading()
+
+    async def text(self, given: Given, path: str, bench: Bench | None = None) -> bytes | None:
+        """A small file of a client's or a tree's; None if it is not there."""
+        if isinstance(given, Tree):
+            assert isinstance(bench, Workbench)
+            return await bench.read(given, path)
+        entry = given.get(path)
         if entry is None or not entry.is_regular:
             return None
         return await blocking(_content, self._files, entry)
-
-
-class _Reading:
-    """One Dockerfile on its way to a graph."""
-
-    def __init__(
-        self,
-        builder: EngineBuilder,
-        wish: Wish,
-        options: Options,
-        sessions: Sessions,
-        progress: Progress,
-        hold: Hold,
-    ):
-        self._builder = builder
-        self._wish = wish
-        self._options = options
-        self._sessions = sessions
-        self._progress = progress
-        self._hold = hold
-
-    async def run(self) -> Read:
-        name = self._options.filename
-        with self._progress.begin(f"[internal] load build definition from {name}") as step:
-            key = self._wish.attrs.get("dockerfilekey", "dockerfile")
-            lender = await self._sessions.get(self._session_of(key))
-            wanted = [name, f"{name}.dockerignore", *([name.lower()] if name == "Dockerfile" else [])]
-            index = await lender.directory(key, step, follow=wanted, label="dockerfile")
-            text = await self._builder.text(index, name)
-            if text is None and name == "Dockerfile":
-                text = await self._builder.text(index, name.lower())
-            if text is None:
-                raise BuildFailed(f"failed to read dockerfile: open {name}: no such file or directory")
-            ignore = await self._builder.text(index, f"{name}.dockerignore")
-        if ignore is None:
-            ignore = await self._ignore(self._options.context_name, "[internal] load .dockerignore")
-        definition = Definition(text, name, ignore)
-        try:
-            return await self._read(definition)
-        except DockerfileError as error:
-            raise BadBuild(str(error), place=_place(name, text, error.locations)) from error
-
-    async def _read(self, definition: Definition) -> Read:
-        if self._options.request_id:
-            from knarr.build.dockerfile import requests
-
-            answered = await self._driven(requests.subrequest(definition, self._options))
-            metadata = {key: _bytes(value) for key, value in answered.items()}
-            return Read(wish=self._wish, results=(), metadata=metadata, multi=False)
-        built: Built = await self._driven(frontend.build(definition, self._options))
-        self._warn(built, definition)
-        multi = self._options.multi_platform
-        metadata = {
-            f"containerimage.config/{result.platform}" if multi else "containerimage.config": json.dumps(
-                result.image
-            ).encode()
-            for result in built.results
-        }
-        return Read(
-            wish=self._wish,
-            results=built.results,
-            metadata=metadata,
-            multi=multi,
-            filename=definition.filename,
-            source=definition.text,
-        )
-
-    def _warn(self, built: Built, definition: Definition) -> None:
-        vertex = unique("warnings")
-        self._progress.tell(
-            *(
-                Warned(
-                    vertex=vertex,
-                    level=1,
-                    short=each.short,
-                    detail=(each.description,),
-                    url=each.url,
-                    filename=definition.filename,
-                    source=definition.text,
-                    ranges=_ranges(each.lines),
-                )
-                for each in built.warnings
-            )
-        )
-
-    async def _driven(self, steps: Steps[T]) -> T:
-        try:
-            questions = next(steps)
-            while True:
-                answers = await asyncio.gather(*(self._answered(question) for question in questions))
-                questions = steps.send(tuple(answers))
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-
-    async def _answered(self, question: Question) -> Answer:
-        try:
-            match question:
-                case ImageQuestion():
-                    with self._progress.begin(question.log_name):
-                        return await self._builder.resolve(
-                            question, self._sessions, self._wish.session, self._hold
-                        )
-                case IgnoreQuestion():
-                    return await self._ignore(question.local, question.log_name, question.session)
-                case EpochQuestion():
-                    return None
-        except KnarrError as error:
-            return error
-
-    async def _ignore(self, name: str, log_name: str, session: str = "") -> bytes | None:
-        with self._progress.begin(log_name) as step:
-            lender = await self._sessions.get(session or self._session_of(name))
-            index = await lender.directory(name, step, follow=[".dockerignore"])
-            return await self._builder.text(index, ".dockerignore")
-
-    def _session_of(self, name: str) -> str:
-        return self._options.sessions.get(name) or self._wish.session
 
 
 def _inputs(wish: Wish) -> Mapping[str, Input]:
@@ -350,13 +230,9 @@ def _inputs(wish: Wish) -> Mapping[str, Input]:
     return found
 
 
-def _place(filename: str, source: bytes, locations: Sequence[Sequence[int]]) -> Place | None:
-    lines = [line for each in locations[:1] for line in each]
-    return Place(filename=filename, source=source, ranges=_ranges(lines)) if lines else None
-
-
-def _ranges(lines: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    return [((line, 0), (line, 0)) for line in lines]
+def _content(files: Files, entry: Entry) -> bytes:
+    with open(files.path(entry.digest), "rb") as file:
+        return file.read(_LIMIT)
 
 
 def _made(result: Result) -> int:
@@ -366,12 +242,3 @@ def _made(result: Result) -> int:
         return int(datetime.fromisoformat(f"{text[:19]}+00:00").timestamp())
     except ValueError:
         return 0
-
-
-def _content(files: Files, entry: Entry) -> bytes:
-    with open(files.path(entry.digest), "rb") as file:
-        return file.read(_LIMIT)
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()

@@ -48,6 +48,16 @@ def list_tree(drain: int, top: str) -> dict[str, Entry]:
     return found
 
 
+def first_file(drain: int) -> bytes | None:
+    """The first regular file of an archive. Blocking."""
+    source = Source(drain)
+    found = None
+    for member in source.members():
+        if member.kind == header.REGULAR and found is None:
+            found = b"".join(bytes(piece) for piece in source.pieces())
+    return found
+
+
 def _above(path: str) -> list[str]:
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]

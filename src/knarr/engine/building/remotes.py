@@ -136,7 +136,10 @@ async def _check_out(place: str, remote: str, ref: str, step: Step) -> str:
     except BuildFailed:
         # A server need not give single commits, and an abbreviated one must be looked for.
         await _git(place, step, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
-        await _git(place, step, "checkout", "--quiet", "--detach", ref)
+        try:
+            await _git(place, step, "checkout", "--quiet", "--detach", f"origin/{ref}")
+        except BuildFailed:
+            await _git(place, step, "checkout", "--quiet", "--detach", ref)
     else:
         await _git(place, step, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     await _git(place, step, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")

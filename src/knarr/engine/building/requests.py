@@ -11,9 +11,10 @@ from knarr.build.errors import BuildFailed
 from knarr.build.graph import walk
 from knarr.build.port import Exporter, Wish
 from knarr.build.progress import Progress
-from knarr.engine.building.builder import EngineBuilder, Read
+from knarr.engine.building.builder import EngineBuilder
 from knarr.engine.building.classic import Line, Narrator
 from knarr.engine.building.hoard import Hoard
+from knarr.engine.building.reading import Read
 from knarr.engine.building.uploads import Uploaded, receive
 from knarr.model.errors import KnarrError
 from knarr.model.reference import Reference
@@ -35,7 +36,8 @@ async def build(
 ) -> AsyncIterator[Line]:
     """Raises what is wrong with the archive or the Dockerfile before the first line; later errors are lines."""
     held = await hoard.uploading()
-    uploaded = Uploaded(await receive(body, files), wish.credentials, held)
+    index = {} if "context" in wish.attrs else await receive(body, files)
+    uploaded = Uploaded(index, wish.credentials, held)
     progress = Progress()
     asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs)
     read = await builder.load(asked, uploaded, progress)

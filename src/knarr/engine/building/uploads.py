@@ -143,6 +143,10 @@ class Uploaded:
         del name, step, follow, include, label
         return filtered(self._index, exclude)
 
+    async def upload(self, address: str, name: str, step: Step) -> Index:
+        """There is none."""
+        raise BuildFailed(f"the client uploads nothing: {address}")
+
     async def secret(self, name: str) -> bytes | None:
         """There are none."""
         del name

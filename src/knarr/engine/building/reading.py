@@ -1,0 +1,263 @@
+"""One Dockerfile on its way to a graph: what it asks of the client and of registries, and the context that may be elsewhere."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from knarr.build.bench import Bench, Given
+from knarr.build.context.entries import Index
+from knarr.build.dockerfile import contexts, frontend
+from knarr.build.dockerfile.contexts import Remote
+from knarr.build.dockerfile.errors import DockerfileError
+from knarr.build.dockerfile.frontend import Built, Definition, Options, Result
+from knarr.build.dockerfile.questions import (
+    Answer,
+    EpochQuestion,
+    IgnoreQuestion,
+    ImageAnswer,
+    ImageQuestion,
+    Question,
+    Steps,
+)
+from knarr.build.errors import BadBuild, BuildFailed, Place
+from knarr.build.graph import Edge
+from knarr.build.port import Sessions, Wish
+from knarr.build.progress import Progress, Warned, unique
+from knarr.build.solver import Solve
+from knarr.build.tree import Tree
+from knarr.engine.images.holding import Hold
+from knarr.model.errors import KnarrError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A build that was read; see build.port.Loaded."""
+
+    wish: Wish
+    results: Sequence[Result]
+    metadata: Mapping[str, bytes]
+    multi: bool
+    filename: str = "Dockerfile"
+    source: bytes = b""
+    known: Mapping[str, Index] = field(default_factory=dict)
+    held: object = None
+
+    @property
+    def platforms(self) -> Sequence[str]:
+        """One without a name, or one a platform."""
+        if not self.results:
+            return ()
+        return [str(each.platform) for each in self.results] if self.multi else [""]
+
+
+class Tools(Protocol):
+    """What reading needs of the builder."""
+
+    def solver(
+        self,
+        session: str,
+        epoch: int | None,
+        made: int,
+        sessions: Sessions,
+        progress: Progress,
+        hold: Hold,
+        loaded: Read | None = None,
+    ) -> Solve:
+        """Runs what one build needs."""
+        ...
+
+    async def resolve(
+        self, question: ImageQuestion, sessions: Sessions, session: str, hold: Hold
+    ) -> ImageAnswer:
+        """An image's configuration."""
+        ...
+
+    async def is_archive(self, index: Index, name: str) -> bool:
+        """Whether a fetched file is one."""
+        ...
+
+    async def holding_files(self) -> object:
+        """Clients' files stay while this lives."""
+        ...
+
+    async def text(self, given: Given, path: str, bench: Bench | None = None) -> bytes | None:
+        """A small file; None if it is not there."""
+        ...
+
+
+class Reading:
+    """One Dockerfile on its way to a graph."""
+
+    def __init__(
+        self,
+        builder: Tools,
+        wish: Wish,
+        options: Options,
+        sessions: Sessions,
+        progress: Progress,
+        hold: Hold,
+    ):
+        self._builder = builder
+        self._wish = wish
+        self._options = options
+        self._sessions = sessions
+        self._progress = progress
+        self._hold = hold
+        self._known: dict[str, Index] = {}
+        self._held: object = None
+
+    async def run(self) -> Read:
+        remote = contexts.remote_context(self._options)
+        if remote is not None:
+            definition = await self._remote(remote)
+        elif self._options.remote_context:
+            raise BuildFailed(f"invalid context: {self._options.remote_context}")
+        else:
+            definition = await self._local()
+        try:
+            return await self._read(definition)
+        except DockerfileError as error:
+            found = place(definition.filename, definition.text, error.locations)
+            raise BadBuild(str(error), place=found) from error
+
+    async def _remote(self, remote: Remote) -> Definition:
+        """The context is elsewhere; the Dockerfile is in it, unless the client has one of its own."""
+        self._held = await self._builder.holding_files()
+        edge, name = remote.edge, self._options.filename
+        given, bench = await self._given(edge)
+        if not isinstance(given, Tree):
+            self._known[edge.vertex.digest] = given
+            unpack = bool(remote.filename) and await self._builder.is_archive(given, remote.filename)
+            if unpack:
+                edge = contexts.unpacked(remote, self._options)
+                given, bench = await self._given(edge)
+            elif remote.filename:
+                name = remote.filename
+        if "dockerfilekey" in self._wish.attrs:
+            return (await self._local())._replace(context=edge)
+        text = await self._builder.text(given, name, bench)
+        if text is None:
+            raise BuildFailed(f"failed to read dockerfile: open {name}: no such file or directory")
+        ignore = await self._builder.text(given, f"{name}.dockerignore", bench)
+        if ignore is None:
+            ignore = await self._builder.text(given, ".dockerignore", bench)
+        return Definition(text, name, ignore, edge)
+
+    async def _given(self, edge: Edge) -> tuple[Given, Bench]:
+        """What is there, and where it can be read."""
+        solve = self._builder.solver(self._wish.session, None, 0, self._sessions, self._progress, self._hold)
+        solve.know(self._known)
+        return await solve.given(edge), solve.bench
+
+    async def _local(self) -> Definition:
+        name = self._options.filename
+        with self._progress.begin(f"[internal] load build definition from {name}") as step:
+            key = self._wish.attrs.get("dockerfilekey", "dockerfile")
+            lender = await self._sessions.get(self._session_of(key))
+            wanted = [name, f"{name}.dockerignore", *([name.lower()] if name == "Dockerfile" else [])]
+            index = await lender.directory(key, step, follow=wanted, label="dockerfile")
+            text = await self._builder.text(index, name)
+            if text is None and name == "Dockerfile":
+                text = await self._builder.text(index, name.lower())
+            if text is None:
+                raise BuildFailed(f"failed to read dockerfile: open {name}: no such file or directory")
+            ignore = await self._builder.text(index, f"{name}.dockerignore")
+        if ignore is None and not self._options.remote_context:
+            ignore = await self._ignore(self._options.context_name, "[internal] load .dockerignore")
+        return Definition(text, name, ignore)
+
+    async def _read(self, definition: Definition) -> Read:
+        if self._options.request_id:
+            from knarr.build.dockerfile import requests
+
+            answered = await self._driven(requests.subrequest(definition, self._options))
+            metadata = {key: _bytes(value) for key, value in answered.items()}
+            return Read(wish=self._wish, results=(), metadata=metadata, multi=False)
+        built: Built = await self._driven(frontend.build(definition, self._options))
+        self._warn(built, definition)
+        multi = self._options.multi_platform
+        metadata = {
+            f"containerimage.config/{result.platform}" if multi else "containerimage.config": json.dumps(
+                result.image
+            ).encode()
+            for result in built.results
+        }
+        return Read(
+            wish=self._wish,
+            results=built.results,
+            metadata=metadata,
+            multi=multi,
+            filename=definition.filename,
+            source=definition.text,
+            known=self._known,
+            held=self._held,
+        )
+
+    def _warn(self, built: Built, definition: Definition) -> None:
+        vertex = unique("warnings")
+        self._progress.tell(
+            *(
+                Warned(
+                    vertex=vertex,
+                    level=1,
+                    short=each.short,
+                    detail=(each.description,),
+                    url=each.url,
+                    filename=definition.filename,
+                    source=definition.text,
+                    ranges=_ranges(each.lines),
+                )
+                for each in built.warnings
+            )
+        )
+
+    async def _driven(self, steps: Steps[T]) -> T:
+        try:
+            questions = next(steps)
+            while True:
+                answers = await asyncio.gather(*(self._answered(question) for question in questions))
+                questions = steps.send(tuple(answers))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _answered(self, question: Question) -> Answer:
+        try:
+            match question:
+                case ImageQuestion():
+                    with self._progress.begin(question.log_name):
+                        return await self._builder.resolve(
+                            question, self._sessions, self._wish.session, self._hold
+                        )
+                case IgnoreQuestion():
+                    return await self._ignore(question.local, question.log_name, question.session)
+                case EpochQuestion():
+                    return None
+        except KnarrError as error:
+            return error
+
+    async def _ignore(self, name: str, log_name: str, session: str = "") -> bytes | None:
+        with self._progress.begin(log_name) as step:
+            lender = await self._sessions.get(session or self._session_of(name))
+            index = await lender.directory(name, step, follow=[".dockerignore"])
+            return await self._builder.text(index, ".dockerignore")
+
+    def _session_of(self, name: str) -> str:
+        return self._options.sessions.get(name) or self._wish.session
+
+
+def place(filename: str, source: bytes, locations: Sequence[Sequence[int]]) -> Place | None:
+    lines = [line for each in locations[:1] for line in each]
+    return Place(filename=filename, source=source, ranges=_ranges(lines)) if lines else None
+
+
+def _ranges(lines: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    return [((line, 0), (line, 0)) for line in lines]
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
