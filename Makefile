@@ -12,7 +12,7 @@ TESTS := tests/system/kernel tests/system/runtime/test_shim.py tests/system/runt
 help: ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-demo: dev ## pull nginx, run it on port 8080, fetch its page, clean up (KEEP=1 leaves it running)
+demo: dev ## pull nginx, run it on port 8080, fetch its page; build an app and run it; clean up (KEEP=1 leaves it running)
 	@scripts/demo
 
 test: dev .cache/clients/.stamp .cache/peers/.stamp images ## every test (root, real kernel, real clients)
