@@ -13,6 +13,8 @@ from knarr.build.frontdoor.worker import record
 from knarr.build.port import Builder, Cache
 from knarr.model.platform import Platform
 
+_STORE = "org.mobyproject.buildkit.worker.snapshotter"
+
 
 class FrontDoor:
     """One for a daemon. `name` is its worker."""
@@ -21,7 +23,7 @@ class FrontDoor:
         self, builder: Builder, files: Files, cache: Cache, name: str, platforms: Sequence[Platform]
     ):
         jobs = Jobs()
-        worker = record(name, platforms, {})
+        worker = record(name, platforms, {_STORE: "overlay2"})
         self.lenders = Lenders(files)
         self._services = (
             Control(builder, cache, jobs, self.lenders, worker).service(),

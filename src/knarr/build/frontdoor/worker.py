@@ -1,7 +1,7 @@
 """What this builder says it can do; clients offer and hide their flags by it.
 
-The label `org.mobyproject.buildkit.worker.snapshotter` would tell buildx that images are stored with their manifests as
-they were built: several platforms, attestations, archives.
+The label `org.mobyproject.buildkit.worker.snapshotter` tells buildx that results of several platforms, archives and pushes
+come from here; without the capability `exporter.image.attestations` it asks for no attestations by itself.
 """
 
 from collections.abc import Sequence
@@ -50,6 +50,7 @@ _LLB_CAPS = (
     "source.http.checksum",
     "source.http.perm",
     "source.http.uidgid",
+    "exporter.multiple",
     "exec.meta.base",
     "exec.meta.network",
     "exec.meta.sethostname",

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from knarr.build.bench import Bench, Given
@@ -29,6 +29,7 @@ from knarr.build.solver import AT_ONCE, Flights, Solve
 from knarr.build.tree import Tree
 from knarr.engine.building.archives import is_archive
 from knarr.engine.building.bench import Workbench
+from knarr.engine.building.credentials import lent
 from knarr.engine.building.exporting import Export, Made
 from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.origins import Origins
@@ -43,18 +44,6 @@ from knarr.loop.blocking import blocking
 from knarr.model.errors import KnarrError
 
 _LIMIT = 16 << 20
-_HUB = "registry-1.docker.io"
-
-
-@dataclass(slots=True)
-class Lent:
-    """A client's credentials; an empty user stands for a token."""
-
-    username: str
-    password: str
-    auth: str = ""
-    identitytoken: str = ""
-    registrytoken: str = ""
 
 
 class EngineBuilder:
@@ -188,10 +177,8 @@ class EngineBuilder:
         if question.store:
             raise BuildFailed("OCI layouts of the client are not supported by this builder")
 
-        async def lend(host: str) -> Auth | None:
-            lender = await sessions.get(session)
-            user, secret = await lender.credentials(_HUB if host == "docker.io" else host)
-            return Lent(user, secret) if user or secret else None
+        async def lend(domain: str) -> Auth | None:
+            return await lent(sessions, session, domain)
 
         origin = await self._origins.resolve(
             question.reference,

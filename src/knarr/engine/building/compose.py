@@ -45,7 +45,7 @@ class Workshop:
         self._runner = Runner(world, roster, places, mounts, ender, self._files, root, hoard.mounted)
         views = Views(rooms)
         origins = Origins(rooms, images, images.layers)
-        export = Export(rooms, views, f"{root}/mounts")
+        export = Export(rooms, images, views, f"{root}/mounts")
         self.builder = EngineBuilder(
             rooms,
             views,

@@ -15,13 +15,18 @@ from knarr.build.port import Exporter, Sessions
 from knarr.build.progress import Progress, Step
 from knarr.build.tree import Tree
 from knarr.engine.archive import stream
-from knarr.engine.building.views import Views
+from knarr.engine.building.credentials import lent
+from knarr.engine.building.layouts import Part, layout
+from knarr.engine.building.layouts import stream as stream_layout
+from knarr.engine.building.views import Views, held
 from knarr.engine.images import rows
 from knarr.engine.images.config import dump_json
 from knarr.engine.images.holding import Hold
+from knarr.engine.images.images import Images
 from knarr.engine.images.making import make_image
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.rows import LayerRow
+from knarr.engine.images.settled import closing
 from knarr.kernel.files import write_all
 from knarr.loop.blocking import blocking
 from knarr.model.digest import Digest
@@ -43,8 +48,9 @@ class Made(NamedTuple):
 class Export:
     """The exporters of one engine; `aside` is for trees on their way, emptied when the engine opens."""
 
-    def __init__(self, rooms: Rooms, views: Views, aside: str):
+    def __init__(self, rooms: Rooms, images: Images, views: Views, aside: str):
         self._rooms = rooms
+        self._images = images
         self._views = views
         self._aside = aside
 
@@ -62,7 +68,9 @@ class Export:
         """Gives the results away; what the client is told of it. Raises BuildFailed."""
         match exporter.type:
             case "moby" | "image":
-                return await self._image(exporter, made, multi, progress, hold)
+                return await self._image(exporter, made, multi, session, sessions, progress, hold)
+            case "oci" | "docker":
+                return await self._archive(exporter, number, made, multi, session, sessions, progress, hold)
             case "local":
                 with progress.begin("exporting to client directory") as step, step.task("copying files"):
                     await self._local(number, made, multi, session, sessions, hold)
@@ -73,16 +81,72 @@ class Export:
                 return {}
         raise BuildFailed(f"exporter {exporter.type} is not supported by this builder")
 
+    async def _archive(
+        self,
+        exporter: Exporter,
+        number: int,
+        made: Sequence[Made],
+        multi: bool,
+        session: str,
+        sessions: Sessions,
+        progress: Progress,
+        hold: Hold,
+    ) -> Mapping[str, str]:
+        docker = exporter.type == "docker"
+        if docker and multi:
+            raise BuildFailed("docker exporter does not currently support exporting manifest lists")
+        if not _flag(exporter, "tar", "true"):
+            raise BuildFailed(
+                f"exporter option tar=false of {exporter.type} is not supported by this builder"
+            )
+        _plain(exporter)
+        names = [_reference(name) for name in exporter.attrs.get("name", "").split(",") if name]
+        lender = await sessions.get(session)
+        with progress.begin(f"exporting to {exporter.type} image format") as step:
+            with step.task("exporting layers"):
+                for each in made:
+                    held(each.tree, hold)
+            parts = [
+                Part(each.result.platform or self._rooms.platform, config(each), each.tree) for each in made
+            ]
+            found = layout(parts, names, multi=multi, docker=docker)
+            with step.task("sending tarball"):
+                await lender.send_file(number, found.told(), stream_layout(self._rooms, found))
+        told = dict(found.told())
+        if names:
+            told["image.name"] = ",".join(str(name) for name in names)
+        return told
+
+    async def _push(self, names: Sequence[Reference], session: str, sessions: Sessions, step: Step) -> None:
+        if not names:
+            raise BuildFailed("tag is needed when pushing to registry")
+        for name in names:
+            auth = await lent(sessions, session, name.domain)
+            with step.task(f"pushing {name}"):
+                async with closing(self._images.push(name, auth=auth)) as pieces:
+                    async for _ in pieces:
+                        pass
+
     async def _image(
-        self, exporter: Exporter, made: Sequence[Made], multi: bool, progress: Progress, hold: Hold
+        self,
+        exporter: Exporter,
+        made: Sequence[Made],
+        multi: bool,
+        session: str,
+        sessions: Sessions,
+        progress: Progress,
+        hold: Hold,
     ) -> Mapping[str, str]:
         if multi or len(made) != 1:
-            raise BuildFailed("images of several platforms are not supported by this builder")
-        if _flag(exporter, "push"):
-            raise BuildFailed("pushing from the builder is not supported by this builder")
+            raise BuildFailed(
+                "images of several platforms are not supported by this image store: use --output type=oci"
+            )
+        _plain(exporter)
         names = [_reference(name) for name in exporter.attrs.get("name", "").split(",") if name]
         with progress.begin("exporting to image") as step:
             image = await self._make(made[0], names, step, hold)
+            if _flag(exporter, "push"):
+                await self._push(names, session, sessions, step)
         told = {
             "containerimage.digest": str(image.manifest),
             "containerimage.config.digest": str(image.id),
@@ -169,5 +233,13 @@ def _reference(text: str) -> Reference:
         raise BuildFailed(f"invalid reference format: {text}") from error
 
 
-def _flag(exporter: Exporter, name: str) -> bool:
-    return exporter.attrs.get(name, "false").lower() in ("true", "1")
+def _flag(exporter: Exporter, name: str, default: str = "false") -> bool:
+    return (exporter.attrs.get(name) or default).lower() in ("true", "1")
+
+
+def _plain(exporter: Exporter) -> None:
+    """Raises BuildFailed for what would be made otherwise than it was asked for."""
+    if exporter.attrs.get("compression", "gzip") != "gzip":
+        raise BuildFailed(f"compression {exporter.attrs['compression']} is not supported by this builder")
+    if any(name.startswith("annotation") for name in exporter.attrs):
+        raise BuildFailed("annotations are not supported by this builder")

@@ -2,7 +2,7 @@
 
 import sqlite3
 import tarfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from knarr.engine.images import rows
@@ -93,12 +93,18 @@ async def _stream(rooms: Rooms, chosen: Sequence[Chosen]) -> AsyncIterator[bytes
         members["manifest.json"] = _manifest(saved)
         members["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
         members["repositories"] = _repositories(saved)
-        for name, content in members.items():
-            async for data in _member(rooms, name, content):
-                yield data
-        yield _END
+        async for data in archive(rooms, members):
+            yield data
         events = [rows.event(one.image, str(one.image.id), "save", str(one.image.id)) for one in chosen]
         await rooms.commit(lambda tx: (None, events))
+
+
+async def archive(rooms: Rooms, members: "Mapping[str, bytes | Digest | None]") -> AsyncIterator[bytes]:
+    """A tar of directories (None), contents, and blobs that the caller holds."""
+    for name, content in members.items():
+        async for data in _member(rooms, name, content):
+            yield data
+    yield _END
 
 
 async def _documents(rooms: Rooms, chosen: Chosen, hold: Callable[..., None]) -> Saved:
