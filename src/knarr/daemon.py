@@ -167,6 +167,7 @@ def _settle() -> None:
     gc.freeze()
     gc.set_threshold(*_GC)
     malloc.trim()
+    malloc.forget_code()
 
 
 def _set_proxies(values: config.Values) -> None:
