@@ -343,3 +343,77 @@ def test_push_without_a_registry(daemon: Daemon, small: Path) -> None:
     assert done.returncode == 1
     assert "connection refused" in done.stderr
     daemon.docker("rmi", "-f", "127.0.0.1:1/built:none", check=False)
+
+
+BAKE = """\
+target "base" {
+  context = "base"
+}
+target "default" {
+  context = "top"
+  contexts = { base = "target:base" }
+  tags = ["built:baked"]
+}
+group "both" {
+  targets = ["base", "default"]
+}
+"""
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A project of two targets, one on the other's result."""
+    (tmp_path / "docker-bake.hcl").write_text(BAKE)
+    for name, text in (
+        ("base", "FROM busybox\nRUN echo base >/base\n"),
+        ("top", "FROM base\nRUN cat /base >/file; echo top >>/file\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["default", "both"])
+def test_bake_with_linked_targets(daemon: Daemon, linked: Path, target: str) -> None:
+    """A target's result is another's base image."""
+    file = str(linked / "docker-bake.hcl")
+    argv = ["docker", "buildx", "bake", "-f", file, target]
+    done = subprocess.run(
+        argv, cwd=linked, env=daemon.environment(), check=False, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    assert daemon.docker("run", "--rm", "built:baked", "cat", "/file").stdout == "base\ntop\n"
+
+
+COMPOSE = """\
+name: built
+services:
+  one:
+    build: .
+    image: built:one
+    command: cat /file
+  two:
+    build:
+      context: .
+      dockerfile_inline: |
+        FROM busybox
+        RUN echo inline >/file
+    image: built:two
+    command: cat /file
+"""
+
+
+def test_compose_builds(daemon: Daemon, context: Path) -> None:
+    """`compose build`, and `up --build` after a change."""
+    file = context / "compose.yaml"
+    file.write_text(COMPOSE)
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY file /file\n")
+    (context / "file").write_text("before\n")
+    daemon.docker("compose", "-f", str(file), "build")
+    assert daemon.docker("run", "--rm", "built:one", "cat", "/file").stdout == "before\n"
+    assert daemon.docker("run", "--rm", "built:two", "cat", "/file").stdout == "inline\n"
+    (context / "file").write_text("after\n")
+    out = daemon.docker("compose", "-f", str(file), "up", "--build").stdout
+    daemon.docker("compose", "-f", str(file), "down")
+    assert "after" in out
+    assert "inline" in out

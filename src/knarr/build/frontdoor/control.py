@@ -109,7 +109,7 @@ class Control:
     async def status(self, stream: Stream[pb.StatusRequest, pb.StatusResponse]) -> None:
         """All that a build tells, until it ends."""
         asked = await stream.recv_message()
-        job = await self._jobs.get(asked.Ref if asked else "")
+        job = await self._jobs.heard(asked.Ref if asked else "")
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         await stream.send_initial_metadata(metadata={"buildkit-current-timestamp": now})
         async for updates in job.progress.follow():

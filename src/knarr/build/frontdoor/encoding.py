@@ -1,6 +1,7 @@
 """Values of the build room as messages of BuildKit's protocol, and back."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,11 +18,12 @@ from knarr.build.port import Loaded
 from knarr.build.progress import Output, Status, Update, Vertex, Warned
 from knarr.build.proto import control_pb2 as control
 from knarr.build.proto.gateway_pb2 import Ref, RefMap, Result
-from knarr.build.proto.ops_pb2 import Definition, Op, Position, Range, SourceInfo, SourceOp
+from knarr.build.proto.ops_pb2 import Definition, Input, Op, OpMetadata, Position, Range, SourceInfo, SourceOp
 from knarr.build.pruning import Record
 from knarr.model.errors import Invalid, KnarrError, NotFound
 
 REFERENCE = "knarr-ref://"
+_OPS = 2
 _DETAILS = "github.com/moby/buildkit"
 
 
@@ -111,16 +113,21 @@ def moment(ns: int) -> Timestamp | None:
 
 def reference(known: str) -> Ref:
     """A result by its id. Clients pass its definition on to other builds without looking into it."""
-    op = Op(source=SourceOp(identifier=f"{REFERENCE}{known}"))
-    return Ref(id=known, definition=Definition(ops=[op.SerializeToString()]))
+    source = Op(source=SourceOp(identifier=f"{REFERENCE}{known}")).SerializeToString()
+    digest = f"sha256:{hashlib.sha256(source).hexdigest()}"
+    end = Op(inputs=[Input(digest=digest)]).SerializeToString()
+    # To buildx a definition without metadata is none.
+    definition = Definition(ops=[source, end], metadata={digest: OpMetadata()})
+    return Ref(id=known, definition=definition)
 
 
 def referred(definition: Definition) -> str:
     """The id in a definition of ours. Raises BuildFailed for any other."""
-    op = Op.FromString(definition.ops[0]) if len(definition.ops) == 1 else Op()
-    if not op.source.identifier.startswith(REFERENCE):
+    names = [Op.FromString(data).source.identifier for data in definition.ops]
+    found = [name.removeprefix(REFERENCE) for name in names if name.startswith(REFERENCE)]
+    if len(found) != 1 or len(names) > _OPS:
         raise BuildFailed("raw LLB definitions are not supported by this builder")
-    return op.source.identifier.removeprefix(REFERENCE)
+    return found[0]
 
 
 def result(loaded: Loaded, known: str) -> Result:

@@ -30,10 +30,11 @@ class Job:
 
 
 class Jobs:
-    """Those of one daemon. Results of living jobs can be inputs of others."""
+    """Those of one daemon. Results of living jobs can be inputs of others; what an ended one told can be heard for a while."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
+        self._ended: dict[str, Job] = {}
         self._waiting: dict[str, asyncio.Future[None]] = {}
 
     def begin(self, ref: str, session: str) -> Job:
@@ -50,8 +51,15 @@ class Jobs:
         """It is over; who follows its progress hears the end."""
         job.progress.end()
         self._jobs.pop(job.ref, None)
+        self._ended[job.ref] = job
+        job.results.clear()
+        asyncio.get_running_loop().call_later(PATIENCE, self._ended.pop, job.ref, None)
         if not job.returned.done():
             job.returned.cancel()
+
+    async def heard(self, ref: str) -> Job:
+        """As `get`, for who only listens: it may have ended before he came. Raises BuildFailed."""
+        return self._ended[ref] if ref in self._ended else await self.get(ref)
 
     async def get(self, ref: str) -> Job:
         """Waits a while for one that was not begun yet. Raises BuildFailed."""
