@@ -75,6 +75,8 @@ class EngineBuilder:
         """Raises BuildFailed."""
         options = frontend_options.parse(wish.attrs, self._rooms.platform, wish.session)
         options = replace(options, inputs=dict(_inputs(wish)))
+        for each in (*wish.cache_from, *_imports(wish)):
+            _import_cache(each, progress)
         async with self._holding() as hold:
             reading = Reading(self, wish, options, sessions, progress, hold)
             return await reading.run()
@@ -215,6 +217,27 @@ def _inputs(wish: Wish) -> Mapping[str, Input]:
         (result,) = loaded.results[:1]
         found[name] = Input(result.output, json.dumps(result.image).encode())
     return found
+
+
+def _imports(wish: Wish) -> Sequence[CacheSpec]:
+    """Those that a client of BuildKit's gateway names among its options. Raises BuildFailed."""
+    text = wish.attrs.get("cache-imports", "")
+    try:
+        found = [
+            CacheSpec(type=str(each["Type"]), attrs=dict(each.get("Attrs") or {}))
+            for each in json.loads(text or "[]")
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BuildFailed(f"failed to unmarshal cache-imports ({text}): {error}") from error
+    plain = [name for name in wish.attrs.get("cache-from", "").split(",") if name]
+    return [*found, *(CacheSpec(type="registry", attrs={"ref": name}) for name in plain)]
+
+
+def _import_cache(spec: CacheSpec, progress: Progress) -> None:
+    """A cache that cannot be had is told of and fails no build, as with BuildKit."""
+    where = spec.attrs.get("ref") or spec.attrs.get("src") or spec.type
+    with contextlib.suppress(BuildFailed), progress.begin(f"importing cache manifest from {where}"):
+        raise BuildFailed(f"cache imports of type {spec.type} are not supported by this builder")
 
 
 def _content(files: Files, entry: Entry) -> bytes:

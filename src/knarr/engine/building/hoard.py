@@ -177,7 +177,7 @@ class Hoard:
                     id=_name(f"mount {each.name}"),
                     kind="exec.cachemount",
                     description=f"cached mount {_plain(each.name)}",
-                    created=facts.st_ctime_ns,
+                    created=min(facts.st_ctime_ns, facts.st_mtime_ns),
                     used=facts.st_atime_ns,
                     uses=1,
                     size=_weight(each.path),

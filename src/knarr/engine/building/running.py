@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import socket
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -310,6 +311,7 @@ class Runner:
                 await blocking(os.chmod, aside, 0o755)
             with contextlib.suppress(OSError):
                 os.rename(aside, path)
+        await blocking(_touch, path)
         if mount.cache.sharing == Sharing.PRIVATE:
             stack.push_async_callback(blocking, shutil.rmtree, path, True)
         return path
@@ -380,6 +382,11 @@ async def _relay(sock: socket.socket, step: Step) -> None:
 def _write(path: str, data: bytes) -> None:
     with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(data)
+
+
+def _touch(path: str) -> None:
+    """The time of its last use, for who makes room."""
+    os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
 
 
 def _own(path: str, mount: Mount) -> None:
