@@ -11,6 +11,7 @@ from tests.support.daemons import CLIENTS, Daemon, Dockerd, Knarrd, busybox_tar
 
 BRIDGE = "ktclients0"
 SUBNET = "10.231.0.0/24"
+STACK = {f"{name}:latest" for name in ("nginx", "postgres", "redis", "web")}
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +52,25 @@ def running_daemon(peer: bool, busybox: Path) -> Iterator[Daemon]:
         daemon.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(running_daemon: Daemon) -> None:
-    """The daemon has a real project's images: nginx, postgres, redis, web."""
-    running_daemon.docker("load", "--input", str(project.archive()), timeout=250)
+    """The daemon has a real project's images: nginx, postgres, redis, web; a test of pruning may have taken them away."""
+    if not STACK <= _tags(running_daemon):
+        running_daemon.docker("load", "--input", str(project.archive()), timeout=250)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tidy(running_daemon: Daemon) -> Iterator[None]:
+    """A module leaves no image and no build's cache to the next, but for what all of them use."""
+    yield
+    for tag in _tags(running_daemon) - STACK - {"busybox:latest"}:
+        running_daemon.api("DELETE", f"/images/{tag}?force=1")
+    running_daemon.api("POST", "/build/prune?all=1")
+
+
+def _tags(daemon: Daemon) -> set[str]:
+    _, images = daemon.api("GET", "/images/json")
+    return {tag for image in images for tag in image["RepoTags"] or ()}
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_copies_of_a_stopped_container_reach_a_mounted_volume(volumes: Daemon, t
     assert (tmp_path / "there/file").read_text() == "copied"
     volumes.docker("cp", "box:/m/file", str(tmp_path / "back"))
     assert (tmp_path / "back").read_text() == "copied"
-    assert not mounted(volumes, "there")
+    host.wait_for(lambda: not mounted(volumes, "there"), "the volume is unmounted behind the copy")
 
 
 def test_what_the_image_has_is_copied_into_a_mounted_volume(volumes: Daemon, tmp_path: Path) -> None:
