@@ -55,7 +55,7 @@ def running_daemon(peer: bool, busybox: Path) -> Iterator[Daemon]:
 @pytest.fixture(scope="module")
 def stack(running_daemon: Daemon) -> None:
     """The daemon has a real project's images: nginx, postgres, redis, web; a test of pruning may have taken them away."""
-    if not STACK <= _tags(running_daemon):
+    if STACK - _tags(running_daemon):
         running_daemon.docker("load", "--input", str(project.archive()), timeout=250)
 
 

@@ -70,11 +70,15 @@ class Hoard:
             self._tend()
 
     async def uploading(self) -> Uploading:
-        """Holds clients' files until the object is forgotten."""
+        """Holds clients' files until the object is forgotten, or given back to `uploaded`."""
         async with self._gate:
             held = Uploading()
             self._uploads.add(held)
             return held
+
+    def uploaded(self, held: Uploading) -> None:
+        """Lets clients' files go."""
+        self._uploads.discard(held)
 
     def _tend(self) -> None:
         if self._tending is None and now() - self._tended > _PAUSE:

@@ -1,7 +1,7 @@
 """A build as the classic API asks for one: an archive and a query in, lines out; see `classic`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,17 +36,42 @@ async def build(
 ) -> AsyncIterator[Line]:
     """Raises what is wrong with the archive or the Dockerfile before the first line; later errors are lines."""
     held = await hoard.uploading()
-    index = {} if "context" in wish.attrs else await receive(body, files)
-    uploaded = Uploaded(index, wish.credentials, held)
-    progress = Progress()
-    asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs)
-    read = await builder.load(asked, uploaded, progress)
-    return _lines(builder, wish, read, uploaded, progress)
+    try:
+        index = {} if "context" in wish.attrs else await receive(body, files)
+        uploaded = Uploaded(index, wish.credentials)
+        progress = Progress()
+        asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs)
+        read = await builder.load(asked, uploaded, progress)
+    except BaseException:
+        hoard.uploaded(held)
+        raise
+    return Held(_lines(builder, wish, read, uploaded, progress), lambda: hoard.uploaded(held))
+
+
+class Held:
+    """Lines, and what is let go when they end or are closed, begun or not."""
+
+    def __init__(self, lines: AsyncGenerator[Line, None], let_go: Callable[[], None]):
+        self._lines = lines
+        self._let_go = let_go
+
+    def __aiter__(self) -> "Held":
+        return self
+
+    async def __anext__(self) -> Line:
+        return await self._lines.__anext__()
+
+    async def aclose(self) -> None:
+        """Stops the build."""
+        try:
+            await self._lines.aclose()
+        finally:
+            self._let_go()
 
 
 async def _lines(
     builder: EngineBuilder, wish: ClassicWish, read: Read, uploaded: Uploaded, progress: Progress
-) -> AsyncIterator[Line]:
+) -> AsyncGenerator[Line, None]:
     nodes = parse(decode(read.source)).nodes
     narrator = Narrator(nodes, list(walk(*(result.output for result in read.results))))
     exporter = Exporter(type="moby", attrs={"name": ",".join(wish.names)})

@@ -119,9 +119,8 @@ class Uploaded:
 
     id = "upload"
 
-    def __init__(self, index: Index, credentials: Mapping[str, tuple[str, str]], held: object = None):
+    def __init__(self, index: Index, credentials: Mapping[str, tuple[str, str]]):
         self._index = index
-        self._held = held
         self._credentials = credentials
 
     async def get(self, name: str) -> "Uploaded":
