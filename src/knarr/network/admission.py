@@ -56,14 +56,14 @@ class Admission:
 
 
 def _listen() -> tuple[socket.socket, int]:
-    """Each daemon of a namespace has a group of its own."""
+    """Each daemon of a namespace has a group of its own; one that may have none is refused as for one that is taken."""
+    refused = OSError(errno.EPERM, "every group of nfnetlink_log is taken")
     for group in _candidates():
         try:
             return open_log(group), group
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-    raise OSError(errno.EBUSY, "every group of nfnetlink_log is taken")
+        except PermissionError as error:
+            refused = error
+    raise refused
 
 
 def _candidates() -> Iterator[int]:

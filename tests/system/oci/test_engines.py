@@ -24,9 +24,9 @@ PARENTS = ("default", "docker", "libpod_parent")
 @pytest.fixture(scope="module", autouse=True)
 def no_cgroup_stays() -> Iterator[None]:
     """The engines leave their own parents behind, empty ones; they go if they were not there before."""
-    before = _parents()
+    before, others = _parents(), _of_containers()
     yield
-    host.settle(_of_containers)
+    host.settle(lambda: _of_containers() - others)
     for parent in sorted(_parents() - before):
         for where, _, _ in os.walk(parent, topdown=False):
             os.rmdir(where)

@@ -28,7 +28,7 @@ _SO_RCVBUFFORCE = 33
 
 
 def open_log(group: int) -> socket.socket:
-    """A non-blocking socket that has a group for itself. Raises OSError with EBUSY where another has it."""
+    """A non-blocking socket that has a group for itself. Raises OSError with EPERM where another has it."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 22)
