@@ -244,9 +244,10 @@ class Knarrd(Daemon):
         return text
 
     def close(self) -> None:
-        """As every daemon, and without its table in the firewall and the parent of its cgroups."""
+        """As every daemon, and without its tables in the firewall and the parent of its cgroups."""
         super().close()
-        host.nft("delete", "table", "ip", f"knarr-{self.bridge}")
+        for family in ("ip", "ip6"):
+            host.nft("delete", "table", family, f"knarr-{self.bridge}")
         parent = Paths.of(str(self.data_root), str(self.exec_root)).cgroup
         for directory in Path("/sys/fs/cgroup").glob(f"*{parent}"):
             directory.rmdir()
