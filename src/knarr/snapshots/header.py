@@ -4,6 +4,7 @@ Reads v7, ustar, pax, GNU long names and base-256 numbers; refuses sparse member
 ustar cannot hold. Names are bytes, as the kernel has them.
 """
 
+import stat
 import struct
 from typing import NamedTuple
 
@@ -19,6 +20,16 @@ REGULAR, LINK, SYMLINK, CHAR, DEVICE, DIRECTORY, FIFO, CONTIGUOUS = (
     b"6",
     b"7",
 )
+# Kinds by the kind of st_mode, and back.
+KINDS = {
+    stat.S_IFREG: REGULAR,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: DEVICE,
+    stat.S_IFIFO: FIFO,
+}
+FORMATS = {kind: mode for mode, kind in KINDS.items()} | {CONTIGUOUS: stat.S_IFREG}
 LONG_NAME, LONG_LINK, PAX, GLOBAL, LABEL, SPARSE = b"L", b"K", b"x", b"g", b"V", b"S"
 _HEADER_ONLY = frozenset({LINK, SYMLINK, CHAR, DEVICE, DIRECTORY, FIFO})
 _FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")

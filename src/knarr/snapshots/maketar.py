@@ -19,14 +19,6 @@ from knarr.snapshots.place import OPAQUE, is_whiteout
 from knarr.snapshots.tree import Node, walk
 
 _BUFFER = 256 << 10
-_KINDS = {
-    stat.S_IFREG: header.REGULAR,
-    stat.S_IFDIR: header.DIRECTORY,
-    stat.S_IFLNK: header.SYMLINK,
-    stat.S_IFCHR: header.CHAR,
-    stat.S_IFBLK: header.DEVICE,
-    stat.S_IFIFO: header.FIFO,
-}
 _WITH_DATA = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
 
@@ -103,7 +95,7 @@ class _Maketar:
     def _member(self, node: Node, name: bytes) -> None:
         facts = node.facts
         kind = stat.S_IFMT(facts.st_mode)
-        if kind not in _KINDS or node.path in self._without:
+        if kind not in header.KINDS or node.path in self._without:
             return
         if self._options.whiteouts and is_whiteout(facts):
             outer, hidden = os.path.split(name)
@@ -244,7 +236,7 @@ def _header(name: bytes, facts: os.stat_result) -> Header:
     )
     return Header(
         name,
-        _KINDS[kind],
+        header.KINDS[kind],
         stat.S_IMODE(facts.st_mode),
         facts.st_uid,
         facts.st_gid,

@@ -13,14 +13,6 @@ from knarr.kernel.files import write_all
 from knarr.snapshots import header
 from knarr.snapshots.header import BadHeader, Header
 
-_KINDS = {
-    stat.S_IFREG: header.REGULAR,
-    stat.S_IFDIR: header.DIRECTORY,
-    stat.S_IFLNK: header.SYMLINK,
-    stat.S_IFCHR: header.CHAR,
-    stat.S_IFBLK: header.DEVICE,
-    stat.S_IFIFO: header.FIFO,
-}
 _FLUSH = 256 << 10
 
 
@@ -46,7 +38,7 @@ class _Writer:
 
     def add(self, name: str, entry: Entry) -> None:
         """One member; sockets are left out."""
-        kind = _KINDS.get(stat.S_IFMT(entry.mode))
+        kind = header.KINDS.get(stat.S_IFMT(entry.mode))
         if kind is None:
             return
         self._pending += header.encode(_header(name, kind, entry))

@@ -14,6 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from knarr.build.context.store import Files
@@ -158,7 +159,7 @@ class Hoard:
                 mutable=True,
                 in_use=busy,
             )
-            found.append(_Local(record, lambda path=path: os.unlink(path)))  # type: ignore[misc]
+            found.append(_Local(record, partial(os.unlink, path)))
         if sizes:
             rest = Record(
                 id=_name("contents"),
@@ -188,7 +189,7 @@ class Hoard:
                     mutable=True,
                     in_use=bool(self.mounted[each.name]),
                 )
-                found.append(_Local(record, lambda path=each.path: shutil.rmtree(path, True)))  # type: ignore[misc]
+                found.append(_Local(record, partial(shutil.rmtree, each.path, True)))
         return found
 
 

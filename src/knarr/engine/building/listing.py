@@ -8,21 +8,13 @@ import os
 import posixpath
 import stat
 
+from msgspec.structs import replace
+
 from knarr.build.context.entries import Entry
 from knarr.model.patterns import is_pattern
 from knarr.snapshots import header
 from knarr.snapshots.header import Header
 from knarr.snapshots.source import Source
-
-_KINDS = {
-    header.REGULAR: stat.S_IFREG,
-    header.CONTIGUOUS: stat.S_IFREG,
-    header.DIRECTORY: stat.S_IFDIR,
-    header.SYMLINK: stat.S_IFLNK,
-    header.CHAR: stat.S_IFCHR,
-    header.DEVICE: stat.S_IFBLK,
-    header.FIFO: stat.S_IFIFO,
-}
 
 
 def plain_part(path: str) -> str:
@@ -66,17 +58,8 @@ def _above(path: str) -> list[str]:
 def _entry(path: str, member: Header, source: Source, found: dict[str, Entry], top: str) -> Entry:
     if member.kind == header.LINK:
         first = found[posixpath.normpath(f"{top}/{os.fsdecode(member.link)}").strip("/")]
-        return Entry(
-            path=path,
-            mode=first.mode,
-            size=first.size,
-            mtime=first.mtime,
-            uid=first.uid,
-            gid=first.gid,
-            digest=first.digest,
-            xattrs=first.xattrs,
-        )
-    kind = _KINDS[member.kind]
+        return replace(first, path=path)
+    kind = header.FORMATS[member.kind]
     return Entry(
         path=path,
         mode=kind | member.mode,

@@ -7,6 +7,8 @@ import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from msgspec.structs import replace
+
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.dockerfile.ignore import Matcher
@@ -20,15 +22,6 @@ from knarr.snapshots import header
 from knarr.snapshots.header import Header
 from knarr.snapshots.source import Source
 
-_KINDS = {
-    header.REGULAR: stat.S_IFREG,
-    header.CONTIGUOUS: stat.S_IFREG,
-    header.DIRECTORY: stat.S_IFDIR,
-    header.SYMLINK: stat.S_IFLNK,
-    header.CHAR: stat.S_IFCHR,
-    header.DEVICE: stat.S_IFBLK,
-    header.FIFO: stat.S_IFIFO,
-}
 _SMALL = 1 << 20
 
 
@@ -82,15 +75,8 @@ def _entry(
         first = found.get(posixpath.normpath("/" + os.fsdecode(member.link)).strip("/"))
         if first is None:
             raise BuildFailed(f"{path} is a link to {os.fsdecode(member.link)}, which is not in the archive")
-        return Entry(
-            path=path,
-            mode=first.mode,
-            size=first.size,
-            mtime=first.mtime,
-            digest=first.digest,
-            xattrs=first.xattrs,
-        )
-    kind = _KINDS.get(member.kind)
+        return replace(first, path=path)
+    kind = header.FORMATS.get(member.kind)
     if kind is None:
         return None
     return Entry(
