@@ -178,10 +178,52 @@ async def test_a_cancelled_build_does_not_take_the_others_step() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     first.cancel()
-    await asyncio.wait([first])
+    await asyncio.sleep(0)
     bench.gate.set()
     await second
+    await asyncio.wait([first])
+    assert first.cancelled()
     assert bench.did == ["one"]
+
+
+async def test_a_cancelled_build_stays_while_its_work_is_used() -> None:
+    bench, flights = Books(), Flights()
+    bench.gate = asyncio.Event()
+    first, second = (asyncio.create_task(solve(bench, run("one"), flights=flights)) for _ in range(2))
+    await until(lambda: bool(bench.did))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    first.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not first.done()
+    second.cancel()
+    await asyncio.wait([first, second])
+    assert [first.cancelled(), second.cancelled()] == [True, True]
+
+
+async def test_work_that_is_being_cancelled_takes_nobody_in() -> None:
+    flights, began, leave = Flights(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Tree:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await leave.wait()
+        raise AssertionError
+
+    async def quick() -> Tree:
+        return Tree()
+
+    first = asyncio.create_task(flights.do("key", slow))
+    await began.wait()
+    first.cancel()
+    await asyncio.sleep(0)
+    assert await flights.do("key", quick) == Tree()
+    leave.set()
+    await asyncio.wait([first])
+    assert first.cancelled()
 
 
 async def test_a_failure_stops_the_rest() -> None:

@@ -87,6 +87,7 @@ class Workbench:
         return tree
 
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
+        held(tree, self._hold)  # it may be another build's work
         moment = now()
         await self._rooms.db.write(lambda tx: records.write(tx, key, tree, facts, moment))
 
