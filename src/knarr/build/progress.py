@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 STDOUT, STDERR = 1, 2
 _PACE = 100_000_000
+_MOST = 16 << 20
+_CLIPPED = b"\n[output clipped, log limit 16MiB reached]\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ class Step:
 
     def __init__(self, progress: Progress, vertex: Vertex):
         self._progress = progress
+        self._room = _MOST
         self.vertex = vertex
         progress.tell(vertex)
 
@@ -141,7 +144,12 @@ class Step:
         self._progress.tell(self.vertex)
 
     def write(self, stream: int, data: bytes) -> None:
-        """Output of the step's process."""
+        """Output of the step's process; what goes beyond 16 MiB is lost, and that is said once."""
+        if self._room < 0:
+            return
+        if len(data) > self._room:
+            data = data[: self._room] + _CLIPPED
+        self._room -= len(data)
         self._progress.tell(
             Output(vertex=self.vertex.digest, moment=time.time_ns(), stream=stream, data=data)
         )

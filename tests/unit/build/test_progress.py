@@ -48,3 +48,15 @@ async def test_counters_tell_their_last_value() -> None:
     counted = [update for update in await _all(progress) if isinstance(update, Status)]
     assert counted[-1].current == 10
     assert counted[-1].completed
+
+
+async def test_output_without_an_end_is_clipped() -> None:
+    progress = Progress()
+    with progress.begin("yes") as step:
+        for _ in range(40):
+            step.write(STDOUT, b"y\n" * (256 << 10))
+    progress.end()
+    outputs = [update.data for update in await _all(progress) if isinstance(update, Output)]
+    assert sum(map(len, outputs)) < (16 << 20) + 100
+    assert outputs[-1].endswith(b"\n[output clipped, log limit 16MiB reached]\n")
+    assert outputs[-1].count(b"clipped") == sum(data.count(b"clipped") for data in outputs)
