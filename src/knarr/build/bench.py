@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from knarr.build.context.entries import Index
+from knarr.build.explain import Earlier, Parts
 from knarr.build.graph import Resources
 from knarr.build.operations import Act, Exec, Source
 from knarr.build.port import Sessions
@@ -17,10 +18,11 @@ Given = Tree | Index
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is remembered of a cached result beside it."""
+    """What is remembered of a cached result beside it. `parts`: what the key is made of, so that a later miss can be explained."""
 
     kind: str
     description: str
+    parts: Parts | None = None
 
 
 class Bench(Protocol):
@@ -45,6 +47,10 @@ class Bench(Protocol):
 
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
         """Remembers a result."""
+        ...
+
+    async def earlier(self, key: str, parts: Parts) -> Earlier:
+        """What is remembered of steps that were built: this one, and those that may have been it."""
         ...
 
     async def listing(self, tree: Tree, path: str) -> Index:

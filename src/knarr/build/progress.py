@@ -154,6 +154,10 @@ class Step:
             Output(vertex=self.vertex.digest, moment=time.time_ns(), stream=stream, data=data)
         )
 
+    def warn(self, text: str) -> None:
+        """Something that a person shall see, at the build's end too."""
+        self._progress.tell(Warned(vertex=self.vertex.digest, level=1, short=text))
+
     def task(self, what: str, name: str = "", total: int = 0) -> "Task":
         """A piece of the step's work starts."""
         now = time.time_ns()

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from knarr.build import keys
+from knarr.build import explain, keys
 from knarr.build.bench import Bench, Facts, Given
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.select import Match, NothingThere, select
 from knarr.build.errors import BuildFailed
+from knarr.build.explain import Parts
 from knarr.build.graph import Edge, Vertex, walk
 from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Source
 from knarr.build.port import UPLOADED, Sessions
@@ -78,6 +79,7 @@ class Solve:
     progress: Progress
     epoch: int | None = None
     made: int = 0
+    explain: bool = False
     locate: Callable[[Vertex, KnarrError], KnarrError] = lambda _, error: error
     _results: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
 
@@ -203,15 +205,21 @@ class Solve:
         ]
         exact = keys.key(vertex, [base.identity, *taken], self.epoch)
 
+        def parts() -> Parts:
+            files = (each for matches, _ in read.values() for match in matches for each in _sources(match))
+            below = [base.identity] if operation.actions[0].input == 0 else []
+            return explain.parts(vertex, below, files, self.epoch)
+
         async def work() -> Tree:
-            with self._step(vertex):
+            with self._step(vertex) as step:
+                await self._explained(step, vertex, exact, parts)
                 given = [
                     (act, read[position][1] if position in read else None)
                     for position, (act, _) in enumerate(acts)
                 ]
                 return await self.bench.act(base, given)
 
-        return await self._worked(vertex, [exact, quick], work)
+        return await self._worked(vertex, [exact, quick], work, parts)
 
     async def _read(self, act: Copy, given: Given) -> tuple[list[Match], Given]:
         """What a copy takes; a tree is listed as far as the copy's path needs."""
@@ -238,12 +246,25 @@ class Solve:
         if found is not None:
             return found
 
+        def parts() -> Parts:
+            files = (pair for each in inputs if not isinstance(each, Tree) for pair in each.items())
+            return explain.parts(vertex, [_identity(each) for each in inputs], files, self.epoch)
+
         async def work() -> Tree:
             async with self.slots:
                 with self._step(vertex) as step:
+                    await self._explained(step, vertex, key, parts)
                     return await self.bench.run(command, inputs, vertex.about.resources, step, self.sessions)
 
-        return await self._worked(vertex, [key], work)
+        return await self._worked(vertex, [key], work, parts)
+
+    async def _explained(self, step: Step, vertex: Vertex, key: str, parts: Callable[[], Parts]) -> None:
+        """Tells why the step runs, where that was asked for."""
+        if self.explain:
+            made = parts()
+            earlier = await self.bench.earlier(key, made)
+            text = explain.why(made, earlier, ignored=vertex.about.ignore_cache)
+            step.warn(f"cache: {vertex.about.name}: {text}")
 
     async def _cached(self, vertex: Vertex, key: str) -> Tree | None:
         if vertex.about.ignore_cache:
@@ -255,14 +276,18 @@ class Solve:
         return found
 
     async def _worked(
-        self, vertex: Vertex, known: Sequence[str], work: Callable[[], Awaitable[Tree]]
+        self,
+        vertex: Vertex,
+        known: Sequence[str],
+        work: Callable[[], Awaitable[Tree]],
+        parts: Callable[[], Parts],
     ) -> Tree:
         """The cached result of the first key, or the work's, kept under all."""
         facts = Facts(kind="regular", description=vertex.about.name)
         found = None if len(known) == 1 else await self._cached(vertex, known[0])
         if found is None:
             found = await self.flights.do(known[0], work)
-            await self.bench.keep(known[0], found, facts)
+            await self.bench.keep(known[0], found, replace(facts, parts=parts()))
         for each in known[1:]:
             await self.bench.keep(each, found, facts)
         return found
@@ -298,6 +323,11 @@ def _listed(source: Source, name: str) -> list[str]:
 def _named(match: Match) -> list[tuple[str, Entry]]:
     top = [] if match.entry is None else [(match.name, match.entry)]
     return [*top, *((f"{match.name}/{path}", entry) for path, entry in match.members)]
+
+
+def _sources(match: Match) -> list[tuple[str, Entry]]:
+    top = [] if match.entry is None else [(match.path, match.entry)]
+    return [*top, *((f"{match.path}/{path}".lstrip("/"), entry) for path, entry in match.members)]
 
 
 def _linear(operation: File, inputs: Sequence[Given]) -> tuple[Tree, list[tuple[Act, Given | None]]]:

@@ -9,10 +9,11 @@ import pytest
 from knarr.build.bench import Facts, Given
 from knarr.build.context.entries import Entry, Index
 from knarr.build.errors import BuildFailed
+from knarr.build.explain import Earlier, Parts
 from knarr.build.graph import About, Edge, Resources, Vertex, vertex
 from knarr.build.operations import Act, Action, Copy, Diff, Exec, File, MakeDirectory, Merge, Mount, Source
 from knarr.build.port import Session, Sessions
-from knarr.build.progress import Progress, Step
+from knarr.build.progress import Progress, Step, Warned
 from knarr.build.progress import Vertex as Told
 from knarr.build.solver import Flights, Solve
 from knarr.build.tree import Layer, Tree
@@ -34,6 +35,8 @@ class Books:
         self.epoch: int | None = None
         self.cache: dict[str, Tree] = {}
         self.did: list[str] = []
+        self.kept: list[Parts] = []
+        self.asked: list[Parts] = []
         self.gate: asyncio.Event | None = None
 
     async def image(self, source: Source, platform: Platform | None, step: Step) -> Tree:
@@ -47,6 +50,12 @@ class Books:
 
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
         self.cache[key] = tree
+        if facts.parts is not None:
+            self.kept.insert(0, facts.parts)
+
+    async def earlier(self, key: str, parts: Parts) -> Earlier:
+        self.asked.append(parts)
+        return Earlier(known=False, others=self.kept)
 
     async def listing(self, tree: Tree, path: str) -> Index:
         if path == "/missing":
@@ -95,14 +104,17 @@ def copy(source: Vertex, path: str = "/f", on: Vertex | None = None) -> Vertex:
     return vertex(File((act,)), inputs, about=About(name="COPY"))
 
 
-async def solve(bench: Books, *results: Vertex, flights: Flights | None = None) -> list[Tree]:
+async def solve(
+    bench: Books, *results: Vertex, flights: Flights | None = None, progress: Progress | None = None
+) -> list[Tree]:
     solving = Solve(
         bench=bench,
         flights=flights or Flights(),
         slots=asyncio.Semaphore(4),
         sessions=Nobody(),
         session="s",
-        progress=Progress(),
+        progress=progress or Progress(),
+        explain=progress is not None,
     )
     return await solving.results([Edge(each) for each in results])
 
@@ -283,3 +295,18 @@ async def test_cached_steps_are_told_as_cached() -> None:
     progress.end()
     told = [update async for bunch in progress.follow() for update in bunch if isinstance(update, Told)]
     assert [update.cached for update in told if update.name == "RUN one"] == [True, True]
+
+
+async def test_why_a_step_ran_is_told_where_that_was_asked_for() -> None:
+    bench = Books()
+    await solve(bench, copy(run("one"), on=run("two")))
+    assert bench.asked == []
+    progress = Progress()
+    await solve(bench, copy(run("one", on=run("zero")), on=run("two")), progress=progress)
+    progress.end()
+    told = [each.short async for bunch in progress.follow() for each in bunch if isinstance(each, Warned)]
+    assert sorted(told) == [
+        "cache: COPY: f has other contents",
+        "cache: RUN one: it is built on other contents of `RUN zero`",
+        "cache: RUN zero: the instruction is `RUN zero`, was `RUN one`",
+    ]

@@ -3,6 +3,7 @@
 Everything that is made or fetched is leased until the build is over; after that rows keep it: an image's, or the cache's.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
@@ -10,13 +11,14 @@ from knarr.build.bench import Facts, Given
 from knarr.build.context.entries import Index
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed
+from knarr.build.explain import Earlier, Parts
 from knarr.build.graph import Resources
 from knarr.build.operations import Act, Exec, Source
 from knarr.build.port import Sessions
 from knarr.build.progress import Step
 from knarr.build.tree import Layer, Tree
 from knarr.engine.archive import stream
-from knarr.engine.building import records
+from knarr.engine.building import records, steps
 from knarr.engine.building.acting import Actor
 from knarr.engine.building.listing import first_file, list_tree, plain_part
 from knarr.engine.building.origins import Origins
@@ -89,7 +91,16 @@ class Workbench:
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
         held(tree, self._hold)  # it may be another build's work
         moment = now()
-        await self._rooms.db.write(lambda tx: records.write(tx, key, tree, facts, moment))
+
+        def write(tx: sqlite3.Connection) -> None:
+            records.write(tx, key, tree, facts, moment)
+            if facts.parts is not None:
+                steps.write(tx, key, facts.parts, moment)
+
+        await self._rooms.db.write(write)
+
+    async def earlier(self, key: str, parts: Parts) -> Earlier:
+        return await self._rooms.db.read(lambda tx: steps.earlier(tx, key, parts))
 
     async def listing(self, tree: Tree, path: str) -> Index:
         top = plain_part(path)

@@ -169,6 +169,7 @@ class EngineBuilder:
             progress=progress,
             epoch=epoch,
             made=made,
+            explain=loaded is not None and _asked(loaded.wish, "KNARR_EXPLAIN_CACHE"),
             locate=locate,
         )
 
@@ -238,6 +239,11 @@ def _import_cache(spec: CacheSpec, progress: Progress) -> None:
     where = spec.attrs.get("ref") or spec.attrs.get("src") or spec.type
     with contextlib.suppress(BuildFailed), progress.begin(f"importing cache manifest from {where}"):
         raise BuildFailed(f"cache imports of type {spec.type} are not supported by this builder")
+
+
+def _asked(wish: Wish, name: str) -> bool:
+    """A wish that comes as a build argument, since every client can send one."""
+    return wish.attrs.get(f"build-arg:{name}", "").lower() in ("1", "true", "yes")
 
 
 def _content(files: Files, entry: Entry) -> bytes:

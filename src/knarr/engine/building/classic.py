@@ -9,7 +9,7 @@ from typing import Any
 
 from knarr.build.dockerfile.nodes import Node
 from knarr.build.graph import Vertex as Operation
-from knarr.build.progress import STDERR, Output, Update, Vertex
+from knarr.build.progress import STDERR, Output, Update, Vertex, Warned
 
 Line = dict[str, Any]
 
@@ -21,7 +21,7 @@ class _Told:
     done: bool = False
     cached: bool = False
     failed: bool = False
-    output: list[Output] = field(default_factory=list)
+    output: list[Output | Warned] = field(default_factory=list)
 
 
 class Narrator:
@@ -45,6 +45,8 @@ class Narrator:
                     told.failed = bool(update.error)
                     told.done = bool(update.completed)
                 case Output() if update.vertex in self._told:
+                    self._told[update.vertex].output.append(update)
+                case Warned() if update.vertex in self._told:
                     self._told[update.vertex].output.append(update)
                 case _:
                     continue
@@ -80,6 +82,9 @@ class Narrator:
 def _outputs(told: _Told) -> Iterator[Line]:
     waiting, told.output = told.output, []
     for output in waiting:
+        if isinstance(output, Warned):
+            yield _stream(f" ---> {output.short}\n")
+            continue
         text = output.data.decode(errors="replace")
         # Docker paints what a step writes to its standard error.
         yield _stream(f"\x1b[91m{text}\x1b[0m" if output.stream == STDERR else text)

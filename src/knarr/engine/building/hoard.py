@@ -20,7 +20,7 @@ from typing import NamedTuple
 from knarr.build.context.store import Files
 from knarr.build.pruning import Pruning, Record, chosen, matching, policy
 from knarr.content.leases import Resource
-from knarr.engine.building import records
+from knarr.engine.building import records, steps
 from knarr.engine.images import removing, rows
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.world import now
@@ -88,6 +88,7 @@ class Hoard:
 
     async def _collect(self) -> None:
         try:
+            await self._rooms.db.write(steps.trim)
             facts = await blocking(os.statvfs, self._root)
             for rule in policy(facts.f_blocks * facts.f_frsize):
                 await self.prune(rule)
