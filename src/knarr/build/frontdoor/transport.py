@@ -16,11 +16,13 @@ from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server
+from h2.settings import SettingCodes
 
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.encoding import Details
 
 WINDOW = 16 << 20
+STREAMS = 1 << 20
 _CONFIG = Configuration(http2_connection_window_size=WINDOW, http2_stream_window_size=WINDOW >> 1)
 
 
@@ -34,8 +36,15 @@ class _Taken(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._inner.connection_made(transport)
+        self._allow_streams()
         if self._tail:
             self._inner.data_received(self._tail)
+
+    def _allow_streams(self) -> None:
+        """A build that waits for one of h2's 100 streams is waited for by those who have them."""
+        connection = self._inner.connection
+        connection._connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS})  # noqa: SLF001
+        connection.flush()
 
     def data_received(self, data: bytes) -> None:
         self._inner.data_received(data)

@@ -25,6 +25,17 @@ class _Echo:
         return BytesMessage(data=asked.data[::-1])
 
 
+class _Crowd:
+    """Answers nobody before all have come."""
+
+    def __init__(self, size: int) -> None:
+        self._barrier = asyncio.Barrier(size)
+
+    async def say(self, asked: BytesMessage, _: object) -> BytesMessage:
+        await self._barrier.wait()
+        return asked
+
+
 def _service() -> Service:
     service = Service("test.Echo")
     service.unary("Say", _Echo().say, BytesMessage, BytesMessage)
@@ -61,6 +72,21 @@ async def test_bytes_that_came_before_are_served_first() -> None:
     early = await loop.sock_recv(theirs, 1 << 16)
     serving = asyncio.create_task(serve(theirs, early, [_service()]))
     assert await asking == b"cba"
+    caller.close()
+    await asyncio.wait_for(serving, 10)
+
+
+async def test_hundreds_of_calls_wait_at_the_same_time() -> None:
+    """As those of a bake of many targets: each build has a call that waits for its end, and one that waits for news."""
+    ours, theirs = _pair()
+    crowd = _Crowd(300)
+    service = Service("test.Echo")
+    service.unary("Say", crowd.say, BytesMessage, BytesMessage)
+    serving = asyncio.create_task(serve(theirs, b"", [service]))
+    caller = Caller(ours)
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(*(_ask(caller, b"%d" % at) for at in range(300)))
+    assert answers == [b"%d" % at for at in range(300)]
     caller.close()
     await asyncio.wait_for(serving, 10)
 
