@@ -12,9 +12,26 @@ from typing import Protocol
 from knarr.build.context.entries import Index
 from knarr.build.progress import Progress, Step
 from knarr.build.pruning import Pruning, Record
+from knarr.model.digest import Digest
 
 UPLOADED = "http://buildkit-session/"
 """Begins the addresses of what a client uploads itself."""
+
+
+class Contents(Protocol):
+    """A store of blobs that a client lends: a local cache, an OCI layout."""
+
+    async def size(self, digest: Digest) -> int:
+        """Of a blob that is there. Raises NotFound."""
+        ...
+
+    def read(self, digest: Digest, offset: int = 0) -> AsyncIterator[bytes]:
+        """Its bytes, not verified. Raises BuildFailed."""
+        ...
+
+    async def write(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> bool:
+        """Puts a blob there, whole or not at all; False if it was there. Raises BuildFailed."""
+        ...
 
 
 class Session(Protocol):
@@ -59,6 +76,10 @@ class Session(Protocol):
 
     async def send_tree(self, exporter: int, root: str, divided: bool) -> None:
         """The tree below `root`, into the client's directory."""
+        ...
+
+    def contents(self, store: str) -> Contents:
+        """The client's store of that name (`local:DIRECTORY`). Raises BuildFailed where it has none."""
         ...
 
 

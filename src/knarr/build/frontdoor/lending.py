@@ -19,7 +19,7 @@ from grpclib.exceptions import GRPCError
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed, NoSuchSession
-from knarr.build.frontdoor import filesend, filesync, sshforward
+from knarr.build.frontdoor import contents, filesend, filesync, sshforward
 from knarr.build.frontdoor.transport import Caller, translated
 from knarr.build.port import UPLOADED, Session
 from knarr.build.progress import Step
@@ -126,6 +126,11 @@ class ClientSession:
     async def send_tree(self, exporter: int, root: str, divided: bool) -> None:
         with translated():
             await filesend.send_tree(self._caller, exporter, root, divided)
+
+    def contents(self, store: str) -> contents.ClientContents:
+        if not self._offers(contents.INFO):
+            raise BuildFailed(f"the client has no content store {store}")
+        return contents.ClientContents(self._caller, store)
 
     def _offers(self, method: str) -> bool:
         return method.lower() in self._methods

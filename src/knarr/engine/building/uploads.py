@@ -13,6 +13,7 @@ from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.dockerfile.ignore import Matcher
 from knarr.build.errors import BuildFailed
+from knarr.build.port import Contents
 from knarr.build.progress import Step
 from knarr.engine.images.compression import Inflater
 from knarr.engine.images.settled import settled
@@ -154,6 +155,10 @@ class Uploaded:
     async def send_tree(self, exporter: int, root: str, divided: bool) -> None:
         """The classic API has no way back."""
         raise BuildFailed("this client takes no files")
+
+    def contents(self, store: str) -> Contents:
+        """There is none."""
+        raise BuildFailed(f"the client has no content store {store}")
 
 
 def filtered(index: Index, exclude: Sequence[str]) -> Index:

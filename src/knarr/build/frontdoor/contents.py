@@ -1,0 +1,129 @@
+"""A content store that a client lends (containerd.services.content.v1): blobs by digest, as a local cache or an OCI layout has them.
+
+The store is named in each call's metadata. What was read is not verified here: who asks knows the digest.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib.client import Stream, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from knarr.build.errors import BuildFailed
+from knarr.build.frontdoor.transport import Caller, translated
+from knarr.build.proto.content_pb2 import (
+    COMMIT,
+    STAT,
+    WRITE,
+    AbortRequest,
+    InfoRequest,
+    InfoResponse,
+    ReadContentRequest,
+    ReadContentResponse,
+    WriteContentRequest,
+    WriteContentResponse,
+)
+from knarr.model.digest import Digest
+from knarr.model.errors import NotFound
+
+_SERVICE = "/containerd.services.content.v1.Content"
+INFO = f"{_SERVICE}/Info"
+_READ = f"{_SERVICE}/Read"
+_WRITE = f"{_SERVICE}/Write"
+_ABORT = f"{_SERVICE}/Abort"
+_STORE = "buildkit-attachable-store-id"
+_PIECE = 1 << 20
+
+
+class _There(Exception):
+    """The store has it already."""
+
+
+_Writing = Stream[WriteContentRequest, WriteContentResponse]
+
+
+class ClientContents:
+    """The store called `store`; see port.Contents."""
+
+    def __init__(self, caller: Caller, store: str):
+        self._caller = caller
+        self._metadata = [(_STORE, store)]
+
+    async def size(self, digest: Digest) -> int:
+        method = UnaryUnaryMethod[InfoRequest, InfoResponse](self._caller, INFO, InfoRequest, InfoResponse)
+        with translated():
+            try:
+                reply = await method(InfoRequest(digest=str(digest)), metadata=self._metadata)
+            except GRPCError as error:
+                if error.status == Status.NOT_FOUND:
+                    raise NotFound(error.message or f"content {digest}: not found") from None
+                raise
+        return reply.info.size
+
+    async def read(self, digest: Digest, offset: int = 0) -> AsyncIterator[bytes]:
+        method = UnaryStreamMethod[ReadContentRequest, ReadContentResponse](
+            self._caller, _READ, ReadContentRequest, ReadContentResponse
+        )
+        asked = ReadContentRequest(digest=str(digest), offset=offset)
+        with translated():
+            async with method.open(metadata=self._metadata) as stream:
+                await stream.send_message(asked, end=True)
+                while (message := await stream.recv_message()) is not None:
+                    yield message.data
+
+    async def write(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> bool:
+        name = f"knarr-{digest}"
+        method = StreamStreamMethod[WriteContentRequest, WriteContentResponse](
+            self._caller, _WRITE, WriteContentRequest, WriteContentResponse
+        )
+        begin = WriteContentRequest(action=STAT, ref=name, total=size, expected=str(digest))
+        try:
+            with translated():
+                async with method.open(metadata=self._metadata) as stream:
+                    await _answered(stream, begin)
+                    await _poured(stream, digest, size, chunks)
+                    await stream.end()
+                    while await stream.recv_message() is not None:
+                        pass
+        except _There:
+            return False
+        except BaseException:
+            await self._abort(name)
+            raise
+        return True
+
+    async def _abort(self, name: str) -> None:
+        """What was written so far goes; a client that is gone has nobody who could be told."""
+        method = UnaryUnaryMethod[AbortRequest, Empty](self._caller, _ABORT, AbortRequest, Empty)
+        with contextlib.suppress(BuildFailed), translated():
+            await method(AbortRequest(ref=name), metadata=self._metadata, timeout=5)
+
+
+async def _poured(stream: _Writing, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
+    offset = 0
+    async for chunk in chunks:
+        for start in range(0, len(chunk), _PIECE):
+            piece = chunk[start : start + _PIECE]
+            await _answered(stream, WriteContentRequest(action=WRITE, offset=offset, data=piece))
+            offset += len(piece)
+    done = WriteContentRequest(action=COMMIT, offset=offset, total=size, expected=str(digest))
+    reply = await _answered(stream, done)
+    if reply.digest != str(digest):
+        raise BuildFailed(f"unexpected digest: {reply.digest} != {digest}")
+
+
+async def _answered(stream: _Writing, message: WriteContentRequest) -> WriteContentResponse:
+    try:
+        await stream.send_message(message)
+        reply = await stream.recv_message()
+        if reply is None:
+            await stream.recv_trailing_metadata()
+    except GRPCError as error:
+        if error.status == Status.ALREADY_EXISTS:
+            raise _There from None
+        raise
+    if reply is None:
+        raise BuildFailed("the client ended a write to its content store")
+    return reply
