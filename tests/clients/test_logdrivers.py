@@ -98,7 +98,7 @@ def test_local(daemon: Daemon) -> None:
     assert found.stderr == "err\n"
     assert daemon.docker("logs", "--tail", "1", name).stdout == "end"
     assert daemon.docker("logs", "--until", "2020-01-01T00:00:00Z", name).stdout == ""
-    assert daemon.docker("logs", "--since", "1m", "-f", name).stdout.endswith("end")
+    assert daemon.docker("logs", "--since", "1h", "-f", name).stdout.endswith("end")
     value = daemon.inspect(name)
     assert value["LogPath"] == ""
     assert value["HostConfig"]["LogConfig"] == {"Type": "local", "Config": {"max-size": "1m"}}
