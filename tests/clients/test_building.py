@@ -228,3 +228,15 @@ def test_a_commit_of_a_repository(daemon: Daemon, served: tuple[Path, str], tmp_
     local = b"FROM busybox\nCOPY below/file /file\n"
     daemon.docker("build", "-t", "built", "-f", "-", f"{address}/project.git#other", data=local)
     assert said(daemon) == "committed\n"
+
+
+def test_a_private_cache_mount_is_found_again(daemon: Daemon, tmp_path: Path) -> None:
+    for word in ("first", "second"):
+        (tmp_path / "Dockerfile").write_text(
+            "FROM busybox\n"
+            "RUN --mount=type=cache,id=mine,sharing=private,target=/mine "
+            f"echo {word} >> /mine/words && cp /mine/words /words\n"
+        )
+        daemon.docker("build", "-t", "built-private", str(tmp_path))
+    out = daemon.docker("run", "--rm", "built-private", "cat", "/words").stdout
+    assert out.split() == ["first", "second"]

@@ -158,6 +158,10 @@ class Workbench:
         """The tree to be read."""
         return self._views.snapshot(tree, self._hold)
 
+    def writable(self, tree: Tree) -> AbstractAsyncContextManager[tuple[str, RootView]]:
+        """A snapshot on the tree: its key, and how a job sees it."""
+        return self._views.writable(tree, self._hold)
+
     async def layer(self, key: str, base: Tree, *, mounted: Sequence[str] | None = None) -> Tree:
         """What snapshot `key` has beyond `base`, as one more layer. `mounted`: a container ran on it, with mounts there."""
         delta = await blocking(self._rooms.snapshots.delta, key)

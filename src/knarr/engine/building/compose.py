@@ -13,6 +13,7 @@ from knarr.engine.building.origins import Origins
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.requests import ClassicWish, build
 from knarr.engine.building.running import Runner
+from knarr.engine.building.stepmounts import Workplace
 from knarr.engine.building.views import Views
 from knarr.engine.ending import Ender
 from knarr.engine.images.images import Images
@@ -42,7 +43,10 @@ class Workshop:
         root = f"{world.paths.data_root}/build"
         self._hoard = hoard
         self._files = Files(root)
-        self._runner = Runner(world, roster, places, mounts, ender, self._files, root, hoard.mounted)
+        self._workplace = Workplace(
+            world, self._files, hoard.mounts, f"{root}/mounts", f"{world.paths.exec_root}/build"
+        )
+        runner = Runner(world, roster, places, mounts, ender, self._workplace)
         views = Views(rooms)
         origins = Origins(rooms, images, images.layers)
         export = Export(rooms, images, views, f"{root}/mounts")
@@ -52,7 +56,7 @@ class Workshop:
             self._files,
             origins,
             Remotes(self._files, f"{root}/mounts"),
-            self._runner,
+            runner,
             export,
             hoard,
         )
@@ -74,5 +78,5 @@ class Workshop:
         async with self._opening:
             if not self._opened:
                 await blocking(self._files.open)
-                await blocking(self._runner.open)
+                await blocking(self._workplace.open)
                 self._opened = True

@@ -8,11 +8,9 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import shutil
 import sqlite3
 import weakref
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -21,6 +19,7 @@ from knarr.build.context.store import Files
 from knarr.build.pruning import Pruning, Record, chosen, matching, policy
 from knarr.content.leases import Resource
 from knarr.engine.building import records, steps
+from knarr.engine.building.cachemounts import CacheMounts
 from knarr.engine.images import removing, rows
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.world import now
@@ -38,21 +37,20 @@ class Uploading:
 
 
 class _Local(NamedTuple):
-    """A record outside the database, and how it is removed."""
+    """A record outside the database, and how it is removed; None if sweeping does it."""
 
     record: Record
-    remove: Callable[[], object]
+    remove: Callable[[], Awaitable[object]] | None = None
 
 
 class Hoard:
-    """That of one engine, whose builds' directory is `root`. `mounted` counts the steps that have a cache mount, by its directory."""
+    """That of one engine, whose builds' directory is `root`."""
 
     def __init__(self, rooms: Rooms, root: str):
         self._rooms = rooms
         self._root = root
         self._files = Files(root)
-        self._caches = f"{root}/cachemounts"
-        self.mounted: Counter[str] = Counter()
+        self.mounts = CacheMounts(f"{root}/cachemounts")
         self._builds = 0
         self._uploads: weakref.WeakSet[Uploading] = weakref.WeakSet()
         self._gate = asyncio.Lock()
@@ -128,8 +126,8 @@ class Hoard:
             gone, resources = await self._rooms.db.write(forget)
             chosen_ids = {each.id for each in gone}
             for each in local:
-                if each.record.id in chosen_ids:
-                    await blocking(each.remove)
+                if each.remove is not None and each.record.id in chosen_ids:
+                    await each.remove()
             if any(each.kind == "source.local" for each in gone):
                 await blocking(self._files.sweep, ())
         if resources:
@@ -160,7 +158,7 @@ class Hoard:
                 mutable=True,
                 in_use=busy,
             )
-            found.append(_Local(record, partial(os.unlink, path)))
+            found.append(_Local(record, partial(blocking, os.unlink, path)))
         if sizes:
             rest = Record(
                 id=_name("contents"),
@@ -171,26 +169,25 @@ class Hoard:
                 in_use=busy,
                 uses=1,
             )
-            found.append(_Local(rest, lambda: None))
+            found.append(_Local(rest))
         return found
 
     def _mounts(self) -> list[_Local]:
         found = []
-        with contextlib.suppress(FileNotFoundError):
-            for each in os.scandir(self._caches):
-                facts = each.stat()
-                record = Record(
-                    id=_name(f"mount {each.name}"),
-                    kind="exec.cachemount",
-                    description=f"cached mount {_plain(each.name)}",
-                    created=min(facts.st_ctime_ns, facts.st_mtime_ns),
-                    used=facts.st_atime_ns,
-                    uses=1,
-                    size=_weight(each.path),
-                    mutable=True,
-                    in_use=bool(self.mounted[each.name]),
-                )
-                found.append(_Local(record, partial(shutil.rmtree, each.path, True)))
+        for each, known, in_use in self.mounts.every():
+            facts = each.stat()
+            record = Record(
+                id=_name(f"mount {each.name}"),
+                kind="exec.cachemount",
+                description=f"cached mount {known}",
+                created=min(facts.st_ctime_ns, facts.st_mtime_ns),
+                used=facts.st_atime_ns,
+                uses=1,
+                size=_weight(each.path),
+                mutable=True,
+                in_use=in_use,
+            )
+            found.append(_Local(record, partial(self.mounts.remove, each.name)))
         return found
 
 
@@ -251,13 +248,6 @@ def _name(text: str) -> str:
         value, digit = divmod(value, 36)
         out += _LETTERS[digit]
     return out
-
-
-def _plain(name: str) -> str:
-    try:
-        return bytes.fromhex(name).decode()
-    except ValueError:
-        return name
 
 
 def _blocks(facts: os.stat_result) -> int:

@@ -6,26 +6,20 @@ A daemon that is killed leaves a shim that nobody claims and a snapshot that nob
 import asyncio
 import contextlib
 import os
-import secrets
-import shutil
 import socket
-import time
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from knarr.build.bench import Given
-from knarr.build.context.select import select
-from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed
 from knarr.build.graph import Resources as Limits
-from knarr.build.operations import Copy, Exec, Mount, MountKind, Network, Security, Sharing
+from knarr.build.operations import Exec, Network, Security
 from knarr.build.port import Sessions
 from knarr.build.progress import Step
 from knarr.build.tree import Tree
-from knarr.engine.building.archives import write_archive
+from knarr.engine.building.stepmounts import SHM, StepMounts, Trees, Workplace
 from knarr.engine.creating import discard_disk
 from knarr.engine.ending import Ender
 from knarr.engine.live import Live, PendingAttach, Roster
@@ -38,28 +32,20 @@ from knarr.engine.starting import Starter
 from knarr.engine.values import AttachOptions
 from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World, now
-from knarr.engine.zygote import RootView
-from knarr.kernel.files import write_all
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, LogConfig, Resources, Status, Ulimit
 from knarr.model.errors import CannotExecute, NoSuchCommand
 from knarr.model.image import ImageConfig
-from knarr.snapshots.maketar import TarOptions
-from knarr.snapshots.untar import UntarOptions
 from knarr.wire import mux
 
 _PIECE = 64 << 10
 _HOSTNAME = "buildkitsandbox"
 
 
-class Around(Protocol):
+class Around(Trees, Protocol):
     """What a step needs of its build."""
 
     session: str
-
-    def snapshot(self, tree: Tree) -> AbstractAsyncContextManager[RootView]:
-        """The tree to be read."""
-        ...
 
     async def layer(self, key: str, base: Tree, *, mounted: Sequence[str] | None = None) -> Tree:
         """What snapshot `key` has beyond `base`, as one more layer."""
@@ -88,7 +74,7 @@ class _StepStarter(Starter):
 
 
 class Runner:
-    """Those of one engine. `root` is where cache mounts live; `aside` is emptied when the engine opens."""
+    """Those of one engine."""
 
     def __init__(
         self,
@@ -97,24 +83,12 @@ class Runner:
         places: Places,
         mounts: VolumeMounts,
         ender: Ender,
-        files: Files,
-        root: str,
-        mounted: "Counter[str]",
+        workplace: Workplace,
     ):
         self._world = world
         self._starter = _StepStarter(world, roster, places, mounts)
         self._ender = ender
-        self._files = files
-        self._caches = f"{root}/cachemounts"
-        self._aside = f"{root}/mounts"
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._mounted = mounted
-
-    def open(self) -> None:
-        """Blocking. Makes the directories, and empties the one for mounts that are a step's own."""
-        shutil.rmtree(self._aside, ignore_errors=True)
-        for each in (self._caches, self._aside):
-            os.makedirs(each, mode=0o700, exist_ok=True)
+        self._workplace = workplace
 
     async def run(
         self,
@@ -131,8 +105,11 @@ class Runner:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(blocking, discard_disk, self._world, key, ())
             await blocking(self._prepare, key, base)
-            placed, secrets_ = await self._mounts(stack, bench, command, inputs, sessions)
-            live = self._live(key, base, command, placed, secrets_, limits)
+            mounts = StepMounts(
+                self._workplace, key, bench, inputs, partial(sessions.get, bench.session), stack
+            )
+            placed = await mounts.place(command)
+            live = self._live(key, base, command, placed, await mounts.environment(command), limits)
             code = await self._life(live, step)
             if code:
                 raise BuildFailed(
@@ -170,7 +147,7 @@ class Runner:
             log=LogConfig(driver="none"),
             resources=_resources(command, limits),
             cgroup_parent=command.cgroup_parent,
-            shm_size=next((m.size for m in command.mounts if m.dest == "/dev/shm"), 0),
+            shm_size=next((m.size for m in command.mounts if m.dest == SHM), 0),
         )
         planned = plan_container(key, asked, ImageConfig(), self._world.host)
         parent = command.cgroup_parent or self._world.settings.cgroup_parent
@@ -223,152 +200,6 @@ class Runner:
         if live.leaving is not None:
             await asyncio.wait([live.leaving])
 
-    async def _mounts(
-        self,
-        stack: contextlib.AsyncExitStack,
-        bench: Around,
-        command: Exec,
-        inputs: Sequence[Given],
-        sessions: Sessions,
-    ) -> tuple[list[Placed], list[str]]:
-        """The step's own mounts as directories and files of the host, and what it is told in its environment."""
-        placed = []
-        for mount in command.mounts[1:]:
-            if mount.dest == "/dev/shm":
-                continue
-            found = await self._mount(stack, bench, mount, inputs, sessions)
-            if found is not None:
-                placed.append(found)
-        told = []
-        for each in command.secrets:
-            value = await self._secret(each.id, sessions, bench.session)
-            if value is None and not each.optional:
-                raise BuildFailed(f"secret {each.id}: not found")
-            if value is not None:
-                told.append(f"{each.name}={value.decode(errors='surrogateescape')}")
-        return placed, told
-
-    async def _mount(
-        self,
-        stack: contextlib.AsyncExitStack,
-        bench: Around,
-        mount: Mount,
-        inputs: Sequence[Given],
-        sessions: Sessions,
-    ) -> Placed | None:
-        match mount.kind:
-            case MountKind.TMPFS:
-                options = (f"size={mount.size}",) if mount.size else ()
-                return Placed(type="tmpfs", target=mount.dest, options=options)
-            case MountKind.CACHE:
-                source = await self._cache(stack, bench, mount, inputs)
-            case MountKind.SECRET:
-                found = await self._secret_file(stack, bench, mount, sessions)
-                if found is None:
-                    return None
-                source = found
-            case MountKind.SSH:
-                assert mount.credential is not None
-                session = await sessions.get(bench.session)
-                try:
-                    path = await stack.enter_async_context(session.ssh_agent(mount.credential.id))
-                except BuildFailed:
-                    if mount.credential.optional:
-                        return None
-                    raise
-                await blocking(_own, path, mount)
-                source = path
-            case _:
-                given = Tree() if mount.input < 0 else inputs[mount.input]
-                directory = await self._directory(stack)
-                await self._fill(bench, directory, given, mount.selector)
-                source = directory
-        return Placed(
-            type="bind",
-            target=mount.dest,
-            source=source,
-            writable=not mount.readonly,
-            propagation="rprivate",
-        )
-
-    async def _cache(
-        self, stack: contextlib.AsyncExitStack, bench: Around, mount: Mount, inputs: Sequence[Given]
-    ) -> str:
-        """A directory that outlives the build; it begins with what its source has."""
-        assert mount.cache is not None
-        name = secrets.token_hex(16) if mount.cache.sharing == Sharing.PRIVATE else _safe(mount.cache.id)
-        if mount.cache.sharing == Sharing.LOCKED:
-            await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
-        path = f"{self._caches}/{name}"
-        self._mounted[name] += 1
-        stack.callback(self._mounted.subtract, (name,))
-        if not os.path.isdir(path):
-            aside = await self._directory(stack)
-            given = Tree() if mount.input < 0 else inputs[mount.input]
-            if given != Tree():
-                await self._fill(bench, aside, given, mount.selector)
-            else:
-                await blocking(os.chmod, aside, 0o755)
-            with contextlib.suppress(OSError):
-                os.rename(aside, path)
-        await blocking(_touch, path)
-        if mount.cache.sharing == Sharing.PRIVATE:
-            stack.push_async_callback(blocking, shutil.rmtree, path, True)
-        return path
-
-    async def _secret(self, name: str, sessions: Sessions, session: str) -> bytes | None:
-        return await (await sessions.get(session)).secret(name)
-
-    async def _secret_file(
-        self, stack: contextlib.AsyncExitStack, bench: Around, mount: Mount, sessions: Sessions
-    ) -> str | None:
-        assert mount.credential is not None
-        value = await self._secret(mount.credential.id, sessions, bench.session)
-        if value is None:
-            if mount.credential.optional:
-                return None
-            raise BuildFailed(f"secret {mount.credential.id}: not found")
-        path = f"{await self._directory(stack)}/secret"
-        await blocking(_write, path, value)
-        await blocking(_own, path, mount)
-        return path
-
-    async def _directory(self, stack: contextlib.AsyncExitStack) -> str:
-        """A new one, removed with the step."""
-        path = f"{self._aside}/{secrets.token_hex(8)}"
-        os.mkdir(path, 0o700)
-        stack.push_async_callback(blocking, shutil.rmtree, path, True)
-        return path
-
-    async def _fill(self, bench: Around, directory: str, given: Given, selector: str) -> None:
-        """What a bind mount shows, copied: the step may change it, and nobody sees that."""
-        await blocking(os.chmod, directory, 0o755)
-        zygote = self._world.zygote
-        if isinstance(given, Tree):
-            async with bench.snapshot(given) as view:
-                job = await zygote.archive_get(
-                    view, f"/{selector.strip('/')}", TarOptions(name=".", follow=True)
-                )
-                try:
-                    unpacking = await zygote.unpack(directory, UntarOptions())
-                    try:
-                        while data := await blocking(os.read, job.drain, 1 << 20):
-                            await blocking(write_all, unpacking.feed, data)
-                    finally:
-                        unpacking.close_feed()
-                    await unpacking.result()
-                    await job.result()
-                finally:
-                    job.close()
-            return
-        (match,) = select(given, Copy(selector or "/", "/", follow_symlink=True))
-        unpacking = await zygote.unpack(directory, UntarOptions())
-        try:
-            await blocking(write_archive, unpacking.feed, self._files, match)
-        finally:
-            unpacking.close_feed()
-        await unpacking.result()
-
 
 async def _relay(sock: socket.socket, step: Step) -> None:
     """Frames until the other end closes."""
@@ -377,26 +208,6 @@ async def _relay(sock: socket.socket, step: Step) -> None:
     while data := await loop.sock_recv(sock, _PIECE):
         for stream, payload in frames.feed(data):
             step.write(stream, payload)
-
-
-def _write(path: str, data: bytes) -> None:
-    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(data)
-
-
-def _touch(path: str) -> None:
-    """The time of its last use, for who makes room."""
-    os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
-
-
-def _own(path: str, mount: Mount) -> None:
-    assert mount.credential is not None
-    os.chown(path, mount.credential.uid, mount.credential.gid)
-    os.chmod(path, mount.credential.mode or (0o400 if mount.kind == MountKind.SECRET else 0o600))
-
-
-def _safe(name: str) -> str:
-    return name.encode().hex()[:200] or "00"
 
 
 def _proxies(command: Exec) -> list[str]:
