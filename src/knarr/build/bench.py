@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from knarr.build.context.entries import Index
 from knarr.build.explain import Earlier, Parts
@@ -18,11 +18,20 @@ Given = Tree | Index
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is remembered of a cached result beside it. `parts`: what the key is made of, so that a later miss can be explained."""
+    """What is remembered of a cached result beside it. `parts`: what the key is made of, so that a later miss can be explained.
+    `exact`: the step's key by no more than the files that it takes, where this one names all that it could take."""
 
     kind: str
     description: str
     parts: Parts | None = None
+    exact: str = ""
+
+
+class Hit(NamedTuple):
+    """A cached result, with its step's exact key where that is another one."""
+
+    tree: Tree
+    exact: str = ""
 
 
 class Bench(Protocol):
@@ -41,8 +50,12 @@ class Bench(Protocol):
         """The file at an address, or the files of a commit. Raises BuildFailed."""
         ...
 
-    async def cached(self, key: str) -> Tree | None:
+    async def cached(self, key: str) -> Hit | None:
         """The result that was kept under `key`, if its layers are still here."""
+        ...
+
+    async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:
+        """What a cache elsewhere has under `key`: one layer on `base`, which is fetched when it is needed, or only its name."""
         ...
 
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:

@@ -1,14 +1,15 @@
 """Runs a graph of operations: what is needed, what is not cached, independent ones at the same time.
 
 A vertex is solved once a build, after its inputs. Its key is made of what it does and of its inputs' contents; equal keys
-of builds that run at the same time are worked on once. Results are trees of layers; a client's files are an index.
+of builds that run at the same time are worked on once. Results are trees of layers; a client's files are an index. A cache
+elsewhere may know a result by its name only: that names what is built on it, and the step runs when somebody needs more.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from knarr.build import explain, keys
 from knarr.build.bench import Bench, Facts, Given
@@ -16,6 +17,7 @@ from knarr.build.context.entries import Entry, Index
 from knarr.build.context.select import Match, NothingThere, select
 from knarr.build.errors import BuildFailed
 from knarr.build.explain import Parts
+from knarr.build.flights import Flights
 from knarr.build.graph import Edge, Vertex, walk
 from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Source
 from knarr.build.port import UPLOADED, Sessions
@@ -27,43 +29,17 @@ AT_ONCE = 4
 _SECOND = 10**9
 
 
-class Flights:
-    """Work under way by its key, so that equal work of several builds is done once; the last who waits cancels it.
+class Solved(NamedTuple):
+    """What became of a vertex: the keys that it is cached under (the exact one first; none for what is never cached), and the
+    name of its contents."""
 
-    Work is done with the means of the build that began it: that one, cancelled, ends when the work does."""
-
-    def __init__(self) -> None:
-        self._running: dict[str, tuple[asyncio.Task[Tree], list[int]]] = {}
-
-    async def do(self, key: str, work: Callable[[], Awaitable[Tree]]) -> Tree:
-        """The result of `work`, or of the one that runs already."""
-        begins = key not in self._running
-        if begins:
-            task = asyncio.ensure_future(_awaited(work))
-            self._running[key] = (task, [0])
-            task.add_done_callback(lambda done: self._forget(key, done))
-        task, waiting = self._running[key]
-        waiting[0] += 1
-        try:
-            return await asyncio.shield(task)
-        finally:
-            waiting[0] -= 1
-            if not waiting[0] and not task.done():
-                self._forget(key, task)
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, KnarrError):
-                    await task
-            elif begins and not task.done():
-                await asyncio.wait([task])
-
-    def _forget(self, key: str, task: asyncio.Task[Tree]) -> None:
-        """Nobody joins what is done or being cancelled."""
-        if key in self._running and self._running[key][0] is task:
-            del self._running[key]
+    keys: tuple[str, ...]
+    identity: str
+    given: Given
 
 
-async def _awaited(work: Callable[[], Awaitable[Tree]]) -> Tree:
-    return await work()
+class _Hollow(Exception):
+    """Contents are needed of what is known by its name only."""
 
 
 @dataclass(slots=True)
@@ -82,6 +58,8 @@ class Solve:
     explain: bool = False
     locate: Callable[[Vertex, KnarrError], KnarrError] = lambda _, error: error
     _results: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
+    _whole: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
+    _keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def know(self, given: Mapping[str, Index]) -> None:
         """Sources that were read before, by their vertices' digests."""
@@ -91,7 +69,7 @@ class Solve:
     async def given(self, edge: Edge) -> Given:
         """What one edge gives, a tree or not. Raises BuildFailed."""
         try:
-            return (await self._all([edge]))[0]
+            return (await self._all([edge], whole=True))[0]
         finally:
             await self._stop()
 
@@ -99,9 +77,14 @@ class Solve:
         """The trees of several edges; None is the empty file system. Raises BuildFailed; nothing is running then."""
         try:
             self.bench.epoch = await self._newest(edges) if self.epoch is None else self.epoch
-            return [_tree(each) for each in await self._all(edges)]
+            return [_tree(each) for each in await self._all(edges, whole=True)]
         finally:
             await self._stop()
+
+    def solved(self, vertex: Vertex) -> Solved:
+        """What became of a vertex of a build that is done."""
+        given = self._whole.get(vertex.digest, self._results[vertex.digest]).result()
+        return Solved(self._keys.get(vertex.digest, ()), _identity(given), given)
 
     async def _newest(self, edges: Sequence[Edge | None]) -> int:
         """Every key needs the client's files: they can come first."""
@@ -120,42 +103,54 @@ class Solve:
         return max(times, default=self.made)
 
     async def _stop(self) -> None:
-        left = [task for task in self._results.values() if not task.done()]
+        every = (*self._results.values(), *self._whole.values())
+        left = [task for task in every if not task.done()]
         for task in left:
             task.cancel()
         if left:
             await asyncio.wait(left)
 
-    async def _all(self, edges: Sequence[Edge | None]) -> list[Given]:
-        tasks = [self._task(edge.vertex) for edge in edges if edge is not None]
+    async def _all(self, edges: Sequence[Edge | None], *, whole: bool = False) -> list[Given]:
+        """`whole`: not by their names only."""
+        tasks = [self._task(edge.vertex, whole=whole) for edge in edges if edge is not None]
         if tasks:
             await asyncio.gather(*tasks)
         found = iter(tasks)
         return [Tree() if edge is None else next(found).result() for edge in edges]
 
-    def _task(self, vertex: Vertex) -> "asyncio.Task[Given]":
-        task = self._results.get(vertex.digest)
+    def _task(self, vertex: Vertex, *, whole: bool = False) -> "asyncio.Task[Given]":
+        tasks = self._whole if whole else self._results
+        task = tasks.get(vertex.digest)
         if task is None:
-            task = self._results[vertex.digest] = asyncio.create_task(
-                self._solve(vertex), name=f"build {vertex.about.name}"
+            task = tasks[vertex.digest] = asyncio.create_task(
+                self._solve(vertex, whole=whole), name=f"build {vertex.about.name}"
             )
         return task
 
-    async def _solve(self, vertex: Vertex) -> Given:
-        inputs = await self._all(vertex.inputs)
+    async def _solve(self, vertex: Vertex, *, whole: bool) -> Given:
+        if whole:
+            first = await self._task(vertex)
+            if _has_contents(first):
+                return first
+        joined = isinstance(vertex.operation, Merge | Diff)
+        inputs = await self._all(vertex.inputs, whole=whole and joined)
         try:
-            return await self._operate(vertex, inputs)
+            try:
+                return await self._operate(vertex, inputs, whole=whole)
+            except _Hollow:
+                inputs = await self._all(vertex.inputs, whole=True)
+                return await self._operate(vertex, inputs, whole=whole)
         except KnarrError as error:
             raise self.locate(vertex, error) from error
 
-    async def _operate(self, vertex: Vertex, inputs: Sequence[Given]) -> Given:
+    async def _operate(self, vertex: Vertex, inputs: Sequence[Given], *, whole: bool) -> Given:
         match vertex.operation:
             case Source() as source:
                 return await self._source(vertex, source)
             case File() as operation:
-                return await self._file(vertex, operation, inputs)
+                return await self._file(vertex, operation, inputs, whole=whole)
             case Exec() as command:
-                return await self._exec(vertex, command, inputs)
+                return await self._exec(vertex, command, inputs, whole=whole)
             case Merge():
                 with self._step(vertex):
                     return Tree(tuple(layer for each in inputs for layer in _tree(each).layers))
@@ -189,10 +184,10 @@ class Solve:
                 return await self.bench.remote(source, step)
             raise BuildFailed(f"sources of the kind {source.scheme} are not supported by this builder")
 
-    async def _file(self, vertex: Vertex, operation: File, inputs: Sequence[Given]) -> Tree:
+    async def _file(self, vertex: Vertex, operation: File, inputs: Sequence[Given], *, whole: bool) -> Tree:
         base, acts = _linear(operation, inputs)
         quick = keys.key(vertex, [_identity(each) for each in inputs], self.epoch)
-        found = await self._cached(vertex, quick)
+        found = await self._cached(vertex, quick, base, whole=whole)
         if found is not None:
             return found
         read = {
@@ -219,10 +214,20 @@ class Solve:
                 ]
                 return await self.bench.act(base, given)
 
-        return await self._worked(vertex, [exact, quick], work, parts)
+        if exact == quick:
+            _need([base])
+            return await self._worked(vertex, (exact,), work, parts)
+        found = await self._cached(vertex, exact, base, whole=whole)
+        if found is not None:
+            await self.bench.keep(quick, found, replace(_facts(vertex), exact=exact))
+            self._keys[vertex.digest] = (exact, quick)
+            return found
+        _need([base])
+        return await self._worked(vertex, (exact, quick), work, parts)
 
     async def _read(self, act: Copy, given: Given) -> tuple[list[Match], Given]:
         """What a copy takes; a tree is listed as far as the copy's path needs."""
+        _need([given])
         try:
             index = given if not isinstance(given, Tree) else await self._listed(given, act)
             matches = select(index, act)
@@ -240,11 +245,14 @@ class Solve:
         except NotFound as error:
             raise NothingThere(act.src) from error
 
-    async def _exec(self, vertex: Vertex, command: Exec, inputs: Sequence[Given]) -> Tree:
+    async def _exec(self, vertex: Vertex, command: Exec, inputs: Sequence[Given], *, whole: bool) -> Tree:
         key = keys.key(vertex, [_identity(each) for each in inputs], self.epoch)
-        found = await self._cached(vertex, key)
+        root = command.mounts[0].input
+        base = Tree() if root < 0 else _tree(inputs[root])
+        found = await self._cached(vertex, key, base, whole=whole)
         if found is not None:
             return found
+        _need(inputs)
 
         def parts() -> Parts:
             files = (pair for each in inputs if not isinstance(each, Tree) for pair in each.items())
@@ -256,7 +264,7 @@ class Solve:
                     await self._explained(step, vertex, key, parts)
                     return await self.bench.run(command, inputs, vertex.about.resources, step, self.sessions)
 
-        return await self._worked(vertex, [key], work, parts)
+        return await self._worked(vertex, (key,), work, parts)
 
     async def _explained(self, step: Step, vertex: Vertex, key: str, parts: Callable[[], Parts]) -> None:
         """Tells why the step runs, where that was asked for."""
@@ -266,30 +274,34 @@ class Solve:
             text = explain.why(made, earlier, ignored=vertex.about.ignore_cache)
             step.warn(f"cache: {vertex.about.name}: {text}")
 
-    async def _cached(self, vertex: Vertex, key: str) -> Tree | None:
+    async def _cached(self, vertex: Vertex, key: str, base: Tree, *, whole: bool) -> Tree | None:
+        """What is kept of the step here, or else elsewhere. `whole`: more than its name."""
         if vertex.about.ignore_cache:
             return None
         found = await self.bench.cached(key)
-        if found is not None:
-            with self._step(vertex, cached=True):
-                pass
-        return found
+        if found is None:
+            found = await self.bench.imported(key, base, _facts(vertex))
+        if found is None or (whole and not found.tree.whole):
+            return None
+        with self._step(vertex, cached=True):
+            pass
+        self._keys[vertex.digest] = (found.exact, key) if found.exact not in ("", key) else (key,)
+        return found.tree
 
     async def _worked(
         self,
         vertex: Vertex,
-        known: Sequence[str],
+        known: tuple[str, ...],
         work: Callable[[], Awaitable[Tree]],
         parts: Callable[[], Parts],
     ) -> Tree:
-        """The cached result of the first key, or the work's, kept under all."""
-        facts = Facts(kind="regular", description=vertex.about.name)
-        found = None if len(known) == 1 else await self._cached(vertex, known[0])
-        if found is None:
-            found = await self.flights.do(known[0], work)
-            await self.bench.keep(known[0], found, replace(facts, parts=parts()))
+        """The work's result, kept under all keys."""
+        facts = _facts(vertex)
+        found = await self.flights.do(known[0], work)
+        await self.bench.keep(known[0], found, replace(facts, parts=parts()))
         for each in known[1:]:
-            await self.bench.keep(each, found, facts)
+            await self.bench.keep(each, found, replace(facts, exact=known[0]))
+        self._keys[vertex.digest] = known
         return found
 
     def _step(self, vertex: Vertex, *, cached: bool = False) -> Step:
@@ -299,6 +311,20 @@ class Solve:
 
 async def _done(index: Index) -> Given:
     return index
+
+
+def _facts(vertex: Vertex) -> Facts:
+    return Facts(kind="regular", description=vertex.about.name)
+
+
+def _has_contents(given: Given | None) -> bool:
+    return not isinstance(given, Tree) or given.whole
+
+
+def _need(inputs: Sequence[Given | None]) -> None:
+    """Raises _Hollow if one of them is known by its name only."""
+    if not all(map(_has_contents, inputs)):
+        raise _Hollow
 
 
 def _tree(given: Given) -> Tree:

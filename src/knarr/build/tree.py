@@ -10,11 +10,13 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """`diff` is the digest of the plain archive, `blob` what it is stored as, `size` the bytes of its files."""
+    """`diff` is the digest of the plain archive, `blob` what it is stored as, `size` the bytes of its files. `absent`: a cache
+    elsewhere tells that this is what a step gives, and has no more of it than the name."""
 
     diff: Digest
     blob: Descriptor
     size: int
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Tree:
     def identity(self) -> str:
         """The same for the same contents."""
         return str(self.chain[-1]) if self.layers else SCRATCH
+
+    @property
+    def whole(self) -> bool:
+        """Whether its contents can be had."""
+        return not any(layer.absent for layer in self.layers)
 
     def beyond(self, lower: "Tree") -> "Tree | None":
         """The layers above `lower`'s; None if this tree is not built on that."""

@@ -183,6 +183,9 @@ class FakeRegistry:
             yield piece
             await asyncio.sleep(0)
 
+    async def has_blob(self, ref: Reference, descriptor: Descriptor, auth: Auth | None = None) -> bool:
+        return descriptor.digest in self.blobs
+
     async def push_blob(
         self,
         ref: Reference,

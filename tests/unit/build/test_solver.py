@@ -6,16 +6,17 @@ from stat import S_IFREG
 
 import pytest
 
-from knarr.build.bench import Facts, Given
+from knarr.build.bench import Facts, Given, Hit
 from knarr.build.context.entries import Entry, Index
 from knarr.build.errors import BuildFailed
 from knarr.build.explain import Earlier, Parts
+from knarr.build.flights import Flights
 from knarr.build.graph import About, Edge, Resources, Vertex, vertex
 from knarr.build.operations import Act, Action, Copy, Diff, Exec, File, MakeDirectory, Merge, Mount, Source
 from knarr.build.port import Session, Sessions
 from knarr.build.progress import Progress, Step, Warned
 from knarr.build.progress import Vertex as Told
-from knarr.build.solver import Flights, Solve
+from knarr.build.solver import Solve
 from knarr.build.tree import Layer, Tree
 from knarr.model.descriptor import OCI_LAYER_GZIP, Descriptor
 from knarr.model.digest import Digest
@@ -33,7 +34,8 @@ class Books:
 
     def __init__(self) -> None:
         self.epoch: int | None = None
-        self.cache: dict[str, Tree] = {}
+        self.cache: dict[str, Hit] = {}
+        self.elsewhere: dict[str, Layer] = {}
         self.did: list[str] = []
         self.kept: list[Parts] = []
         self.asked: list[Parts] = []
@@ -45,11 +47,15 @@ class Books:
     async def remote(self, source: Source, step: Step) -> Index:
         raise AssertionError(source)
 
-    async def cached(self, key: str) -> Tree | None:
+    async def cached(self, key: str) -> Hit | None:
         return self.cache.get(key)
 
+    async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:
+        found = self.elsewhere.get(key)
+        return None if found is None else Hit(Tree((*base.layers, found)))
+
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
-        self.cache[key] = tree
+        self.cache[key] = Hit(tree, facts.exact)
         if facts.parts is not None:
             self.kept.insert(0, facts.parts)
 

@@ -84,7 +84,6 @@ class ClientContents:
                 async with method.open(metadata=self._metadata) as stream:
                     await _answered(stream, begin)
                     await _poured(stream, digest, size, chunks)
-                    await stream.end()
                     while await stream.recv_message() is not None:
                         pass
         except _There:
@@ -109,14 +108,16 @@ async def _poured(stream: _Writing, digest: Digest, size: int, chunks: AsyncIter
             await _answered(stream, WriteContentRequest(action=WRITE, offset=offset, data=piece))
             offset += len(piece)
     done = WriteContentRequest(action=COMMIT, offset=offset, total=size, expected=str(digest))
-    reply = await _answered(stream, done)
+    reply = await _answered(stream, done, end=True)
     if reply.digest != str(digest):
         raise BuildFailed(f"unexpected digest: {reply.digest} != {digest}")
 
 
-async def _answered(stream: _Writing, message: WriteContentRequest) -> WriteContentResponse:
+async def _answered(
+    stream: _Writing, message: WriteContentRequest, *, end: bool = False
+) -> WriteContentResponse:
     try:
-        await stream.send_message(message)
+        await stream.send_message(message, end=end)
         reply = await stream.recv_message()
         if reply is None:
             await stream.recv_trailing_metadata()

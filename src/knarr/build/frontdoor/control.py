@@ -13,6 +13,7 @@ from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from knarr.build.caching import wishes
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor import encoding
 from knarr.build.frontdoor.jobs import Job, Jobs
@@ -80,13 +81,15 @@ class Control:
         """The whole build. Raises BuildFailed."""
         job = self._jobs.begin(asked.Ref, asked.Session)
         try:
+            cache_to = [CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Exports]
+            wishes.exports(cache_to)
             loaded = await (self._load(job, asked) if asked.Frontend else job.returned)
             if loaded is None or not loaded.platforms:
                 return pb.SolveResponse()
             told = await self._builder.export(
                 loaded,
                 exporters(asked),
-                [CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Exports],
+                cache_to,
                 asked.Session,
                 self._lenders,
                 job.progress,

@@ -35,7 +35,7 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._ended: dict[str, Job] = {}
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, asyncio.Future[Job]] = {}
 
     def begin(self, ref: str, session: str) -> Job:
         """A build starts. Raises BuildFailed if there is one of that name."""
@@ -44,7 +44,7 @@ class Jobs:
         job = self._jobs[ref] = Job(ref, session=session)
         waiting = self._waiting.pop(ref, None)
         if waiting is not None:
-            waiting.set_result(None)
+            waiting.set_result(job)
         return job
 
     def end(self, job: Job) -> None:
@@ -67,7 +67,7 @@ class Jobs:
             waiting = self._waiting.setdefault(ref, asyncio.get_running_loop().create_future())
             try:
                 async with asyncio.timeout(PATIENCE):
-                    await asyncio.shield(waiting)
+                    return await asyncio.shield(waiting)  # which may have ended again
             except TimeoutError:
                 self._waiting.pop(ref, None)
         if ref not in self._jobs:

@@ -6,8 +6,9 @@ Everything that is made or fetched is leased until the build is over; after that
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
-from knarr.build.bench import Facts, Given
+from knarr.build.bench import Facts, Given, Hit
 from knarr.build.context.entries import Index
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed
@@ -20,6 +21,8 @@ from knarr.build.tree import Layer, Tree
 from knarr.engine.archive import stream
 from knarr.engine.building import records, steps
 from knarr.engine.building.acting import Actor
+from knarr.engine.building.caching.imports import Imports
+from knarr.engine.building.caching.supply import Supply
 from knarr.engine.building.listing import first_file, list_tree, plain_part
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.remotes import Remotes
@@ -33,6 +36,7 @@ from knarr.engine.images.unpacking import Pipeline, unpack_new
 from knarr.engine.world import now
 from knarr.engine.zygote import RootView
 from knarr.loop.blocking import blocking
+from knarr.model.descriptor import Descriptor
 from knarr.model.errors import NotFound
 from knarr.model.mount import Mount
 from knarr.model.platform import Platform
@@ -55,6 +59,8 @@ class Workbench:
         runner: Runner,
         hold: Hold,
         session: str,
+        imports: Imports,
+        supply: Supply,
     ):
         self._rooms = rooms
         self._views = views
@@ -64,10 +70,14 @@ class Workbench:
         self._runner = runner
         self._hold = hold
         self.session = session
+        self._imports = imports
+        self.supply = supply
+        self._later: dict[str, tuple[Tree, Facts]] = {}
         self.epoch: int | None = None
 
     async def image(self, source: Source, platform: Platform | None, step: Step) -> Tree:
-        tree = await self._origins.tree(source, platform, step, self._hold)
+        supply = self.supply if self._imports else None
+        tree = await self._origins.tree(source, platform, step, self._hold, supply)
         held(tree, self._hold)
         return tree
 
@@ -76,19 +86,33 @@ class Workbench:
             return await self._remotes.git(source, step)
         return await self._remotes.http(source, step)
 
-    async def cached(self, key: str) -> Tree | None:
+    async def cached(self, key: str) -> Hit | None:
         moment = now()
-        tree = await self._rooms.db.write(lambda tx: records.read(tx, key, moment))
-        if tree is None:
+        found = await self._rooms.db.write(lambda tx: records.read(tx, key, moment))
+        if found is None:
             return None
-        held(tree, self._hold)
-        for layer in tree.layers:
+        held(found.tree, self._hold)
+        for layer in found.tree.layers:
             if not await blocking(self._rooms.blobs.has, layer.blob.digest):
                 await self._rooms.db.write(lambda tx: records.forget(tx, key))
                 return None
-        return tree
+        return found
+
+    async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:
+        found = self._imports.find(key)
+        if found is None:
+            return None
+        blob = found.blob or Descriptor("", found.diff, 0)
+        tree = Tree((*base.layers, Layer(found.diff, blob, 0, absent=found.opened is None)))
+        if found.opened is not None:
+            self.supply.offer(blob.digest, found.opened, cached=True)
+        self._later[key] = tree, replace(facts, exact="" if found.exact == key else found.exact)
+        return Hit(tree, found.exact)
 
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
+        if any(tree is imported for imported, _ in self._later.values()):
+            self._later[key] = tree, facts
+            return
         held(tree, self._hold)  # it may be another build's work
         moment = now()
 
@@ -98,6 +122,29 @@ class Workbench:
                 steps.write(tx, key, facts.parts, moment)
 
         await self._rooms.db.write(write)
+
+    async def settle(self) -> None:
+        """What came from caches elsewhere and is here now, whole, is this engine's own from now on."""
+        if not self._later:
+            return
+        here = [
+            (key, self.supply.sized(tree), facts)
+            for key, (tree, facts) in self._later.items()
+            if tree.whole and await blocking(self._is_here, tree)
+        ]
+        moment = now()
+
+        def write(tx: sqlite3.Connection) -> None:
+            for key, tree, facts in here:
+                records.write(tx, key, tree, facts, moment)
+
+        await self._rooms.db.write(write)
+
+    def _is_here(self, tree: Tree) -> bool:
+        return all(
+            self._rooms.blobs.has(layer.blob.digest) and self._rooms.snapshots.layer_exists(chain)
+            for chain, layer in zip(tree.chain, tree.layers, strict=True)
+        )
 
     async def earlier(self, key: str, parts: Parts) -> Earlier:
         return await self._rooms.db.read(lambda tx: steps.earlier(tx, key, parts))
@@ -133,11 +180,11 @@ class Workbench:
         return found
 
     async def act(self, base: Tree, acts: Sequence[tuple[Act, Given | None]]) -> Tree:
-        async with self._views.writable(base, self._hold) as (key, view):
+        async with self._views.writable(base, self._hold, self.supply) as (key, view):
             actor = Actor(self._rooms.zygote, self._files, view, self.snapshot)
             for act, given in acts:
                 await actor.do(act, given)
-            return await self.layer(key, base)
+            return await self.layer(key, self.supply.sized(base))
 
     async def run(
         self,
@@ -151,12 +198,16 @@ class Workbench:
         base = Tree() if root.input < 0 else inputs[root.input]
         if not isinstance(base, Tree):
             raise BuildFailed("a client's files are not a root")
-        await self._views.ensure(base, self._hold)
+        base = await self._views.ensure(base, self._hold, self.supply)
         return await self._runner.run(self, base, command, inputs, resources, step, sessions)
 
     def snapshot(self, tree: Tree) -> AbstractAsyncContextManager[RootView]:
         """The tree to be read."""
-        return self._views.snapshot(tree, self._hold)
+        return self._views.snapshot(tree, self._hold, self.supply)
+
+    async def here(self, tree: Tree) -> Tree:
+        """The tree, fetched and unpacked. Raises Lost."""
+        return await self._views.ensure(tree, self._hold, self.supply)
 
     def writable(self, tree: Tree) -> AbstractAsyncContextManager[tuple[str, RootView]]:
         """A snapshot on the tree: its key, and how a job sees it."""

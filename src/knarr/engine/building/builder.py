@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from knarr.build.bench import Bench, Given
+from knarr.build.caching import wishes
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.dockerfile import options as frontend_options
@@ -22,13 +23,18 @@ from knarr.build.dockerfile.questions import (
     ImageQuestion,
 )
 from knarr.build.errors import BuildFailed
+from knarr.build.flights import Flights
 from knarr.build.graph import Vertex
 from knarr.build.port import CacheSpec, Exporter, Loaded, Sessions, Wish
 from knarr.build.progress import Progress
-from knarr.build.solver import AT_ONCE, Flights, Solve
+from knarr.build.solver import AT_ONCE, Solve
 from knarr.build.tree import Tree
 from knarr.engine.building.archives import is_archive
 from knarr.engine.building.bench import Workbench
+from knarr.engine.building.caching.exporting import CacheExport, Work, inline_records
+from knarr.engine.building.caching.importing import Importer
+from knarr.engine.building.caching.imports import Imports
+from knarr.engine.building.caching.supply import Lost, Supply
 from knarr.engine.building.credentials import lent
 from knarr.engine.building.exporting import Export, Made
 from knarr.engine.building.hoard import Hoard
@@ -38,6 +44,7 @@ from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
 from knarr.engine.building.views import Views
 from knarr.engine.images.holding import Hold, holding
+from knarr.engine.images.layers import Layers
 from knarr.engine.images.port import Auth
 from knarr.engine.images.rooms import Rooms
 from knarr.loop.blocking import blocking
@@ -59,6 +66,9 @@ class EngineBuilder:
         runner: Runner,
         export: Export,
         hoard: Hoard,
+        importer: Importer,
+        cache_export: CacheExport,
+        layers: Layers,
     ):
         self._rooms = rooms
         self._views = views
@@ -68,6 +78,9 @@ class EngineBuilder:
         self._runner = runner
         self._export = export
         self._hoard = hoard
+        self._importer = importer
+        self._cache_export = cache_export
+        self._layers = layers
         self._flights = Flights()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -75,17 +88,22 @@ class EngineBuilder:
         """Raises BuildFailed."""
         options = frontend_options.parse(wish.attrs, self._rooms.platform, wish.session)
         options = replace(options, inputs=dict(_inputs(wish)))
-        for each in (*wish.cache_from, *_imports(wish)):
-            _import_cache(each, progress)
-        async with self._holding() as hold:
-            reading = Reading(self, wish, options, sessions, progress, hold)
-            return await reading.run()
+        wanted = wishes.imports([*wish.cache_from, *wishes.listed(wish.attrs)])
+        importing = asyncio.create_task(self._importer.run(wanted, wish.session, sessions, progress))
+        try:
+            async with self._holding() as hold:
+                read = await Reading(self, wish, options, sessions, progress, hold).run()
+            others = [each.imports for each in wish.inputs.values() if isinstance(each, Read)]
+            return replace(read, imports=(await importing).joined(others))
+        finally:
+            importing.cancel()
+            await asyncio.wait([importing])
 
     async def solve(self, loaded: Loaded, sessions: Sessions, progress: Progress) -> None:
         """Raises BuildFailed."""
         assert isinstance(loaded, Read)
-        async with self._holding() as hold:
-            await self._trees(loaded, sessions, progress, hold)
+        async with self._holding() as hold, self._solved(loaded, sessions, progress, hold):
+            pass
 
     async def export(
         self,
@@ -98,11 +116,18 @@ class EngineBuilder:
     ) -> Mapping[str, str]:
         """Raises BuildFailed."""
         assert isinstance(loaded, Read)
-        for each in cache_to:
-            raise BuildFailed(f"cache exports of type {each.type} are not supported by this builder")
-        async with self._holding() as hold:
-            trees, epoch = await self._trees(loaded, sessions, progress, hold)
-            made = [Made(result, tree, epoch) for result, tree in zip(loaded.results, trees, strict=True)]
+        wanted = wishes.exports(cache_to)
+        inline = any(each.kind == "inline" for each in wanted)
+        async with self._holding() as hold, self._solved(loaded, sessions, progress, hold) as work:
+            made = [
+                Made(
+                    result,
+                    tree,
+                    work.epoch,
+                    inline_records(result.output, tree, work.look, work.epoch) if inline else b"",
+                )
+                for result, tree in zip(loaded.results, work.trees, strict=True)
+            ]
             told: dict[str, str] = {}
             for number, exporter in enumerate(exporters):
                 told.update(
@@ -110,6 +135,7 @@ class EngineBuilder:
                         exporter, number, made, loaded.multi, session, sessions, progress, hold
                     )
                 )
+            told.update(await self._cache_export.run(wanted, work, session, sessions, progress))
             return told
 
     @contextlib.asynccontextmanager
@@ -117,17 +143,33 @@ class EngineBuilder:
         async with self._hoard.building(), holding(self._rooms, leftovers=True) as hold:
             yield hold
 
-    async def _trees(
+    @contextlib.asynccontextmanager
+    async def _solved(
         self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold
-    ) -> tuple[list[Tree], int]:
-        """The results, and what their times were clamped to (seconds)."""
+    ) -> AsyncIterator[Work]:
+        """The results, here. What a cache elsewhere promised and cannot give is forgotten, and the build begins again."""
+        work = None
+        while work is None:
+            solve, bench = self._solver(loaded, sessions, progress, hold)
+            try:
+                work = await _worked(loaded, solve, bench, hold)
+            except Lost as error:
+                loaded.imports.spoil(error.blob)
+            finally:
+                await bench.settle()
+        yield work
+
+    def _solver(
+        self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold
+    ) -> tuple[Solve, Workbench]:
+        """A run of the whole build."""
         epochs = {result.epoch for result in loaded.results}
         epoch = epochs.pop() if len(epochs) == 1 else None
         made = max((_made(result) for result in loaded.results), default=0)
         solve = self.solver(loaded.wish.session, epoch, made, sessions, progress, hold, loaded)
         solve.know(loaded.known)
-        trees = await solve.results([result.output for result in loaded.results])
-        return trees, solve.bench.epoch or 0
+        assert isinstance(solve.bench, Workbench)
+        return solve, solve.bench
 
     def solver(
         self,
@@ -149,6 +191,8 @@ class EngineBuilder:
             self._runner,
             hold,
             session,
+            loaded.imports if loaded is not None else Imports(),
+            Supply(self._layers, progress),
         )
 
         def locate(vertex: Vertex, error: KnarrError) -> KnarrError:
@@ -211,6 +255,20 @@ class EngineBuilder:
         return await blocking(_content, self._files, entry)
 
 
+async def _worked(loaded: Read, solve: Solve, bench: Workbench, hold: Hold) -> Work:
+    """Raises Lost, BuildFailed."""
+    edges = [result.output for result in loaded.results]
+    trees = [await bench.here(tree) for tree in await solve.results(edges)]
+    return Work(
+        edges=edges,
+        trees=trees,
+        look=solve.solved,
+        epoch=bench.epoch or 0,
+        supply=bench.supply,
+        hold=hold,
+    )
+
+
 def _inputs(wish: Wish) -> Mapping[str, Input]:
     found = {}
     for name, loaded in wish.inputs.items():
@@ -218,27 +276,6 @@ def _inputs(wish: Wish) -> Mapping[str, Input]:
         (result,) = loaded.results[:1]
         found[name] = Input(result.output, json.dumps(result.image).encode())
     return found
-
-
-def _imports(wish: Wish) -> Sequence[CacheSpec]:
-    """Those that a client of BuildKit's gateway names among its options. Raises BuildFailed."""
-    text = wish.attrs.get("cache-imports", "")
-    try:
-        found = [
-            CacheSpec(type=str(each["Type"]), attrs=dict(each.get("Attrs") or {}))
-            for each in json.loads(text or "[]")
-        ]
-    except (ValueError, TypeError, KeyError) as error:
-        raise BuildFailed(f"failed to unmarshal cache-imports ({text}): {error}") from error
-    plain = [name for name in wish.attrs.get("cache-from", "").split(",") if name]
-    return [*found, *(CacheSpec(type="registry", attrs={"ref": name}) for name in plain)]
-
-
-def _import_cache(spec: CacheSpec, progress: Progress) -> None:
-    """A cache that cannot be had is told of and fails no build, as with BuildKit."""
-    where = spec.attrs.get("ref") or spec.attrs.get("src") or spec.type
-    with contextlib.suppress(BuildFailed), progress.begin(f"importing cache manifest from {where}"):
-        raise BuildFailed(f"cache imports of type {spec.type} are not supported by this builder")
 
 
 def _asked(wish: Wish, name: str) -> bool:

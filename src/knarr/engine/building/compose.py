@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from knarr.build.context.store import Files
 from knarr.build.frontdoor.door import FrontDoor
 from knarr.engine.building.builder import EngineBuilder
+from knarr.engine.building.caching.exporting import CacheExport
+from knarr.engine.building.caching.importing import Importer
 from knarr.engine.building.classic import Line
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.hoard import Hoard
@@ -59,6 +61,9 @@ class Workshop:
             runner,
             export,
             hoard,
+            Importer(rooms, images),
+            CacheExport(rooms),
+            images.layers,
         )
         self._door = FrontDoor(self.builder, self._files, hoard, worker, [rooms.platform])
         self._opening = asyncio.Lock()

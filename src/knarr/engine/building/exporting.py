@@ -1,5 +1,6 @@
 """Where results go: into this engine's images, to the client as a tree or an archive of one."""
 
+import base64
 import contextlib
 import json
 import os
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from knarr.build.caching.config import INLINE
 from knarr.build.dockerfile.frontend import Result
 from knarr.build.errors import BuildFailed
 from knarr.build.port import Exporter, Sessions
@@ -38,11 +40,12 @@ from knarr.snapshots.untar import UntarOptions
 
 
 class Made(NamedTuple):
-    """One platform's result, solved. `epoch` (seconds): no time of it is later."""
+    """One platform's result, solved. `epoch` (seconds): no time of it is later. `inline`: the build's cache, to be carried inside."""
 
     result: Result
     tree: Tree
     epoch: int
+    inline: bytes = b""
 
 
 class Export:
@@ -223,6 +226,8 @@ def config(made: Made) -> bytes:
     value["rootfs"] = {"type": "layers", "diff_ids": [str(layer.diff) for layer in made.tree.layers]}
     for step in value.get("history") or ():
         step.setdefault("created", text)
+    if made.inline:
+        value[INLINE] = base64.b64encode(made.inline).decode()
     return dump_json(value)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from knarr.build.operations import Source
 from knarr.build.progress import Step
 from knarr.build.tree import Layer, Tree
+from knarr.engine.building.caching.supply import Supply
 from knarr.engine.images import pulling, rows
 from knarr.engine.images.errors import NoSuchImage
 from knarr.engine.images.holding import Hold
@@ -88,8 +89,15 @@ class Origins:
             image=image,
         )
 
-    async def tree(self, source: Source, platform: Platform | None, step: Step, hold: Hold) -> Tree:
-        """The image's layers, here. Raises what the registry says."""
+    async def tree(
+        self,
+        source: Source,
+        platform: Platform | None,
+        step: Step,
+        hold: Hold,
+        supply: Supply | None = None,
+    ) -> Tree:
+        """The image's layers, here; with a `supply` those of a registry are only offered to it. Raises what the registry says."""
         wanted = platform or self._rooms.platform
         origin = self._known.get((source.location, str(wanted)))
         if origin is None:
@@ -98,6 +106,19 @@ class Origins:
             return await self._layers_of(origin.image, hold)
         with step.task(f"resolve {origin.name}"):
             pass
+        if supply is not None:
+            for blob in origin.fetched.layers:
+                supply.offer(
+                    blob.digest,
+                    pulling.opener(self._rooms, origin.fetched.ref, blob, origin.auth),
+                    cached=False,
+                )
+            return Tree(
+                tuple(
+                    Layer(diff, blob, 0)
+                    for diff, blob in zip(origin.image.layers, origin.fetched.layers, strict=True)
+                )
+            )
 
         def report(_: Progress) -> None:
             """The step's own line is enough."""

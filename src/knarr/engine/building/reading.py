@@ -27,6 +27,7 @@ from knarr.build.port import Sessions, Wish
 from knarr.build.progress import Progress, Warned, unique
 from knarr.build.solver import Solve
 from knarr.build.tree import Tree
+from knarr.engine.building.caching.imports import Imports
 from knarr.engine.images.holding import Hold
 from knarr.model.errors import KnarrError
 
@@ -45,6 +46,7 @@ class Read:
     source: bytes = b""
     known: Mapping[str, Index] = field(default_factory=dict)
     held: object = None
+    imports: Imports = field(default_factory=Imports)
 
     @property
     def platforms(self) -> Sequence[str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from knarr.build.bench import Facts
+from knarr.build.bench import Facts, Hit
 from knarr.build.tree import Layer, Tree
 from knarr.content.leases import Resource
 from knarr.model.descriptor import Descriptor, chain_ids
@@ -26,14 +26,14 @@ class _Stored(msgspec.Struct):
 _stored = msgspec.json.Decoder(list[_Stored])
 
 
-def read(tx: sqlite3.Connection, key: str, now: int) -> Tree | None:
+def read(tx: sqlite3.Connection, key: str, now: int) -> Hit | None:
     """A result that is used once more."""
     row = tx.execute(
-        "UPDATE build_cache SET used = ?, uses = uses + 1 WHERE key = ? RETURNING layers", (now, key)
+        "UPDATE build_cache SET used = ?, uses = uses + 1 WHERE key = ? RETURNING layers, exact", (now, key)
     ).fetchone()
     if row is None:
         return None
-    return Tree(_layers(row[0]))
+    return Hit(Tree(_layers(row[0])), row[1])
 
 
 def _layers(text: str) -> tuple[Layer, ...]:
@@ -56,8 +56,17 @@ def write(tx: sqlite3.Connection, key: str, tree: Tree, facts: Facts, now: int) 
     size = tree.layers[-1].size if tree.layers else 0
     tx.execute("DELETE FROM build_cache WHERE key = ?", (key,))
     tx.execute(
-        "INSERT INTO build_cache VALUES (?, ?, ?, ?, ?, ?, 1, ?)",
-        (key, msgspec.json.encode(layers).decode(), facts.kind, facts.description, now, now, size),
+        "INSERT INTO build_cache VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)",
+        (
+            key,
+            msgspec.json.encode(layers).decode(),
+            facts.kind,
+            facts.description,
+            now,
+            now,
+            size,
+            facts.exact,
+        ),
     )
     tx.executemany("INSERT INTO build_layers VALUES (?, ?, ?)", [(key, *each) for each in _needed(tree)])
 

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from knarr.build.tree import Tree
+from knarr.engine.building.caching.supply import Supply
 from knarr.engine.images import rows
 from knarr.engine.images.holding import Hold
 from knarr.engine.images.rooms import Rooms
@@ -24,17 +25,23 @@ class Views:
     def __init__(self, rooms: Rooms):
         self._rooms = rooms
 
-    async def ensure(self, tree: Tree, hold: Hold) -> None:
-        """The layers are held and lie unpacked. Raises CorruptBlob, OSError."""
+    async def ensure(self, tree: Tree, hold: Hold, supply: Supply | None = None) -> Tree:
+        """The layers are held and lie unpacked, those of `supply` fetched; the tree with their sizes. Raises CorruptBlob, OSError,
+        Lost."""
         held(tree, hold)
+        if supply is not None and supply.offers(tree):
+            tree = await supply.bring(tree)
         for chain, layer in zip(tree.chain, tree.layers, strict=True):
             if not await blocking(self._rooms.snapshots.layer_exists, chain):
                 await unpack_layer(self._rooms, chain, layer.diff, _Pour(self._rooms, layer.blob.digest))
+        return tree
 
     @contextlib.asynccontextmanager
-    async def writable(self, tree: Tree, hold: Hold) -> AsyncIterator[tuple[str, RootView]]:
+    async def writable(
+        self, tree: Tree, hold: Hold, supply: Supply | None = None
+    ) -> AsyncIterator[tuple[str, RootView]]:
         """A snapshot on the tree: its key, and how a job sees it."""
-        await self.ensure(tree, hold)
+        await self.ensure(tree, hold, supply)
         key = new_id()
         mounts = await settled(_prepare, self._rooms, key, tree)
         try:
@@ -44,9 +51,9 @@ class Views:
             await settled(self._rooms.snapshots.empty_trash)
 
     @contextlib.asynccontextmanager
-    async def snapshot(self, tree: Tree, hold: Hold) -> AsyncIterator[RootView]:
+    async def snapshot(self, tree: Tree, hold: Hold, supply: Supply | None = None) -> AsyncIterator[RootView]:
         """The tree to be read."""
-        async with self.writable(tree, hold) as (_, view):
+        async with self.writable(tree, hold, supply) as (_, view):
             yield view
 
 

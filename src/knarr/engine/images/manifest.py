@@ -47,6 +47,14 @@ def media_type(data: bytes, told: str = "") -> str:
 
 def parse_manifest(data: bytes, told: str = "") -> Manifest:
     """Raises BadImage for anything but an image's manifest."""
+    found = parse_artifact(data, told)
+    if found.config.media_type not in _CONFIGS:
+        raise BadImage(f"unsupported media type {found.config.media_type}: this is not a container image")
+    return found
+
+
+def parse_artifact(data: bytes, told: str = "") -> Manifest:
+    """A manifest, whatever its configuration is one of. Raises BadImage."""
     kind = media_type(data, told)
     if kind not in MANIFESTS:
         raise BadImage(f"unsupported manifest media type {kind or 'of the old schema 1'}")
@@ -56,8 +64,6 @@ def parse_manifest(data: bytes, told: str = "") -> Manifest:
         layers = tuple(_descriptor(layer) for layer in value["layers"])
     except (KeyError, TypeError, Invalid, AttributeError) as error:
         raise BadImage(f"invalid manifest: {error!r}") from None
-    if config.media_type not in _CONFIGS:
-        raise BadImage(f"unsupported media type {config.media_type}: this is not a container image")
     return Manifest(kind, config, layers)
 
 

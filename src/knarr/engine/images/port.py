@@ -27,6 +27,9 @@ class Registry(Protocol):
     async def tags(self, ref: Reference, auth: Auth | None = None) -> list[str]:
         """Every tag of the repository."""
 
+    async def has_blob(self, ref: Reference, descriptor: Descriptor, auth: Auth | None = None) -> bool:
+        """Whether the repository has it."""
+
     async def push_blob(
         self,
         ref: Reference,

@@ -104,6 +104,15 @@ async def bring(
     return await pull.fetch(seen.image, seen.layers)
 
 
+def opener(rooms: Rooms, ref: Reference, blob: Descriptor, auth: Auth | None) -> OpenBlob:
+    """How a blob of a repository is read."""
+
+    def opened(offset: int) -> AsyncIterator[bytes]:
+        return rooms.registry.open_blob(ref, blob, offset, auth)
+
+    return opened
+
+
 def _silent(_: Progress) -> None:
     """Nobody listens."""
 
@@ -266,10 +275,7 @@ class _Pull:
         return await blocking(self._rooms.blobs.read, descriptor.digest)
 
     def _opener(self, blob: Descriptor) -> OpenBlob:
-        def opened(offset: int) -> AsyncIterator[bytes]:
-            return self._rooms.registry.open_blob(self._ref, blob, offset, self._auth)
-
-        return opened
+        return opener(self._rooms, self._ref, blob, self._auth)
 
 
 def _put(rooms: Rooms, digest: Digest, data: bytes) -> None:

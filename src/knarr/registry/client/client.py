@@ -167,6 +167,14 @@ class RegistryClient:
         order = self._order(ref.domain, pull=True)
         return Download(self._transport, order, ref, descriptor, auth).pieces(offset)
 
+    async def has_blob(self, ref: Reference, descriptor: Descriptor, auth: Auth | None = None) -> bool:
+        """Whether the repository has it."""
+
+        async def ask(endpoint: Endpoint) -> bool:
+            return await Uploader(self._transport, endpoint, ref, auth).has(descriptor.digest)
+
+        return await self._registry(ref, ask)
+
     async def push_blob(
         self,
         ref: Reference,

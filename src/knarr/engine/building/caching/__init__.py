@@ -1,0 +1,1 @@
+"""Caches that travel, by registries, by clients' directories and inside images."""

@@ -1,0 +1,1 @@
+"""Caches that travel, without an engine."""
