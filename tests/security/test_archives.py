@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from knarr.engine.zygote import RootView, Zygote
+from knarr.engine.zygote import Zygote
+from knarr.engine.zygote_jobs import RootView
 from knarr.kernel.sockets import recv_packet, socketpair
 from knarr.model.errors import Conflict, KnarrError
 from knarr.model.mount import Mount

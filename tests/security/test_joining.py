@@ -13,7 +13,8 @@ import pytest
 
 from knarr.engine import zygote as engine_zygote
 from knarr.engine.shims import Shim
-from knarr.engine.zygote import RootView, Zygote
+from knarr.engine.zygote import Zygote
+from knarr.engine.zygote_jobs import RootView
 from knarr.kernel import mounts
 from knarr.model.errors import KnarrError
 from tests.security.conftest import STUB, Cell, Weak

@@ -16,7 +16,7 @@ from knarr.engine.names import new_id
 from knarr.engine.values import PathStat
 from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World
-from knarr.engine.zygote import Archiving, RootView, Unpacking
+from knarr.engine.zygote_jobs import Archiving, RootView, Unpacking
 from knarr.kernel.files import write_all
 from knarr.loop.blocking import blocking
 from knarr.model.errors import Invalid

@@ -13,7 +13,7 @@ from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live
 from knarr.engine.views import placeholders
 from knarr.engine.world import World
-from knarr.engine.zygote import RootView
+from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, Status
 from knarr.model.errors import Conflict

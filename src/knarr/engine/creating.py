@@ -27,7 +27,7 @@ from knarr.engine.record import Extra, Placed, Row, VolumeValue
 from knarr.engine.values import Created
 from knarr.engine.volumes import ANONYMOUS, Volumes, check_driver, event, is_empty
 from knarr.engine.world import World, now
-from knarr.engine.zygote import RootView
+from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, MountSpec, Status
 from knarr.model.descriptor import chain_ids

@@ -10,7 +10,7 @@ from knarr.engine.live import Exec, Live, Roster
 from knarr.engine.names import new_id
 from knarr.engine.shims import ExecHandle, Exit
 from knarr.engine.world import World
-from knarr.engine.zygote import RootView
+from knarr.engine.zygote_jobs import RootView
 from knarr.kernel.files import read_text
 from knarr.loop.blocking import blocking
 from knarr.model.container import ExecSpec, ExecView

@@ -15,7 +15,7 @@ from knarr.engine.preparing import resolv_conf
 from knarr.engine.record import Row
 from knarr.engine.telling import network_event
 from knarr.engine.world import World
-from knarr.engine.zygote import Netns
+from knarr.engine.zygote_jobs import Netns
 from knarr.loop.blocking import alone, blocking
 from knarr.model.container import ContainerSpec, EndpointSpec
 from knarr.model.ports import Published

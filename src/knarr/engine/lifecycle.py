@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from knarr.engine import attaching, rows, signals
 from knarr.engine.cgroups import end_cgroup
+from knarr.engine.chronicle import Recorded
 from knarr.engine.ending import Ender
 from knarr.engine.errors import (
     AlreadyStarted,
@@ -55,7 +56,7 @@ class Lifecycle:
         self._ender = ender
         self._health = health
         health.on_unhealthy = self.end_unhealthy
-        self._starter = Starter(world, roster, places, mounts)
+        self._starter = Starter(world, roster, places, mounts, Recorded(world))
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Step, ...]:
         """Raises AlreadyStarted, IsPaused, NoSuchCommand, CannotExecute, PortTaken."""

@@ -8,7 +8,7 @@ they are not made at the expense of the start that took the last.
 import asyncio
 import os
 
-from knarr.engine.zygote import Netns
+from knarr.engine.zygote_jobs import Netns
 from knarr.loop.blocking import alone
 from knarr.loop.tasks import Tasks
 from knarr.runtime import netns

@@ -17,7 +17,7 @@ from knarr.engine.nets import Net, Place, Wish, dns_names, interfaces, ways_out
 from knarr.engine.network_options import check_name, sysctls
 from knarr.engine.plan import bindings
 from knarr.engine.world import World
-from knarr.engine.zygote import Netns
+from knarr.engine.zygote_jobs import Netns
 from knarr.kernel.files import read_text
 from knarr.loop.blocking import alone, blocking
 from knarr.model.container import ContainerSpec

@@ -1,41 +1,35 @@
 """Begins a life: address, namespace, files and shim, then one byte opens the gate. What fails half-way leaves nothing.
 
-The row says `starting` before the kernel is touched; files and that transaction are made side by side, then the wiring and
+The row says `starting` (see `chronicle`) before the kernel is touched; files and that transaction are made side by side, then the wiring and
 the shim. The gate opens when the network is wired; the shim's first word is that the command runs.
 """
 
 import asyncio
-import logging
 import os
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from knarr.engine import attaching, bundle, cdi, health, links, logdrivers, preparing, rows, userns
+from knarr.engine import attaching, bundle, cdi, links, logdrivers, preparing, userns
 from knarr.engine.birth import Birth
+from knarr.engine.chronicle import Chronicle
 from knarr.engine.live import Live, Roster
 from knarr.engine.moves import Move, moved
 from knarr.engine.nets import Place
 from knarr.engine.places import Places
-from knarr.engine.record import Row
 from knarr.engine.shims import Shim
-from knarr.engine.telling import mount_events, network_events
 from knarr.engine.userns import NO_IDS, Ids
 from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World
-from knarr.engine.zygote import Netns
+from knarr.engine.zygote_jobs import Netns
 from knarr.kernel import journal
 from knarr.loop.blocking import hop
-from knarr.model.container import ContainerSpec, ContainerState, Status
-from knarr.model.errors import CannotExecute, Conflict, KnarrError, NoSuchCommand
-from knarr.model.system import Event, Step
+from knarr.model.container import ContainerSpec
+from knarr.model.errors import Conflict, KnarrError
+from knarr.model.system import Step
 from knarr.model.undo import Undo
 from knarr.network.plan import EndpointPlan
-
-log = logging.getLogger(__name__)
-_AGAIN = 1.0
 
 
 @dataclass(slots=True)
@@ -69,11 +63,14 @@ class _Life:
 class Starter:
     """Begins lives; `Lifecycle` ends them."""
 
-    def __init__(self, world: World, roster: Roster, places: Places, mounts: VolumeMounts) -> None:
+    def __init__(
+        self, world: World, roster: Roster, places: Places, mounts: VolumeMounts, chronicle: Chronicle
+    ) -> None:
         self._world = world
         self._roster = roster
         self._places = places
         self._mounts = mounts
+        self._chronicle = chronicle
 
     async def start(self, live: Live, *, explain: bool = False) -> tuple[Shim, tuple[Step, ...]]:
         """The caller holds the lock. The container runs when this returns; on an error it is as it was, with the reason."""
@@ -86,7 +83,7 @@ class Starter:
                 shim = await self._make(life)
                 undo.keep()
         except BaseException as error:
-            await asyncio.shield(self._failed(live, before, error))
+            await asyncio.shield(self._chronicle.failed(live, before, error))
             raise
         return shim, tuple(life.steps) if explain else ()
 
@@ -98,7 +95,7 @@ class Starter:
             self._link(life)
         begun = time.time_ns()
         life.endpoints = await self._places.plan(live, life.spec, life.undo)
-        intent = self._write_starting(life)
+        intent = self._chronicle.starting(live, [plan for _, plan in life.endpoints])
         netns = None if "network" in life.joined else await self._namespace(life)
         files = hop(preparing.prepare, world, life.wish())
         side: list[asyncio.Future[Any]] = [intent, files]
@@ -122,7 +119,7 @@ class Starter:
             "the zygote forks a shim, the shim its init: it becomes the command",
             begun,
         )
-        self._write_running(live, shim, opened)
+        self._chronicle.running(live, shim, opened)
         live.netns = -1 if netns is None else netns.keep()
         return shim
 
@@ -308,60 +305,6 @@ class Starter:
         }
         readable = spec.log.driver == "journald" and journal.available()
         return logdrivers.order(spec.log, places, subject, journal=readable)
-
-    def _write_starting(self, life: _Life) -> "asyncio.Future[list[Event]]":
-        live = life.live
-        plans = [plan for _, plan in life.endpoints]
-        extra = replace(live.extra, endpoints=tuple(plan.to_dict() for plan in plans))
-        live.row = row = replace(live.row, extra=extra)
-
-        def write(tx: sqlite3.Connection) -> None:
-            rows.save_state(tx, row)
-            for plan in plans:
-                where = (plan.address, plan.address6)
-                rows.claim_endpoint(tx, live.id, plan.network.id, where, plan.published)
-
-        return self._world.record(write)
-
-    def _write_running(self, live: Live, shim: Shim, opened: int) -> None:
-        """It began when its gate was opened: it may have ended since. Nobody waits for the record: until it is written the
-        shim itself says that the container runs, and recovery asks it."""
-        state = ContainerState(
-            status=moved(live.name, live.status, Move.STARTED),
-            pid=shim.pid,
-            started_at=opened,
-            finished_at=live.state.finished_at,
-            restart_count=live.state.restart_count,
-            health=health.first(live.spec),
-        )
-        live.row = row = replace(live.row, state=state)
-        record = self._world.record(
-            lambda tx: rows.save_state(tx, row),
-            *mount_events(live, "mount"),
-            *network_events(self._world, live, "connect"),
-            live.event("start"),
-        )
-        record.add_done_callback(lambda done: self._recorded(done, live, shim))
-
-    def _recorded(self, done: "asyncio.Future[list[Event]]", live: Live, shim: Shim) -> None:
-        if not done.cancelled() and (error := done.exception()) is not None and not self._world.closing:
-            log.error("cannot record the start of %s: %s", live.name, error)
-            self._world.tasks.start(self._record_again(live, shim), f"record {live.name}")
-
-    async def _record_again(self, live: Live, shim: Shim) -> None:
-        await asyncio.sleep(_AGAIN)
-        async with live.lock:
-            if live.shim is shim:
-                record = self._world.record(lambda tx: rows.save_state(tx, live.row), live.event("start"))
-                record.add_done_callback(lambda done: self._recorded(done, live, shim))
-
-    async def _failed(self, live: Live, before: Row, error: BaseException) -> None:
-        """The row as it was, with the reason and Docker's exit code."""
-        code = 127 if isinstance(error, NoSuchCommand) else 126 if isinstance(error, CannotExecute) else 128
-        status = moved(live.name, Status.STARTING, Move.EXIT if before.state.finished_at else Move.FAIL)
-        state = replace(before.state, status=status, error=str(error), exit_code=code, pid=0)
-        live.row = replace(live.row, state=state, extra=replace(live.extra, endpoints=()))
-        await self._world.commit(lambda tx: rows.save_ended(tx, live.row))
 
 
 async def _drop(netns: Netns) -> None:

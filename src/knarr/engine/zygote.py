@@ -13,12 +13,13 @@ import sys
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import knarr
 from knarr.engine.birth import Birth
 from knarr.engine.shims import Shim
 from knarr.engine.userns import Ids
+from knarr.engine.zygote_jobs import Archiving, FileStat, Netns, Reply, RootView, Unpacking, told
 from knarr.kernel import limits, memfd, mounts
 from knarr.kernel.libc import AT_EMPTY_PATH
 from knarr.kernel.sockets import socketpair
@@ -26,11 +27,10 @@ from knarr.loop.blocking import blocking
 from knarr.loop.packets import PacketChannel, encode
 from knarr.model.errors import Unavailable
 from knarr.model.mount import Mount
-from knarr.snapshots import errors as snapshot_errors
-from knarr.snapshots.maketar import Archived, TarOptions
-from knarr.snapshots.untar import Unpacked, UntarOptions
+from knarr.snapshots.maketar import TarOptions
+from knarr.snapshots.untar import UntarOptions
 from knarr.wire.shim import folded
-from knarr.wire.zygote import INLINE, MEMFD, revive
+from knarr.wire.zygote import INLINE, MEMFD
 
 _FIRST = ("loop", "packets", "log", "client", "streams", "control", "main")
 """Modules of the shim, imported before any other: what each shim writes to (if only by counting references) then lies side by
@@ -41,130 +41,6 @@ STUB = (
     f"import {', '.join(f'knarr.runtime.shim.{name}' for name in _FIRST)}; "
     "from knarr.zygote import main; main(int(sys.argv[2]))"
 )
-_KNOWN = {name: kind for name, kind in vars(snapshot_errors).items() if isinstance(kind, type)}
-
-
-class Netns(NamedTuple):
-    """A network namespace without a name. The holder closes it: `fd`, `route` (a NETLINK_ROUTE socket inside it) and, if it
-    is not -1, `owner`, the user namespace that it belongs to."""
-
-    inode: int
-    fd: int
-    route: socket.socket
-    owner: int = -1
-
-    @property
-    def paths(self) -> dict[str, str]:
-        """Where other processes find the namespaces, by kind, while they are held here (proc_pid_fd(5))."""
-        held = {"network": self.fd, "user": self.owner}
-        return {kind: f"/proc/{os.getpid()}/fd/{fd}" for kind, fd in held.items() if fd >= 0}
-
-    def keep(self) -> int:
-        """The descriptor of the network namespace; the others are closed."""
-        if self.owner >= 0:
-            os.close(self.owner)
-        self.route.close()
-        return self.fd
-
-    def close(self) -> None:
-        """Its descriptors."""
-        os.close(self.keep())
-
-
-class RootView(NamedTuple):
-    """A container's root as a job shall see it: of process `pid`, or the mounts of a stopped one, over them `binds` (source,
-    target, "" or what is below the source). `bare`: the root of the process without what is mounted in it.
-
-    One overlay must not be mounted twice at a time: the caller lets jobs on one stopped container follow each other.
-    """
-
-    pid: int = 0
-    mounts: tuple[Mount, ...] = ()
-    binds: tuple[tuple[str, str, str], ...] = ()
-    bare: bool = False
-
-
-class FileStat(NamedTuple):
-    """What docker cp asks: `mode` is st_mode, `mtime` nanoseconds, `link_target` "" unless it is a symbolic link."""
-
-    name: str
-    size: int
-    mode: int
-    mtime: int
-    link_target: str
-
-
-class _Reply:
-    """The answer to one request, once."""
-
-    def __init__(self, channel: PacketChannel):
-        self._channel = channel
-
-    async def facts(self) -> tuple[dict[str, Any], list[int]]:
-        """Waits for it. Raises what the job raised, or Unavailable."""
-        try:
-            message, fds = await self._channel.receive()
-        finally:
-            self._channel.close()
-        return _told(message), fds
-
-    def close(self) -> None:
-        """Nobody waits any more."""
-        self._channel.close()
-
-
-def _told(message: Mapping[str, Any] | None) -> dict[str, Any]:
-    if message is None:
-        raise Unavailable("a job of the zygote ended without an answer")
-    if "error" in message:
-        raise revive(message["error"], _KNOWN)
-    facts: dict[str, Any] = message["ok"]
-    return facts
-
-
-class Unpacking:
-    """A running unpack: write the plain tar to `feed` (blocking pipe end), close it, then await `result()`."""
-
-    def __init__(self, feed: int, reply: _Reply):
-        self.feed = feed
-        self._reply = reply
-
-    def close_feed(self) -> None:
-        """Ends the stream; may be called again."""
-        if self.feed >= 0:
-            os.close(self.feed)
-            self.feed = -1
-
-    async def result(self) -> Unpacked:
-        """Waits for the end. Raises BadArchive, OSError."""
-        facts, _ = await self._reply.facts()
-        return Unpacked(**facts)
-
-
-class Archiving:
-    """A running archive_get: read the tar from `drain` (pipe end) until its end, then await `result()`."""
-
-    def __init__(self, drain: int, reply: _Reply):
-        self.drain = drain
-        self._reply = reply
-
-    async def result(self) -> Archived:
-        """Waits for the end. Raises NoSuchPath, NotADirectory, OSError."""
-        facts, _ = await self._reply.facts()
-        return Archived(**facts)
-
-    def give_away(self) -> None:
-        """Somebody else reads what it writes."""
-        if self.drain >= 0:
-            os.close(self.drain)
-            self.drain = -1
-
-    def close(self) -> None:
-        """Lets go, read to the end or not; may be called again."""
-        if self.drain >= 0:
-            os.close(self.drain)
-            self.drain = -1
-        self._reply.close()
 
 
 class Zygote:
@@ -283,10 +159,10 @@ class Zygote:
     async def _call(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
         channel, first, given = await self._answered(await self._request(message), message)
         channel.close()
-        return _told(first), given
+        return told(first), given
 
-    async def _ask(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> _Reply:
-        return _Reply(await self._request(message, fds))
+    async def _ask(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> Reply:
+        return Reply(await self._request(message, fds))
 
     async def owned_netns(self, ids: Ids, user: str = "") -> Netns:
         """One that is owned by a new user namespace with these mappings, or by the one at path `user`."""

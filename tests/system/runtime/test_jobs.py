@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from knarr.engine.zygote import RootView, Zygote
+from knarr.engine.zygote import Zygote
+from knarr.engine.zygote_jobs import RootView
 from knarr.kernel import mounts
 from knarr.model.errors import Unavailable
 from knarr.model.mount import Mount

@@ -27,7 +27,8 @@ from knarr.build.operations import (
 from knarr.build.tree import Tree
 from knarr.engine.building.archives import inflate, is_archive, write_archive
 from knarr.engine.building.listing import list_tree, plain_part
-from knarr.engine.zygote import RootView, Zygote
+from knarr.engine.zygote import Zygote
+from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.errors import Invalid
 from knarr.runtime.users import find_user

@@ -34,7 +34,7 @@ from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import closing, settled
 from knarr.engine.images.unpacking import Pipeline, unpack_new
 from knarr.engine.world import now
-from knarr.engine.zygote import RootView
+from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
 from knarr.model.errors import NotFound

@@ -8,9 +8,8 @@ import contextlib
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from knarr.build.bench import Given
 from knarr.build.errors import BuildFailed
@@ -20,6 +19,7 @@ from knarr.build.port import Sessions
 from knarr.build.progress import Step
 from knarr.build.tree import Tree
 from knarr.engine.building.stepmounts import SHM, StepMounts, Trees, Workplace
+from knarr.engine.chronicle import Untold
 from knarr.engine.creating import discard_disk
 from knarr.engine.ending import Ender
 from knarr.engine.live import Live, PendingAttach, Roster
@@ -52,27 +52,6 @@ class Around(Trees, Protocol):
         ...
 
 
-class _StepStarter(Starter):
-    """Begins a life that no row tells of."""
-
-    def _write_starting(self, life: Any) -> "asyncio.Future[Any]":
-        live = life.live
-        plans = [plan for _, plan in life.endpoints]
-        live.row = replace(
-            live.row, extra=replace(live.extra, endpoints=tuple(plan.to_dict() for plan in plans))
-        )
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        done.set_result([])
-        return done
-
-    def _write_running(self, live: Live, shim: Shim, opened: int) -> None:
-        state = replace(live.state, status=Status.RUNNING, pid=shim.pid, started_at=opened)
-        live.row = replace(live.row, state=state)
-
-    async def _failed(self, live: Live, before: Row, error: BaseException) -> None:
-        live.row = before
-
-
 class Runner:
     """Those of one engine."""
 
@@ -86,7 +65,7 @@ class Runner:
         workplace: Workplace,
     ):
         self._world = world
-        self._starter = _StepStarter(world, roster, places, mounts)
+        self._starter = Starter(world, roster, places, mounts, Untold())
         self._ender = ender
         self._workplace = workplace
 

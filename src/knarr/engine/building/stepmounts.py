@@ -24,7 +24,7 @@ from knarr.engine.building.archives import write_archive
 from knarr.engine.building.cachemounts import CacheMounts
 from knarr.engine.record import Placed
 from knarr.engine.world import World
-from knarr.engine.zygote import RootView
+from knarr.engine.zygote_jobs import RootView
 from knarr.kernel.files import write_all
 from knarr.loop.blocking import blocking
 from knarr.snapshots.maketar import TarOptions

@@ -11,7 +11,7 @@ from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import settled
 from knarr.engine.images.unpacking import Pipeline, unpack_layer
 from knarr.engine.names import new_id
-from knarr.engine.zygote import RootView
+from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.digest import Digest
 from knarr.model.mount import Mount

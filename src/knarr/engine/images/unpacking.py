@@ -17,7 +17,7 @@ from knarr.engine.images.manifest import layer_descriptor
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.rows import LayerRow
 from knarr.engine.images.settled import quietly, settled
-from knarr.engine.zygote import Unpacking
+from knarr.engine.zygote_jobs import Unpacking
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
