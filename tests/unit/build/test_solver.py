@@ -35,7 +35,6 @@ class Books:
     def __init__(self) -> None:
         self.epoch: int | None = None
         self.cache: dict[str, Hit] = {}
-        self.elsewhere: dict[str, Layer] = {}
         self.did: list[str] = []
         self.kept: list[Parts] = []
         self.asked: list[Parts] = []
@@ -51,8 +50,7 @@ class Books:
         return self.cache.get(key)
 
     async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:
-        found = self.elsewhere.get(key)
-        return None if found is None else Hit(Tree((*base.layers, found)))
+        return None
 
     async def keep(self, key: str, tree: Tree, facts: Facts) -> None:
         self.cache[key] = Hit(tree, facts.exact)

@@ -3,6 +3,7 @@
 Everything that is made or fetched is leased until the build is over; after that rows keep it: an image's, or the cache's.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +22,7 @@ from knarr.build.tree import Layer, Tree
 from knarr.engine.archive import stream
 from knarr.engine.building import records, steps
 from knarr.engine.building.acting import Actor
+from knarr.engine.building.caching import mounts
 from knarr.engine.building.caching.imports import Imports
 from knarr.engine.building.caching.supply import Supply
 from knarr.engine.building.listing import first_file, list_tree, plain_part
@@ -37,7 +39,7 @@ from knarr.engine.world import now
 from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
-from knarr.model.errors import NotFound
+from knarr.model.errors import KnarrError, NotFound
 from knarr.model.mount import Mount
 from knarr.model.platform import Platform
 from knarr.snapshots.errors import NoSuchPath
@@ -211,7 +213,17 @@ class Workbench:
 
     def writable(self, tree: Tree) -> AbstractAsyncContextManager[tuple[str, RootView]]:
         """A snapshot on the tree: its key, and how a job sees it."""
-        return self._views.writable(tree, self._hold)
+        return self._views.writable(tree, self._hold, self.supply)
+
+    async def restored(self, known: str, directory: str) -> bool:
+        """Whether a cache elsewhere filled the directory with a cache mount of that id."""
+        parcel = self._imports.mount(known)
+        if parcel is None:
+            return False
+        with contextlib.suppress(KnarrError), self.supply.progress.begin("importing cache mount") as step:
+            await mounts.restore(self._rooms, parcel, directory, step)
+            return True
+        return False
 
     async def layer(self, key: str, base: Tree, *, mounted: Sequence[str] | None = None) -> Tree:
         """What snapshot `key` has beyond `base`, as one more layer. `mounted`: a container ran on it, with mounts there."""

@@ -49,6 +49,19 @@ class CacheMounts:
         finally:
             await self._leave(name)
 
+    @contextlib.asynccontextmanager
+    async def looked_at(self, known: str) -> AsyncIterator[str | None]:
+        """The path of the one with the id `known`, to be read, when nobody has it alone; None if there is none."""
+        name = _directory(known)
+        async with self._changed:
+            await self._changed.wait_for(lambda: name not in self._alone)
+            self._users[name] += 1
+        try:
+            path = f"{self._root}/{name}"
+            yield path if await blocking(os.path.isdir, path) else None
+        finally:
+            await self._leave(name, alone=False)
+
     async def _take(self, name: str, sharing: Sharing) -> str:
         async with self._changed:
             if sharing == Sharing.LOCKED:
@@ -62,9 +75,10 @@ class CacheMounts:
             self._users[name] += 1
         return name
 
-    async def _leave(self, name: str) -> None:
+    async def _leave(self, name: str, *, alone: bool = True) -> None:
         async with self._changed:
-            self._alone.discard(name)
+            if alone:
+                self._alone.discard(name)
             self._users[name] -= 1
             if not self._users[name]:
                 del self._users[name]

@@ -62,7 +62,7 @@ class Workshop:
             export,
             hoard,
             Importer(rooms, images),
-            CacheExport(rooms),
+            CacheExport(rooms, hoard.mounts),
             images.layers,
         )
         self._door = FrontDoor(self.builder, self._files, hoard, worker, [rooms.platform])

@@ -41,6 +41,10 @@ class Trees(Protocol):
         """A snapshot on the tree: its key, and how a job sees it."""
         ...
 
+    async def restored(self, known: str, directory: str) -> bool:
+        """Whether a cache elsewhere filled the directory with a cache mount of that id; else it may be anything."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
@@ -132,8 +136,11 @@ class StepMounts:
         assert mount.cache is not None
 
         async def fill() -> str:
+            assert mount.cache is not None
             path = await self._directory(self._workplace.aside)
-            await self._fill(path, self._given(mount), mount.selector)
+            if not await self._trees.restored(mount.cache.id, path):
+                path = await self._directory(self._workplace.aside)
+                await self._fill(path, self._given(mount), mount.selector)
             return path
 
         held = self._workplace.caches.held(mount.cache.id, mount.cache.sharing, fill)

@@ -18,6 +18,8 @@ from knarr.build.graph import Edge
 from knarr.build.port import Contents, Sessions
 from knarr.build.progress import Progress, Step
 from knarr.build.tree import Layer, Tree
+from knarr.engine.building.cachemounts import CacheMounts
+from knarr.engine.building.caching import mounts
 from knarr.engine.building.caching.supply import Supply
 from knarr.engine.building.credentials import lent
 from knarr.engine.images import rows
@@ -78,8 +80,9 @@ class Target(Protocol):
 class CacheExport:
     """That of one engine."""
 
-    def __init__(self, rooms: Rooms):
+    def __init__(self, rooms: Rooms, caches: CacheMounts):
         self._rooms = rooms
+        self._caches = caches
 
     async def run(
         self, wanted: Sequence[To], work: Work, session: str, sessions: Sessions, progress: Progress
@@ -108,22 +111,29 @@ class CacheExport:
     async def _export(self, wanted: To, work: Work, target: Target, step: Step) -> dict[str, str]:
         with step.task("preparing build cache for export"):
             made, blobs = _prepared(wanted, work)
+            carried = await self._mounts(wanted, work, step)
         if not made.layers:
             with step.task("skipping cache export for empty result"):
                 return {}
         with step.task("sending cache export"):
-            await all_of([self._blob(blob, work, target, step) for blob in blobs])
+            await all_of([self._blob(blob, work, target, step) for blob in (*blobs, *carried)])
             document = config.dump(made)
             told = Descriptor(config.MEDIA_TYPE, Digest.of(document), len(document))
             with step.task(f"writing config {told.digest}"):
                 await target.send(told, await self._kept(document, work.hold))
-            data = _manifest(wanted, blobs, told)
+            data = _manifest(wanted, [*blobs, *carried], told)
             kind = json.loads(data)["mediaType"]
             manifest = Descriptor(kind, Digest.of(data), len(data))
             words = "writing cache image manifest" if wanted.artifact else "writing cache manifest"
             with step.task(f"{words} {manifest.digest}"):
                 await target.finish(manifest, data, await self._kept(data, work.hold))
         return {"cache.manifest": dump_json(_plain(manifest)).decode()}
+
+    async def _mounts(self, wanted: To, work: Work, step: Step) -> list[Descriptor]:
+        """The cache mounts of the build's steps, where they shall go along."""
+        names = mounts.used(work.edges) if wanted.mounts else []
+        found = [await mounts.pack(self._rooms, self._caches, name, work.hold, step) for name in names]
+        return [each for each in found if each is not None]
 
     async def _blob(self, blob: Descriptor, work: Work, target: Target, step: Step) -> None:
         with step.task(f"writing layer {blob.digest}"):

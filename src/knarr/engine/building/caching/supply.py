@@ -29,7 +29,7 @@ class Supply:
 
     def __init__(self, layers: Layers, progress: Progress):
         self._layers = layers
-        self._progress = progress
+        self.progress = progress
         self._offered: dict[Digest, tuple[OpenBlob, bool]] = {}
         self._brought: dict[tuple[Digest, Digest], LayerRow] = {}
 
@@ -55,7 +55,7 @@ class Supply:
         ]
         missing = [each for each in wanted if (each.chain, each.blob.digest) not in self._brought]
         if missing:
-            with self._progress.begin("[internal] fetch layers") as step:
+            with self.progress.begin("[internal] fetch layers") as step:
                 rows = await all_of([self._fetch(each, step) for each in missing])
             self._brought.update(
                 ((each.chain, each.blob.digest), row) for each, row in zip(missing, rows, strict=True)
