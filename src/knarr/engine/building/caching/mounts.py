@@ -18,7 +18,7 @@ from knarr.engine.images.layers import OpenBlob
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import closing, settled
 from knarr.engine.images.unpacking import Keeper
-from knarr.engine.zygote import RootView
+from knarr.engine.zygote_jobs import RootView
 from knarr.kernel.files import write_all
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
