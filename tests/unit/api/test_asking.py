@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from knarr.api.server import asking, telling
+from knarr.api.server import asking, hostconfig
 from knarr.api.spec.containers import Create, ExecCreate, Update
 from knarr.api.spec.decode import decode
 from knarr.api.spec.history import forget
@@ -50,7 +50,7 @@ def ask(body: dict[str, Any], version: Version = LATEST) -> ContainerSpec:
 def test_binds(text: str, expected: MountSpec) -> None:
     spec = ask({"Image": "x", "HostConfig": {"Binds": [text]}})
     assert spec.mounts == (expected,)
-    assert telling.host_config(spec)["Binds"] == [text]
+    assert hostconfig.host_config(spec)["Binds"] == [text]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_ports() -> None:
         PortBinding(Port(80)),
         PortBinding(Port(53, "udp"), "", 5000, 5010),
     )
-    assert telling.host_config(spec)["PortBindings"] == {
+    assert hostconfig.host_config(spec)["PortBindings"] == {
         "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}, {"HostIp": "", "HostPort": ""}],
         "53/udp": [{"HostIp": "", "HostPort": "5000-5010"}],
     }
@@ -122,7 +122,7 @@ def test_what_is_asked_for_is_shown() -> None:
         "UsernsMode": "host",
         "CgroupnsMode": "private",
     }  # fmt: skip
-    shown = telling.host_config(ask({"Image": "x", "HostConfig": host}))
+    shown = hostconfig.host_config(ask({"Image": "x", "HostConfig": host}))
     assert {key: shown[key] for key in host} == host
 
 
@@ -145,7 +145,7 @@ def test_an_update_of_the_limit_of_processes(body: dict[str, int], version: Vers
 def test_no_limit_of_processes_is_none_at_all() -> None:
     spec = ask({"Image": "x", "HostConfig": {"PidsLimit": -1}})
     assert spec.resources.pids_limit == 0
-    assert telling.host_config(spec)["PidsLimit"] is None
+    assert hostconfig.host_config(spec)["PidsLimit"] is None
 
 
 def test_the_default_network_is_bridge() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knarr.api.server import listing, telling
+from knarr.api.server import attachments, listing, telling
 from knarr.api.server.archive import go_mode
 from knarr.api.server.streams import bar, progress_line
 from knarr.api.spec.versions import LATEST, Version
@@ -127,8 +127,8 @@ def test_aliases_of_user_defined_networks_before_1_45() -> None:
         id=seen.id, name="w", created=0, spec=ContainerSpec(image="i", hostname="h"), state=seen.state,
         image_id="", path="", args=(), endpoints=(network,),
     )  # fmt: skip
-    assert telling.networks(other, Version(1, 44))["mine"]["Aliases"] == ["x", "a" * 12, "h"]
-    assert telling.networks(other, LATEST)["mine"]["Aliases"] == ["x"]
+    assert attachments.networks(other, Version(1, 44))["mine"]["Aliases"] == ["x", "a" * 12, "h"]
+    assert attachments.networks(other, LATEST)["mine"]["Aliases"] == ["x"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from knarr.api.server.call import Call, Route
+from knarr.api.server.omission import optional
 from knarr.api.server.replies import reply
-from knarr.api.server.telling import healthcheck, optional
+from knarr.api.server.telling import healthcheck
 from knarr.api.spec.history import shaped
 from knarr.api.spec.versions import Version
 from knarr.loop.http.messages import Response

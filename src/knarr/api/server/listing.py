@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from knarr.api.server.telling import mount_point, networks, optional, shown
+from knarr.api.server.attachments import networks
+from knarr.api.server.omission import optional
+from knarr.api.server.telling import mount_point, shown
 from knarr.api.spec.history import shaped
 from knarr.api.spec.versions import Version
 from knarr.model.container import ContainerState, ContainerView, Health
