@@ -12,9 +12,16 @@ import socket
 
 from knarr.engine.birth import Birth
 from knarr.engine.live import Live, PendingAttach
+from knarr.engine.logs import read_log
 from knarr.engine.shims import Shim
-from knarr.engine.values import AttachOptions
+from knarr.engine.values import AttachOptions, LogOptions
+from knarr.engine.world import World
+from knarr.loop.blocking import blocking
 from knarr.model.errors import KnarrError
+from knarr.wire.mux import STDERR, STDOUT, encode
+
+_STREAMS = {"stdout": STDOUT, "stderr": STDERR}
+_PATIENCE = 60.0
 
 
 def announce(birth: Birth, pending: PendingAttach) -> None:
@@ -53,6 +60,20 @@ async def give(shim: Shim, sock: socket.socket, options: AttachOptions, tail: by
         detach_keys=options.detach_keys,
         tail=tail,
     )
+
+
+async def send_logs(world: World, live: Live, sock: socket.socket, options: AttachOptions) -> None:
+    """What it wrote before; a client that does not read is given up by its own time-out."""
+    copy = sock.dup()
+    try:
+        copy.settimeout(_PATIENCE)
+        lines = await read_log(world, live, LogOptions(stdout=options.stdout, stderr=options.stderr))
+        async for line in lines:
+            framed = options.framed and not live.spec.tty
+            data = encode(_STREAMS[line.stream], line.data) if framed else line.data
+            await blocking(copy.sendall, data)
+    finally:
+        copy.close()
 
 
 def keep(live: Live, sock: socket.socket, options: AttachOptions, tail: bytes) -> None:

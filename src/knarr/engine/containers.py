@@ -12,14 +12,8 @@ from dataclasses import replace
 from knarr.engine import (
     archive,
     attaching,
-    bundle,
     checks,
-    devices,
-    filters,
-    limits,
     links,
-    plan,
-    publishing,
     rows,
     top,
     views,
@@ -32,7 +26,9 @@ from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Live, Roster
 from knarr.engine.logs import read_log
 from knarr.engine.places import Places
+from knarr.engine.pruning import prune
 from knarr.engine.stats import Sample, follow, look
+from knarr.engine.updating import Update, update
 from knarr.engine.values import (
     AttachOptions,
     Change,
@@ -46,7 +42,7 @@ from knarr.engine.values import (
     Waited,
 )
 from knarr.engine.volumes import Volumes
-from knarr.engine.world import World, now
+from knarr.engine.world import World
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerView, Resources, RestartPolicy, Status
 from knarr.model.errors import Invalid, KnarrError
@@ -54,11 +50,7 @@ from knarr.model.image import Image
 from knarr.model.system import Step
 from knarr.snapshots.changes import changes
 from knarr.state.errors import Taken
-from knarr.wire.mux import STDERR, STDOUT, encode
 
-_PRUNE_FILTERS = frozenset(("label", "label!", "until"))
-_STREAMS = {"stdout": STDOUT, "stderr": STDERR}
-_PATIENCE = 60.0
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
@@ -247,28 +239,13 @@ class Containers:
         live = self._roster.find(name)
         self._world.tell(live.event("attach"))
         if options.logs:
-            await self._send_logs(live, sock, options)
+            await attaching.send_logs(self._world, live, sock, options)
         if not options.stream:
             return
         if live.runs and live.shim is not None:
             await attaching.give(live.shim, sock, options, tail, live.spec.tty)
         else:
             attaching.keep(live, sock, options, tail)
-
-    async def _send_logs(self, live: Live, sock: socket.socket, options: AttachOptions) -> None:
-        """What it wrote before; a client that does not read is given up by its own time-out."""
-        copy = sock.dup()
-        try:
-            copy.settimeout(_PATIENCE)
-            lines = await read_log(
-                self._world, live, LogOptions(stdout=options.stdout, stderr=options.stderr)
-            )
-            async for line in lines:
-                framed = options.framed and not live.spec.tty
-                data = encode(_STREAMS[line.stream], line.data) if framed else line.data
-                await blocking(copy.sendall, data)
-        finally:
-            copy.close()
 
     async def resize(self, name: str, width: int, height: int) -> None:
         """Raises NotRunning."""
@@ -352,50 +329,12 @@ class Containers:
         ports: PortChange | None = None,
     ) -> tuple[str, ...]:
         """Fields at their defaults stay as they are; returns warnings."""
-        live = self._roster.find(name)
-        async with live.lock:
-            resources, warnings = limits.settle(resources, self._world.host.abilities)
-            spec = _updated(live.spec, resources, restart, on_unhealthy)
-            checks.check_resources(spec.resources, self._world.host.cpus)
-            checks.check_restart(spec.restart, auto_remove=spec.auto_remove)
-            checks.check_on_unhealthy(spec)
-            if ports:
-                publishing.check(spec)
-                spec = publishing.changed(spec, ports)
-                if live.runs:
-                    await self._world.whole(publishing.apply(self._world, self._places, live, spec, ports))
-            if live.runs:
-                facts = bundle.Facts(
-                    capabilities=self._world.capabilities,
-                    cgroup=live.extra.cgroup,
-                    numbers=await blocking(devices.numbers, spec.resources),
-                )
-                wanted = bundle.oci_resources(spec.resources, facts, privileged=spec.privileged)
-                wanted.pop("devices")
-                await live.running_shim().update(wanted)
-            live.row = replace(live.row, spec=spec)
-            await self._world.commit(lambda tx: rows.save_spec(tx, live.row), live.event("update"))
-        return warnings
+        wish = Update(resources, restart, on_unhealthy, ports)
+        return await update(self._world, self._places, self._roster.find(name), wish)
 
     async def prune(self, wanted: Mapping[str, Sequence[str]] | None = None) -> Pruned:
         """Removes every stopped container that the filters (label, label!, until) allow."""
-        wanted = wanted or {}
-        filters.check(wanted, _PRUNE_FILTERS)
-        until = [filters.moment(text, now()) for text in wanted.get("until", ())]
-        removed, space = [], 0
-        for live in self._roster:
-            if (
-                live.status in (Status.CREATED, Status.EXITED, Status.DEAD)
-                and all(live.row.created < moment for moment in until)
-                and filters.labels(wanted, live.spec.labels)
-                and filters.not_labels(wanted, live.spec.labels)
-            ):
-                own, _ = await blocking(views.sizes, self._world, live)
-                with contextlib.suppress(KnarrError):
-                    await self._lifecycle.remove(live, force=False, volumes=False)
-                    removed.append(live.id)
-                    space += own
-        return Pruned(tuple(removed), space)
+        return await prune(self._world, self._roster, self._lifecycle, wanted or {})
 
     async def end_all(self, timeout: int) -> None:
         """All that run are stopped, within `timeout` seconds: the daemon ends, and is not to leave them behind."""
@@ -408,18 +347,6 @@ class Containers:
             word = "paused" if live.status is Status.PAUSED else "running" if live.runs else "stopped"
             counts[word] += 1
         return counts
-
-
-def _updated(
-    spec: ContainerSpec, resources: Resources, restart: RestartPolicy | None, on_unhealthy: str | None
-) -> ContainerSpec:
-    merged = limits.updated(spec.resources, resources)
-    return replace(
-        spec,
-        resources=plan.fill_resources(merged),
-        restart=restart or spec.restart,
-        on_unhealthy=spec.on_unhealthy if on_unhealthy is None else on_unhealthy,
-    )
 
 
 def _quote(text: str) -> str:
