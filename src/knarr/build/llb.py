@@ -22,6 +22,11 @@ def encode(operation: ops.Operation, inputs: Sequence[tuple[str, int]], platform
     return head + _message(11, b"") + _operation(operation, len(inputs))
 
 
+def ending(digest: str, output: int) -> bytes:
+    """`pb.Op` of a definition's last vertex, which only names the result."""
+    return _message(1, _text(1, digest) + _number(2, output))
+
+
 def _operation(operation: ops.Operation, inputs: int) -> bytes:
     match operation:
         case ops.Exec():

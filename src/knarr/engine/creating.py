@@ -48,8 +48,8 @@ class ImageSource(Protocol):
     async def get(self, name: str) -> ImageView:
         """Raises NoSuchImage."""
 
-    async def find(self, name: str) -> Image:
-        """Raises NoSuchImage."""
+    async def find(self, name: str, platform: Platform | None = None) -> Image:
+        """Raises NoSuchImage, WrongPlatform."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,9 @@ class Creator:
         """Raises NoSuchImage, NameTaken, Invalid."""
         bare = check_name(name) if name else ""
         container_id = new_id()
-        image = await self._images.find(asked.image)
+        image = await self._images.find(
+            asked.image, Platform.parse(asked.platform) if asked.platform else None
+        )
         warnings = self._check_platform(asked, image)
         asked = self._resolve(asked)
         planned = plan_container(container_id, asked, image.config, self._world.host)

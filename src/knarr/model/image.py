@@ -63,17 +63,20 @@ class Image:
 
 
 class ManifestView(NamedTuple):
-    """What an image's manifest is, the bytes that are kept of it and of what it names, and the containers of the image."""
+    """What an image's manifest is, the bytes that are kept of it and of what it names, and the containers of the image; `size` its
+    layers' unpacked. An attestation tells what it is `about`."""
 
     descriptor: Descriptor
     content: int
     users: tuple[str, ...] = ()
+    size: int = 0
+    about: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageView:
     """An image with its names: `tags` like `nginx:latest`, `digests` like `nginx@sha256:…`; sizes in bytes. `manifest` is told
-    where it was asked for."""
+    where it was asked for: of the index where there is one, then with its `members`."""
 
     image: Image
     tags: tuple[str, ...] = ()
@@ -84,6 +87,7 @@ class ImageView:
     last_tagged: int = 0
     graph_data: Mapping[str, str] = field(default_factory=dict)
     manifest: ManifestView | None = None
+    members: tuple[ManifestView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from knarr.api.spec.versions import Version
 from knarr.loop.http.messages import Response
 from knarr.model.descriptor import Descriptor
 from knarr.model.errors import Invalid, Unsupported
-from knarr.model.image import History, ImageConfig, ImageView, Removed
+from knarr.model.image import History, ImageConfig, ImageView, ManifestView, Removed
 from knarr.model.moments import rfc3339
 from knarr.model.platform import Platform
 from knarr.model.reference import Reference
@@ -55,24 +55,31 @@ def summary(view: ImageView, version: Version) -> dict[str, Any]:
 
 
 def _manifests(view: ImageView) -> list[dict[str, Any]]:
-    """The one manifest of an image, as a store of several platforms tells of its."""
+    """ManifestSummary of each manifest: the image's own, or those of its index."""
     if view.manifest is None:
         return []
-    told, image = view.manifest, view.image
-    return [
-        {
-            "ID": str(told.descriptor.digest),
-            "Descriptor": descriptor(told.descriptor),
-            "Available": True,
-            "Size": {"Content": told.content, "Total": told.content + view.size},
-            "Kind": "image",
-            "ImageData": {
-                "Platform": platform(image.platform),
-                "Containers": list(told.users),
-                "Size": {"Unpacked": view.size},
-            },
-        }
-    ]
+    own = view.manifest._replace(size=view.size)
+    return [_manifest(each, view.image.platform) for each in view.members or (own,)]
+
+
+def _manifest(told: ManifestView, default: Platform) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "ID": str(told.descriptor.digest),
+        "Descriptor": descriptor(told.descriptor),
+        "Available": True,
+        "Size": {"Content": told.content, "Total": told.content + told.size},
+    }
+    if told.about is not None:
+        return {**value, "Kind": "attestation", "AttestationData": {"For": str(told.about)}}
+    return {
+        **value,
+        "Kind": "image",
+        "ImageData": {
+            "Platform": platform(told.descriptor.platform or default),
+            "Containers": list(told.users),
+            "Size": {"Unpacked": told.size},
+        },
+    }
 
 
 def descriptor(value: Descriptor) -> dict[str, Any]:
@@ -82,6 +89,8 @@ def descriptor(value: Descriptor) -> dict[str, Any]:
         "digest": str(value.digest),
         "size": value.size,
     }
+    if value.annotations:
+        found["annotations"] = dict(value.annotations)
     if value.platform is not None:
         found["platform"] = platform(value.platform)
     return found

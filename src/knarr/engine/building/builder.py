@@ -36,8 +36,9 @@ from knarr.engine.building.caching.importing import Importer
 from knarr.engine.building.caching.imports import Imports
 from knarr.engine.building.caching.supply import Lost, Supply
 from knarr.engine.building.credentials import lent
-from knarr.engine.building.exporting import Export, Made
+from knarr.engine.building.exporting import Export
 from knarr.engine.building.hoard import Hoard
+from knarr.engine.building.made import Made
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.reading import Read, Reading, place
 from knarr.engine.building.remotes import Remotes

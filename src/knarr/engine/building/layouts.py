@@ -1,80 +1,58 @@
-"""Results as an archive: an OCI layout, and with docker's `manifest.json` one that every `docker load` reads.
-
-Nothing of it is stored here but the layers, which are here already. The same results give the same bytes.
+"""Results as an OCI layout: in an archive, with docker's `manifest.json` where every `docker load` shall read it, or in a client's
+content store. Layers come from this engine's; nothing is stored for it. The same results give the same bytes.
 """
 
-import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import NamedTuple
 
-from knarr.build.tree import Tree
+from knarr.build.port import Contents
+from knarr.engine.building.packing import Packed
 from knarr.engine.images.config import dump_json
-from knarr.engine.images.manifest import config_descriptor, dump_index, dump_manifest
+from knarr.engine.images.manifest import dump_index
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.saving import archive
-from knarr.model.descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor
+from knarr.loop.blocking import blocking
+from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
-from knarr.model.platform import Platform
 from knarr.model.reference import Reference
 
 Members = Mapping[str, "bytes | Digest | None"]
+_PIECE = 1 << 20
 
 
-class Part(NamedTuple):
-    """One platform's image."""
-
-    platform: Platform
-    config: bytes
-    tree: Tree
-
-
-class Layout(NamedTuple):
-    """What goes into the archive, and the descriptor of the whole."""
-
-    members: Members
-    top: Descriptor
-    config: Digest | None
-
-    def told(self) -> Mapping[str, str]:
-        """BuildKit's exporter response."""
-        value = {"mediaType": self.top.media_type, "digest": str(self.top.digest), "size": self.top.size}
-        told = {
-            "containerimage.digest": str(self.top.digest),
-            "containerimage.descriptor": base64.b64encode(dump_json(value)).decode(),
-        }
-        if self.config is not None:
-            told["containerimage.config.digest"] = str(self.config)
-        return told
-
-
-def layout(parts: Sequence[Part], names: Sequence[Reference], *, multi: bool, docker: bool) -> Layout:
-    """`multi`: the images are in an index, whatever their number."""
-    blobs: dict[Digest, bytes | Digest] = {}
-    entries = []
-    for part in parts:
-        layers = [layer.blob for layer in part.tree.layers]
-        document = dump_manifest(config_descriptor(part.config), layers)
-        entry = Descriptor(OCI_MANIFEST, Digest.of(document), len(document))
-        entries.append(entry._replace(platform=part.platform))
-        blobs |= {entry.digest: document, Digest.of(part.config): part.config}
-        blobs |= {layer.digest: layer.digest for layer in layers}
-    top = entries[0]
-    if multi:
-        document = dump_index(entries)
-        top = Descriptor(OCI_INDEX, Digest.of(document), len(document))
-        blobs[top.digest] = document
+def layout(packed: Packed, names: Sequence[Reference], *, docker: bool) -> Members:
+    """The archive's members."""
+    blobs: dict[Digest, bytes | Digest] = dict(packed.documents)
+    blobs |= {layer.digest: layer.digest for layer in packed.layers}
     members: dict[str, bytes | Digest | None] = {"blobs/": None, "blobs/sha256/": None}
     members |= {_path(digest): blobs[digest] for digest in sorted(blobs)}
-    members["index.json"] = dump_index(_named(top, names))
+    members["index.json"] = dump_index(_named(packed.top, names))
     if docker:
-        members["manifest.json"] = _manifest(parts[0], names)
+        members["manifest.json"] = _manifest(packed, names)
     members["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
-    return Layout(members, top, None if multi else Digest.of(parts[0].config))
+    return members
 
 
-def stream(rooms: Rooms, made: Layout) -> AsyncIterator[bytes]:
+def stream(rooms: Rooms, members: Members) -> AsyncIterator[bytes]:
     """The archive's bytes."""
-    return archive(rooms, made.members)
+    return archive(rooms, members)
+
+
+async def lend(rooms: Rooms, packed: Packed, contents: Contents) -> None:
+    """Puts everything but `index.json` into the client's store; the client writes that one itself. Raises BuildFailed."""
+    for layer in packed.layers:
+        await contents.write(layer.digest, layer.size, _blob(rooms, layer.digest))
+    for digest, data in packed.documents.items():
+        await contents.write(digest, len(data), _whole(data))
+
+
+async def _blob(rooms: Rooms, digest: Digest) -> AsyncIterator[bytes]:
+    with await blocking(rooms.blobs.open, digest) as file:
+        while data := await blocking(file.read, _PIECE):
+            yield data
+
+
+async def _whole(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _path(digest: Digest) -> str:
@@ -87,6 +65,7 @@ def _named(top: Descriptor, names: Sequence[Reference]) -> list[Descriptor]:
     return [
         top._replace(
             annotations={
+                **top.annotations,
                 "io.containerd.image.name": str(name),
                 "org.opencontainers.image.ref.name": name.tag or "",
             }
@@ -95,13 +74,14 @@ def _named(top: Descriptor, names: Sequence[Reference]) -> list[Descriptor]:
     ]
 
 
-def _manifest(part: Part, names: Sequence[Reference]) -> bytes:
+def _manifest(packed: Packed, names: Sequence[Reference]) -> bytes:
+    part = packed.images[0].part
     return dump_json(
         [
             {
                 "Config": _path(Digest.of(part.config)),
                 "RepoTags": [name.familiar for name in names] or None,
-                "Layers": [_path(layer.blob.digest) for layer in part.tree.layers],
+                "Layers": [_path(layer.digest) for layer in part.layers],
             }
         ]
     )

@@ -31,6 +31,15 @@ class WrongPlatform(NotFound):
         )
 
 
+class PlatformNotProvided(NotFound):
+    """The image is here, for other platforms."""
+
+    def __init__(self, name: str, wanted: Platform) -> None:
+        super().__init__(
+            f"image with reference {name} was found but does not provide the specified platform ({wanted})"
+        )
+
+
 class BadImage(Invalid):
     """A manifest, a configuration or an archive is not what an image can be made of."""
 

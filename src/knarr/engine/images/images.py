@@ -70,13 +70,21 @@ class Images:
 
         return streamed(lambda report: pushing.push(self.rooms, ref, platform, auth, report))
 
+    def push_document(
+        self, ref: Reference, top: Digest, known: Digest | None, auth: Auth | None
+    ) -> AsyncIterator[Progress]:
+        """Pushes what a manifest or an index names, which lies here, under the tag of `ref`, or as `known` its digest alone."""
+        from knarr.engine.images import pushing
+
+        return streamed(lambda report: pushing.push_document(self.rooms, ref, top, known, auth, report))
+
     async def get(self, name: str, *, platform: Platform | None = None, manifests: bool = False) -> ImageView:
         """Raises NoSuchImage, AmbiguousImage, WrongPlatform."""
         return await listing.get(self.rooms, name, platform, manifests=manifests)
 
-    async def find(self, name: str) -> Image:
+    async def find(self, name: str, platform: Platform | None = None) -> Image:
         """As `get`, the image alone."""
-        return await listing.find(self.rooms, name)
+        return await listing.find(self.rooms, name, platform)
 
     def chain(self, image: Image) -> tuple[Digest, ...]:
         """The chain ids of its layers, lowest first: what a snapshot is prepared on."""
@@ -141,7 +149,7 @@ class Images:
     ) -> tuple[Removed, ...]:
         """Names go first, the image with its last. Raises NoSuchImage, ImageInUse, WrongPlatform."""
         for platform in platforms:
-            listing.require(await self.find(name), name, platform)
+            await self.find(name, platform)
         return await removing.remove(self.rooms, name, force=force, prune=prune)
 
     async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> PrunedImages:

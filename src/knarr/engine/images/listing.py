@@ -5,12 +5,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from knarr.engine import filters as docker_filters
-from knarr.engine.images import rows
+from knarr.engine.images import indexes, rows
 from knarr.engine.images.config import parse_history
 from knarr.engine.images.errors import WrongPlatform
-from knarr.engine.images.manifest import parse_manifest
+from knarr.engine.images.manifest import ABOUT, media_type, parse_index, parse_manifest
 from knarr.engine.images.rooms import Rooms
 from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
@@ -33,8 +34,7 @@ async def get(
     """One image by any of its names. Raises WrongPlatform."""
 
     def read(tx: sqlite3.Connection) -> ImageView:
-        image = rows.find(tx, name)
-        require(image, name, platform)
+        image = indexes.chosen(tx, name, platform).image
         tagged = tx.execute("SELECT tagged FROM images WHERE id = ?", (str(image.id),)).fetchone()[0]
         return _view(tx, image, tagged, rows.layer_sizes(tx))
 
@@ -50,27 +50,74 @@ def require(image: Image, name: str, platform: Platform | None) -> None:
 
 async def with_manifests(rooms: Rooms, views: Sequence[ImageView]) -> list[ImageView]:
     """With what is told of their manifests."""
-    users = await rooms.db.read(
-        lambda tx: {view.image.id: [user.id for user in rows.users(tx, view.image.id)] for view in views}
+    known = await rooms.db.read(lambda tx: [_known(tx, view.image) for view in views])
+    return [await blocking(_with, rooms, view, each) for view, each in zip(views, known, strict=True)]
+
+
+class _Known(NamedTuple):
+    """What the rows tell of an image's manifests."""
+
+    via: Digest | None
+    inside: tuple[indexes.Member, ...]
+    users: Mapping[Digest, tuple[str, ...]]
+    sizes: Mapping[Digest, int]
+
+
+def _known(tx: sqlite3.Connection, image: Image) -> _Known:
+    via = indexes.of(tx, image.id)
+    inside = () if via is None else indexes.members(tx, via)
+    images = {each.image.id: each.image for each in inside} or {image.id: image}
+    sizes = rows.layer_sizes(tx)
+    return _Known(
+        via,
+        inside,
+        {key: tuple(user.id for user in rows.own_users(tx, key)) for key in images},
+        {
+            key: sum(sizes.get(str(chain_id), 0) for chain_id in rows.chain(one))
+            for key, one in images.items()
+        },
     )
-    return [
-        replace(view, manifest=await blocking(_told, rooms, view.image, users[view.image.id]))
-        for view in views
-    ]
 
 
-def _told(rooms: Rooms, image: Image, users: Sequence[str]) -> ManifestView | None:
-    if image.manifest is None:
-        return None
-    data = rooms.blobs.read(image.manifest)
+def _with(rooms: Rooms, view: ImageView, known: _Known) -> ImageView:
+    image = view.image
+    if known.via is None:
+        users, size = known.users[image.id], known.sizes[image.id]
+        return replace(
+            view, manifest=image.manifest and _told(rooms, image.manifest, image.platform, users, size)
+        )
+    data = rooms.blobs.read(known.via)
+    found = []
+    images = {each.manifest: each.image for each in known.inside}
+    for entry in parse_index(data):
+        about = entry.annotations.get(ABOUT)
+        one = images.get(entry.digest)
+        if one is not None:
+            users, size = known.users[one.id], known.sizes[one.id]
+            told = _told(rooms, entry.digest, entry.platform or one.platform, users, size)
+            found.append(told._replace(descriptor=entry))
+        elif about and rooms.blobs.has(entry.digest):
+            told = _told(rooms, entry.digest, entry.platform, (), 0)
+            found.append(told._replace(descriptor=entry, about=Digest.parse(about)))
+    top = Descriptor(media_type(data), known.via, len(data))
+    total = len(data) + sum(each.content for each in found)
+    return replace(view, manifest=ManifestView(top, total), members=tuple(found))
+
+
+def _told(
+    rooms: Rooms, digest: Digest, platform: Platform | None, users: tuple[str, ...], size: int
+) -> ManifestView:
+    data = rooms.blobs.read(digest)
     manifest = parse_manifest(data)
     blobs = {blob.digest: blob.size for blob in (manifest.config, *manifest.layers)}
-    descriptor = Descriptor(manifest.media_type, image.manifest, len(data), image.platform)
-    return ManifestView(descriptor, len(data) + sum(blobs.values()), tuple(users))
+    descriptor = Descriptor(manifest.media_type, digest, len(data), platform)
+    return ManifestView(descriptor, len(data) + sum(blobs.values()), users, size)
 
 
-async def find(rooms: Rooms, name: str) -> Image:
-    """One image by any of its names, without what must be counted."""
+async def find(rooms: Rooms, name: str, platform: Platform | None = None) -> Image:
+    """One image by any of its names, without what must be counted. With `platform`, raises WrongPlatform."""
+    if platform is not None:
+        return (await rooms.db.read(lambda tx: indexes.chosen(tx, name, platform))).image
     return await rooms.look_up(name, lambda tx: rows.find(tx, name))
 
 
@@ -81,8 +128,12 @@ async def raw_config(rooms: Rooms, image: Image) -> bytes:
 
 async def count(rooms: Rooms) -> int:
     """How many images."""
-    number: int = await rooms.db.read(lambda tx: tx.execute("SELECT count(*) FROM images").fetchone()[0])
-    return number
+
+    def read(tx: sqlite3.Connection) -> int:
+        total: int = tx.execute("SELECT count(*) FROM images").fetchone()[0]
+        return total - len(indexes.hidden(tx))
+
+    return await rooms.db.read(read)
 
 
 def _view(tx: sqlite3.Connection, image: Image, tagged: int, sizes: Mapping[str, int]) -> ImageView:
@@ -110,7 +161,10 @@ async def list_images(
         sizes, users, counts = rows.layer_sizes(tx), rows.layer_users(tx), rows.user_counts(tx)
         keep = _kept(tx, filters)
         views = []
+        hidden = indexes.hidden(tx)
         for image, tagged in rows.read_all(tx):
+            if str(image.id) in hidden:
+                continue
             view = _narrowed(_view(tx, image, tagged, sizes), filters)
             if view is None or not keep(image):
                 continue

@@ -1,10 +1,11 @@
 """The end of every way in which an image is made here: its documents become blobs, then its rows are written."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
-from knarr.engine.images import rows
+from knarr.engine.images import indexes, rows
 from knarr.engine.images.config import parse_image
 from knarr.engine.images.holding import Hold
 from knarr.engine.images.manifest import config_descriptor, dump_manifest
@@ -51,6 +52,50 @@ async def make_image(
     return image
 
 
+class Piece(NamedTuple):
+    """One image of an index: its documents, and its layers with their blobs."""
+
+    config: bytes
+    manifest: bytes
+    layers: Sequence[Layer]
+
+
+async def make_index(
+    rooms: Rooms,
+    hold: Hold,
+    pieces: Sequence[Piece],
+    index: Digest | None,
+    documents: Mapping[Digest, bytes],
+    names: Sequence[Reference],
+    told: Told,
+) -> Image:
+    """Several images under one document, or one image without; the caller holds layers, blobs and documents. What stands for
+    the index is the image that this machine runs, else the first."""
+    for data in documents.values():
+        await blocking(rooms.blobs.put, data)
+    images = [parse_image(piece.config, manifest=Digest.of(piece.manifest)) for piece in pieces]
+    first = next((one for one in images if one.platform.matches(rooms.platform)), images[0])
+
+    def write(tx: sqlite3.Connection) -> tuple[None, list[Event]]:
+        for image, piece in zip(images, pieces, strict=True):
+            needed = [Digest.of(piece.manifest), image.id, *(blob.digest for _, blob in piece.layers)]
+            rows.insert(tx, image, [row for row, _ in piece.layers], needed)
+        via = index
+        if index is not None:
+            rows.keep_blobs(tx, first.id, documents)
+            parts = [(Digest.of(piece.manifest), one.id) for one, piece in zip(images, pieces, strict=True)]
+            indexes.insert(tx, index, first.id, parts)
+        else:
+            known = rows.read(tx, first.id)
+            via = first.manifest if known is not None and known.manifest != first.manifest else None
+        return None, _named(tx, first, names, told(first), via)
+
+    await rooms.commit(write)
+    for one in images:
+        rooms.lasting.wish(str(rooms.blobs.path(one.id).parent))
+    return first
+
+
 async def name_known(rooms: Rooms, image: Image, names: Sequence[Reference], told: Told) -> bool:
     """Names an image that is here already; False if it is not."""
 
@@ -63,11 +108,15 @@ async def name_known(rooms: Rooms, image: Image, names: Sequence[Reference], tol
 
 
 def _named(
-    tx: sqlite3.Connection, image: Image, names: Sequence[Reference], told: Sequence[Event]
+    tx: sqlite3.Connection,
+    image: Image,
+    names: Sequence[Reference],
+    told: Sequence[Event],
+    via: Digest | None = None,
 ) -> list[Event]:
     """What is told of the image, then of its names; to load it brings its names without a word, as with Docker."""
     for ref in names:
-        rows.name_it(tx, ref, image.id)
+        rows.name_it(tx, ref, image.id, via)
     loaded = any(event.action == "load" for event in told)
     tags = [] if loaded else [rows.event(image, str(image.id), "tag", ref.familiar) for ref in names]
     return [*told, *tags]

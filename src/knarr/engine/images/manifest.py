@@ -24,6 +24,8 @@ from knarr.model.platform import Platform
 
 _CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream", ""})
 MAX_SIZE = 4 << 20
+REFERENCE = "vnd.docker.reference.type"
+ABOUT = "vnd.docker.reference.digest"
 
 
 class Manifest(NamedTuple):

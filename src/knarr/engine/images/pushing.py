@@ -4,9 +4,9 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from knarr.engine.images import rows
-from knarr.engine.images.listing import require
-from knarr.engine.images.manifest import Manifest, parse_manifest
+from knarr.engine.images import indexes, rows
+from knarr.engine.images.config import parse_image
+from knarr.engine.images.manifest import Manifest, is_index, media_type, parse_index, parse_manifest
 from knarr.engine.images.port import Auth
 from knarr.engine.images.progress import Meter, Report
 from knarr.engine.images.rooms import Rooms
@@ -31,31 +31,52 @@ async def push(
         raise Invalid("cannot push a digest reference")
     if platform is not None:
         name = ref.tagged().familiar
-        require(await rooms.db.read(lambda tx: rows.find(tx, name)), name, platform)
+        await rooms.db.read(lambda tx: indexes.chosen(tx, name, platform))
     report(Progress(status=f"The push refers to repository [{ref.name}]"))
-    chosen = await rooms.db.read(lambda tx: _chosen(tx, ref))
-    for tag, image in chosen:
+    for tag, image, top in await rooms.db.read(lambda tx: _chosen(tx, ref, platform)):
         with rooms.leases.create(brief=True) as lease:
-            await _Push(rooms, tag, image, auth, report, lease.add).run()
+            await _Push(rooms, tag, image, auth, report, lease.add).run(top)
 
 
-def _chosen(tx: sqlite3.Connection, ref: Reference) -> list[tuple[Reference, Image]]:
-    """The tags to push, each with its image. Raises NotFound."""
+async def push_document(
+    rooms: Rooms, ref: Reference, top: Digest, known: Digest | None, auth: Auth | None, report: Report
+) -> None:
+    """A document that the caller holds, and all that it names: to the tag of `ref`, or as `known`."""
+    with rooms.leases.create(brief=True) as lease:
+        target = ref if known is None else ref._replace(tag=None, digest=known)
+        await _Push(rooms, target, None, auth, report, lease.add).run(top)
+
+
+def _chosen(
+    tx: sqlite3.Connection, ref: Reference, platform: Platform | None
+) -> list[tuple[Reference, Image, Digest]]:
+    """The tags to push, each with its image and the document that it leads to. Raises NotFound."""
     tags = rows.repository(tx, ref)
     if not tags:
         raise NotFound(f"An image does not exist locally with the tag: {ref.familiar_name}")
-    wanted = [(tag, image) for tag, image in tags if ref.tag is None or tag.tag == ref.tag]
+    wanted = [tag for tag, _ in tags if ref.tag is None or tag.tag == ref.tag]
     if not wanted:
         raise NotFound(f"tag does not exist: {ref.familiar}")
-    return [(tag, image) for tag, key in wanted if (image := rows.read(tx, key)) is not None]
+    found = []
+    for tag in wanted:
+        image, via = indexes.led(tx, str(tag))
+        if platform is not None:
+            via, image = indexes.chosen(tx, str(tag), platform)
+        top = via or image.manifest
+        if top is None:
+            raise NotFound(f"image {image.id} has no manifest")
+        found.append((tag, image, top))
+    return found
 
 
 class _Push:
+    """One tag's; `image` None: nothing is recorded of it here."""
+
     def __init__(
         self,
         rooms: Rooms,
         ref: Reference,
-        image: Image,
+        image: Image | None,
         auth: Auth | None,
         report: Report,
         hold: Callable[..., None],
@@ -68,25 +89,41 @@ class _Push:
         self._hold = hold
         self._slots = asyncio.Semaphore(rooms.uploads or AT_ONCE)
 
-    async def run(self) -> None:
-        digest = self._image.manifest
-        if digest is None:
-            raise NotFound(f"image {self._image.id} has no manifest")
-        self._hold(rows.blob(digest))
-        data = await blocking(self._rooms.blobs.read, digest)
-        manifest = parse_manifest(data)
-        self._hold(rows.blob(manifest.config.digest), *(rows.blob(layer.digest) for layer in manifest.layers))
-        await self._push_layers(manifest)
-        await self._push_blob(manifest.config, None)
-        await self._rooms.registry.push_manifest(self._ref, manifest.media_type, data, self._auth)
+    async def run(self, digest: Digest) -> None:
+        data = await self._document(digest)
+        kind = media_type(data)
+        if is_index(kind):
+            for entry in parse_index(data):
+                if await blocking(self._rooms.blobs.has, entry.digest):
+                    inner = await self._document(entry.digest)
+                    await self._manifest(inner, entry.media_type)
+                    by_digest = self._ref._replace(tag=None, digest=entry.digest)
+                    await self._rooms.registry.push_manifest(
+                        by_digest, media_type(inner, entry.media_type), inner, self._auth
+                    )
+        else:
+            await self._manifest(data, kind)
+        await self._rooms.registry.push_manifest(self._ref, kind, data, self._auth)
         await self._record(digest)
         tag = self._ref.tag or ""
         self._report(Progress(status=f"{tag}: digest: {digest} size: {len(data)}"))
         self._report(Progress(aux={"Tag": tag, "Digest": str(digest), "Size": len(data)}))
 
+    async def _document(self, digest: Digest) -> bytes:
+        self._hold(rows.blob(digest))
+        return await blocking(self._rooms.blobs.read, digest)
+
+    async def _manifest(self, data: bytes, kind: str) -> None:
+        """What one image's manifest names."""
+        manifest = parse_manifest(data, kind)
+        self._hold(rows.blob(manifest.config.digest), *(rows.blob(layer.digest) for layer in manifest.layers))
+        await self._push_layers(manifest)
+        await self._push_blob(manifest.config, None)
+
     async def _push_layers(self, manifest: Manifest) -> None:
         """Topmost first, as docker lists them; a layer that is there several times goes once."""
-        pairs = dict(zip(self._image.layers, manifest.layers, strict=True))
+        config = await blocking(self._rooms.blobs.read, manifest.config.digest)
+        pairs = dict(zip(parse_image(config).layers, manifest.layers, strict=True))
         for diff in reversed(pairs):
             self._report(Progress(id=diff.short, status="Preparing"))
         await all_of([self._push_layer(diff, blob) for diff, blob in reversed(pairs.items())])
@@ -121,12 +158,16 @@ class _Push:
 
     async def _record(self, digest: Digest) -> None:
         """The digest by which the registry knows it, and the event."""
+        image = self._image
         by_digest = self._ref._replace(tag=None, digest=digest)
 
         def write(tx: sqlite3.Connection) -> tuple[None, Sequence[Event]]:
-            if rows.read(tx, self._image.id):
-                rows.name_it(tx, by_digest, self._image.id)
-            return None, [rows.event(self._image, self._ref.familiar, "push", self._ref.familiar_name)]
+            key = image.id if image is not None else rows.named(tx, self._ref)
+            found = rows.read(tx, key) if key is not None else None
+            if found is None:
+                return None, []
+            rows.name_it(tx, by_digest, found.id, None if digest == found.manifest else digest)
+            return None, [rows.event(found, self._ref.familiar, "push", self._ref.familiar_name)]
 
         await self._rooms.commit(write)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from knarr.content.leases import Resource
 from knarr.engine import filters as docker_filters
-from knarr.engine.images import rows
+from knarr.engine.images import indexes, rows
 from knarr.engine.images.errors import ImageInUse
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.rows import User
@@ -131,10 +131,22 @@ def _carry_out(tx: sqlite3.Connection, image: Image, decided: Plan) -> tuple[_Go
         rows.unname(tx, ref)
         removed.append(Removed(untagged=ref.familiar))
         events.append(rows.event(image, identity, "untag", identity))
+    if decided.delete and indexes.is_part(tx, image.id):
+        if not removed:
+            raise ImageInUse(
+                f"conflict: unable to delete {image.id.short} (cannot be forced) - image is one of several"
+                f" platforms of {', '.join(name.familiar for name in indexes.needed_by(tx, image.id))}"
+            )
+        return _Gone(tuple(removed), ()), events
     if not decided.delete:
         return _Gone(tuple(removed), ()), events
     removed.extend(Removed(untagged=ref.familiar) for ref in rows.names(tx, image.id))
-    chains, blobs = rows.delete(tx, image.id)
+    chains: list[str] = []
+    blobs: list[str] = []
+    for each in (identity, *indexes.follow(tx, image.id)):
+        own, needed = rows.delete(tx, each)
+        chains += own
+        blobs += needed
     free, size = rows.free(tx, [*map(rows.layer, chains), *map(rows.blob, blobs)])
     removed.append(Removed(deleted=identity))
     removed.extend(Removed(deleted=found.name) for found in free if found.kind == "layer")
@@ -232,9 +244,14 @@ async def prune(rooms: Rooms, filters: Mapping[str, Sequence[str]]) -> PrunedIma
         resources: list[Resource] = []
         events: list[Event] = []
         size = 0
+        hidden = indexes.hidden(tx)
         for image, _ in rows.read_all(tx):
             names = rows.names(tx, image.id)
-            if not _prunable(image, names, filters, limit, every=every) or rows.users(tx, image.id):
+            if (
+                str(image.id) in hidden
+                or not _prunable(image, names, filters, limit, every=every)
+                or rows.users(tx, image.id)
+            ):
                 continue
             gone, told = _carry_out(tx, image, Plan(names, delete=True))
             removed.extend(gone.removed)

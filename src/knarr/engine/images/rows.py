@@ -86,7 +86,7 @@ def keep_blobs(tx: sqlite3.Connection, image: Digest, blobs: Iterable[Digest]) -
     )
 
 
-def delete(tx: sqlite3.Connection, image: Digest) -> tuple[list[str], list[str]]:
+def delete(tx: sqlite3.Connection, image: Digest | str) -> tuple[list[str], list[str]]:
     """Deletes an image's rows; the chains (topmost first) and the blobs that were its own."""
     key = str(image)
     chains = _column(tx, "SELECT chain FROM image_layers WHERE image = ? ORDER BY position DESC", key)
@@ -95,11 +95,14 @@ def delete(tx: sqlite3.Connection, image: Digest) -> tuple[list[str], list[str]]
     return chains, blobs
 
 
-def name_it(tx: sqlite3.Connection, ref: Reference, image: Digest) -> bool:
-    """Gives the image a name, which another may lose; False if it had it."""
-    if named(tx, ref) == str(image):
+def name_it(tx: sqlite3.Connection, ref: Reference, image: Digest, via: Digest | None = None) -> bool:
+    """Gives the image a name, which another may lose; False if it had it. `via`: the document that the name leads to, where that
+    is not the image's own manifest."""
+    wanted = (str(image), str(via) if via is not None else None)
+    row = tx.execute("SELECT image, via FROM image_names WHERE name = ?", (str(ref),)).fetchone()
+    if row == wanted:
         return False
-    tx.execute("INSERT OR REPLACE INTO image_names VALUES (?, ?)", (str(ref), str(image)))
+    tx.execute("INSERT OR REPLACE INTO image_names VALUES (?, ?, ?)", (str(ref), *wanted))
     tx.execute("UPDATE images SET tagged = ? WHERE id = ?", (time.time_ns(), str(image)))
     return True
 
@@ -169,7 +172,10 @@ def _by_id(tx: sqlite3.Connection, name: str) -> str | None:
     hexadecimal = name.removeprefix("sha256:")
     if len(hexadecimal) != 64:
         return None
-    row = tx.execute("SELECT id FROM images WHERE id = ?", (f"sha256:{hexadecimal}",)).fetchone()
+    row = tx.execute(
+        "SELECT id FROM images WHERE id = ?1 UNION ALL SELECT image FROM image_indexes WHERE digest = ?1",
+        (f"sha256:{hexadecimal}",),
+    ).fetchone()
     return row[0] if row else None
 
 
@@ -207,7 +213,18 @@ def layer_users(tx: sqlite3.Connection) -> dict[str, int]:
 
 
 def users(tx: sqlite3.Connection, image: Digest | str) -> tuple[User, ...]:
-    """The containers of an image."""
+    """The containers of an image, and of those that it stands for."""
+    rows = tx.execute(
+        "SELECT id, status FROM containers WHERE image = ?1 OR image IN"
+        " (SELECT image_members.image FROM image_members JOIN image_indexes ON digest = via"
+        "  WHERE image_indexes.image = ?1) ORDER BY created",
+        (str(image),),
+    )
+    return tuple(User(key, status in ("running", "paused", "restarting", "starting")) for key, status in rows)
+
+
+def own_users(tx: sqlite3.Connection, image: Digest | str) -> tuple[User, ...]:
+    """The containers of exactly this image."""
     rows = tx.execute("SELECT id, status FROM containers WHERE image = ? ORDER BY created", (str(image),))
     return tuple(User(key, status in ("running", "paused", "restarting", "starting")) for key, status in rows)
 

@@ -5,10 +5,10 @@ import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from knarr.engine.images import rows
+from knarr.engine.images import indexes, rows
 from knarr.engine.images.config import dump_json
-from knarr.engine.images.errors import NoSuchImage
-from knarr.engine.images.manifest import dump_index, parse_manifest
+from knarr.engine.images.errors import NoSuchImage, PlatformNotProvided, WrongPlatform
+from knarr.engine.images.manifest import dump_index, is_index, media_type, parse_index, parse_manifest
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import settled
 from knarr.loop.blocking import blocking
@@ -27,50 +27,69 @@ _TAG = "org.opencontainers.image.ref.name"
 
 
 class Chosen(NamedTuple):
-    """An image to save under some names, perhaps none."""
+    """An image to save under some names, perhaps none. `top` is the manifest or index that the names lead to, `manifest` the
+    image's own."""
 
     image: Image
     names: tuple[Reference, ...]
+    top: Digest
+    manifest: Digest
 
 
 class Saved(NamedTuple):
-    """A chosen image with its documents."""
+    """A chosen image with its documents: `blobs` are all that must be in the archive, `config` and `layers` the image's."""
 
     chosen: Chosen
-    manifest: Descriptor
+    top: Descriptor
     config: Digest
     layers: tuple[Digest, ...]
+    blobs: frozenset[Digest]
 
 
 async def save(rooms: Rooms, names: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[bytes]:
     """The use case: what is wrong is raised here, the tar comes from the iterator."""
-    chosen = await rooms.db.read(lambda tx: _choose(tx, names))
-    for one in chosen:
-        for platform in platforms:
-            if not one.image.platform.matches(platform):
-                raise NotFound(f"no suitable export target found for platform {platform}")
+    chosen = await rooms.db.read(lambda tx: _choose(tx, names, platforms))
     return _stream(rooms, chosen)
 
 
-def _choose(tx: sqlite3.Connection, names: Sequence[str]) -> list[Chosen]:
-    """Each image once, with all the names that were asked for; a bare repository means all its tags."""
+def _choose(tx: sqlite3.Connection, names: Sequence[str], platforms: Sequence[Platform]) -> list[Chosen]:
+    """Each document once, with all the names that were asked for; a bare repository means all its tags."""
     found: dict[Digest, Chosen] = {}
     for name in names:
-        for image, refs in _named(tx, name):
-            before = found[image.id].names if image.id in found else ()
-            found[image.id] = Chosen(image, tuple(dict.fromkeys((*before, *refs))))
+        for asked, refs in _named(tx, name):
+            for one in _members(tx, asked, platforms):
+                before = found[one.top].names if one.top in found else ()
+                found[one.top] = one._replace(names=tuple(dict.fromkeys((*before, *refs))))
     return list(found.values())
 
 
-def _named(tx: sqlite3.Connection, name: str) -> list[tuple[Image, tuple[Reference, ...]]]:
+def _members(tx: sqlite3.Connection, name: str, platforms: Sequence[Platform]) -> list[Chosen]:
+    if not platforms:
+        manifest, image = indexes.chosen(tx, name, None)
+        _, via = indexes.led(tx, name)
+        return [Chosen(image, (), via or manifest, manifest)]
+    found = []
+    for platform in platforms:
+        try:
+            manifest, image = indexes.chosen(tx, name, platform)
+        except (WrongPlatform, PlatformNotProvided):
+            raise NotFound(f"no suitable export target found for platform {platform}") from None
+        found.append(Chosen(image, (), manifest, manifest))
+    return found
+
+
+def _named(tx: sqlite3.Connection, name: str) -> list[tuple[str, tuple[Reference, ...]]]:
+    """By what each image is found, with the names that it gets in the archive."""
     try:
         ref = Reference.parse(name)
     except Invalid:
-        return [(rows.find(tx, name), ())]
+        return [(name, ())]
     if ref.tag is None and ref.digest is None:
-        pairs = [(rows.read(tx, key), tag) for tag, key in rows.repository(tx, ref)]
+        pairs: list[tuple[str, tuple[Reference, ...]]] = [
+            (str(tag), (tag,)) for tag, _ in rows.repository(tx, ref)
+        ]
         if pairs:
-            return [(image, (tag,)) for image, tag in pairs if image is not None]
+            return pairs
     try:
         image = rows.find(tx, name)
     except NoSuchImage:
@@ -78,7 +97,7 @@ def _named(tx: sqlite3.Connection, name: str) -> list[tuple[Image, tuple[Referen
             raise NotFound("reference does not exist") from None
         raise NoSuchImage(name) from None
     tagged = ref.tagged()
-    return [(image, (tagged,) if not ref.digest and rows.named(tx, tagged) == str(image.id) else ())]
+    return [(name, (tagged,) if not ref.digest and rows.named(tx, tagged) == str(image.id) else ())]
 
 
 async def _stream(rooms: Rooms, chosen: Sequence[Chosen]) -> AsyncIterator[bytes]:
@@ -87,7 +106,7 @@ async def _stream(rooms: Rooms, chosen: Sequence[Chosen]) -> AsyncIterator[bytes
         for one in chosen:
             saved.append(await _documents(rooms, one, lease.add))
         members: dict[str, bytes | Digest | None] = {"blobs/": None, "blobs/sha256/": None}
-        digests = {digest for one in saved for digest in (one.manifest.digest, one.config, *one.layers)}
+        digests = {digest for one in saved for digest in one.blobs}
         members.update({_path(digest): digest for digest in sorted(digests)})
         members["index.json"] = _index(saved)
         members["manifest.json"] = _manifest(saved)
@@ -108,15 +127,26 @@ async def archive(rooms: Rooms, members: "Mapping[str, bytes | Digest | None]") 
 
 
 async def _documents(rooms: Rooms, chosen: Chosen, hold: Callable[..., None]) -> Saved:
-    digest = chosen.image.manifest
-    if digest is None:
-        raise NoSuchImage(str(chosen.image.id))
-    hold(rows.blob(digest))
-    data = await blocking(rooms.blobs.read, digest)
-    manifest = parse_manifest(data)
-    layers = tuple(layer.digest for layer in manifest.layers)
-    hold(rows.blob(manifest.config.digest), *map(rows.blob, layers))
-    return Saved(chosen, Descriptor(manifest.media_type, digest, len(data)), manifest.config.digest, layers)
+    """What is here of the document and what it names."""
+    blobs: set[Digest] = set()
+    hold(rows.blob(chosen.top), rows.blob(chosen.manifest))
+    data = await blocking(rooms.blobs.read, chosen.top)
+    kind = media_type(data)
+    inside = [entry.digest for entry in parse_index(data)] if is_index(kind) else [chosen.top]
+    for digest in inside:
+        if await blocking(rooms.blobs.has, digest):
+            manifest = parse_manifest(await blocking(rooms.blobs.read, digest))
+            blobs |= {digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+    hold(*map(rows.blob, blobs))
+    own = parse_manifest(await blocking(rooms.blobs.read, chosen.manifest))
+    platform = None if is_index(kind) else chosen.image.platform
+    return Saved(
+        chosen,
+        Descriptor(kind, chosen.top, len(data), platform),
+        own.config.digest,
+        tuple(layer.digest for layer in own.layers),
+        frozenset({chosen.top, *blobs}),
+    )
 
 
 def _path(digest: Digest) -> str:
@@ -126,12 +156,10 @@ def _path(digest: Digest) -> str:
 def _index(saved: Sequence[Saved]) -> bytes:
     entries = []
     for one in saved:
-        platform = one.chosen.image.platform
         for ref in one.chosen.names:
-            notes = {_NAME: str(ref), _TAG: ref.tag or ""}
-            entries.append(one.manifest._replace(annotations=notes, platform=platform))
+            entries.append(one.top._replace(annotations={_NAME: str(ref), _TAG: ref.tag or ""}))
         if not one.chosen.names:
-            entries.append(one.manifest._replace(platform=platform))
+            entries.append(one.top)
     return dump_index(entries)
 
 

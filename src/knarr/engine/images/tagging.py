@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from knarr.engine.images import rows
+from knarr.engine.images import indexes, rows
 from knarr.engine.images.rooms import Rooms
 from knarr.model.errors import Invalid
 from knarr.model.reference import Reference
@@ -16,8 +16,8 @@ async def tag(rooms: Rooms, name: str, ref: Reference) -> None:
     target = ref.tagged()
 
     def write(tx: sqlite3.Connection) -> tuple[None, list[Event]]:
-        image = rows.find(tx, name)
-        rows.name_it(tx, target, image.id)
+        image, via = indexes.led(tx, name)
+        rows.name_it(tx, target, image.id, via)
         return None, [rows.event(image, str(image.id), "tag", target.familiar)]
 
     await rooms.commit(write)

@@ -1,0 +1,44 @@
+"""A build's results on their way out."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from knarr.build.attest.statement import Attestation
+from knarr.build.caching.config import INLINE
+from knarr.build.dockerfile.frontend import Result
+from knarr.build.tree import Tree
+from knarr.engine.images.config import dump_json
+
+
+class Made(NamedTuple):
+    """One platform's result, solved. `epoch` (seconds): no time of it is later. `inline`: the build's cache, to be
+    carried inside. `attestations` go with it."""
+
+    result: Result
+    tree: Tree
+    epoch: int
+    inline: bytes = b""
+    attestations: tuple[Attestation, ...] = ()
+
+    @property
+    def base(self) -> int:
+        """How many of its layers are the base image's."""
+        rootfs = (self.result.base_image or {}).get("rootfs") or {}
+        given = rootfs.get("diff_ids") or []
+        ours = [str(layer.diff) for layer in self.tree.layers[: len(given)]]
+        return len(given) if ours == given else 0
+
+
+def config(made: Made) -> bytes:
+    """The image's configuration, with its layers and the moments that were left open."""
+    value: dict[str, Any] = json.loads(json.dumps(made.result.image))
+    text = datetime.fromtimestamp(made.epoch, UTC).isoformat().replace("+00:00", "Z")
+    value["created"] = text
+    value["rootfs"] = {"type": "layers", "diff_ids": [str(layer.diff) for layer in made.tree.layers]}
+    for step in value.get("history") or ():
+        step.setdefault("created", text)
+    if made.inline:
+        value[INLINE] = base64.b64encode(made.inline).decode()
+    return dump_json(value)
