@@ -240,3 +240,28 @@ def test_a_private_cache_mount_is_found_again(daemon: Daemon, tmp_path: Path) ->
         daemon.docker("build", "-t", "built-private", str(tmp_path))
     out = daemon.docker("run", "--rm", "built-private", "cat", "/words").stdout
     assert out.split() == ["first", "second"]
+
+
+def test_a_step_depends_on_the_files_that_are_mounted(daemon: Daemon, tmp_path: Path) -> None:
+    """Of a client's files and of another stage's."""
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox AS made\n"
+        "ARG WORD\n"
+        "RUN echo $WORD > /word; echo same > /kept\n"
+        "FROM busybox\n"
+        "RUN --mount=type=bind,source=deps,target=/deps "
+        "--mount=type=bind,from=made,source=/kept,target=/kept "
+        "cat /deps /kept /dev/urandom | head -c 64 > /random\n"
+        "COPY . /src\n"
+    )
+    (tmp_path / "deps").write_text("deps")
+
+    def build(word: str) -> str:
+        daemon.docker("build", "-t", "built-mounting", "--build-arg", f"WORD={word}", str(tmp_path))
+        return daemon.docker("run", "--rm", "built-mounting", "sha256sum", "/random").stdout
+
+    first = build("one")
+    (tmp_path / "other").write_text("other")
+    assert build("two") == first
+    (tmp_path / "deps").write_text("others")
+    assert build("two") != first

@@ -19,7 +19,7 @@ from knarr.build.errors import BuildFailed
 from knarr.build.explain import Parts
 from knarr.build.flights import Flights
 from knarr.build.graph import Edge, Vertex, walk
-from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Source
+from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Mount, Source
 from knarr.build.port import UPLOADED, Sessions
 from knarr.build.progress import Progress, Step
 from knarr.build.tree import Tree
@@ -214,16 +214,28 @@ class Solve:
                 ]
                 return await self.bench.act(base, given)
 
-        if exact == quick:
-            _need([base])
-            return await self._worked(vertex, (exact,), work, parts)
-        found = await self._cached(vertex, exact, base, whole=whole)
-        if found is not None:
-            await self.bench.keep(quick, found, replace(_facts(vertex), exact=exact))
-            self._keys[vertex.digest] = (exact, quick)
-            return found
+        return await self._chosen(vertex, (exact, quick), base, work, parts, whole=whole)
+
+    async def _chosen(
+        self,
+        vertex: Vertex,
+        known: tuple[str, str],
+        base: Tree,
+        work: Callable[[], Awaitable[Tree]],
+        parts: Callable[[], Parts],
+        *,
+        whole: bool,
+    ) -> Tree:
+        """What is kept under the exact key, or the work's result; the quick key has been asked already."""
+        exact, quick = known
+        if exact != quick:
+            found = await self._cached(vertex, exact, base, whole=whole)
+            if found is not None:
+                await self.bench.keep(quick, found, replace(_facts(vertex), exact=exact))
+                self._keys[vertex.digest] = known
+                return found
         _need([base])
-        return await self._worked(vertex, (exact, quick), work, parts)
+        return await self._worked(vertex, known if exact != quick else (exact,), work, parts)
 
     async def _read(self, act: Copy, given: Given) -> tuple[list[Match], Given]:
         """What a copy takes; a tree is listed as far as the copy's path needs."""
@@ -234,9 +246,7 @@ class Solve:
         except NothingThere as error:
             if isinstance(given, Tree):
                 raise BuildFailed(f"lstat {act.src}: no such file or directory") from error
-            raise BuildFailed(
-                f"failed to compute cache key: failed to calculate checksum of ref {_short(given)}: {error}"
-            ) from error
+            raise _no_sum(given, error) from error
         return matches, given
 
     async def _listed(self, tree: Tree, act: Copy) -> Index:
@@ -246,25 +256,41 @@ class Solve:
             raise NothingThere(act.src) from error
 
     async def _exec(self, vertex: Vertex, command: Exec, inputs: Sequence[Given], *, whole: bool) -> Tree:
-        key = keys.key(vertex, [_identity(each) for each in inputs], self.epoch)
+        quick = exact = keys.key(vertex, [_identity(each) for each in inputs], self.epoch)
         root = command.mounts[0].input
         base = Tree() if root < 0 else _tree(inputs[root])
-        found = await self._cached(vertex, key, base, whole=whole)
+        found = await self._cached(vertex, quick, base, whole=whole)
         if found is not None:
             return found
         _need(inputs)
+        read = [await self._shown(mount, inputs) for mount in command.mounts[1:] if mount.input >= 0]
+        if read:
+            exact = keys.key(vertex, [base.identity, *(name for name, _ in read)], self.epoch)
 
         def parts() -> Parts:
-            files = (pair for each in inputs if not isinstance(each, Tree) for pair in each.items())
-            return explain.parts(vertex, [_identity(each) for each in inputs], files, self.epoch)
+            files = (pair for _, matches in read for each in matches for pair in _sources(each))
+            below = [each.identity if isinstance(each, Tree) else "" for each in inputs]
+            return explain.parts(vertex, below, files, self.epoch)
 
         async def work() -> Tree:
             async with self.slots:
                 with self._step(vertex) as step:
-                    await self._explained(step, vertex, key, parts)
+                    await self._explained(step, vertex, exact, parts)
                     return await self.bench.run(command, inputs, vertex.about.resources, step, self.sessions)
 
-        return await self._worked(vertex, (key,), work, parts)
+        return await self._chosen(vertex, (exact, quick), base, work, parts, whole=whole)
+
+    async def _shown(self, mount: Mount, inputs: Sequence[Given]) -> tuple[str, Sequence[Match]]:
+        """What a mount shows: its name by its contents, and the files. A whole tree is not read for that."""
+        given = inputs[mount.input]
+        if isinstance(given, Tree) and not mount.selector.strip("/"):
+            return given.identity, ()
+        seen = Copy(mount.selector or "/", "/", follow_symlink=True)
+        try:
+            matches = select(await self._listed(given, seen) if isinstance(given, Tree) else given, seen)
+        except NothingThere as error:
+            raise _no_sum(given, error) from error
+        return keys.contents(each for match in matches for each in _named(match)), matches
 
     async def _explained(self, step: Step, vertex: Vertex, key: str, parts: Callable[[], Parts]) -> None:
         """Tells why the step runs, where that was asked for."""
@@ -337,8 +363,9 @@ def _identity(given: Given) -> str:
     return given.identity if isinstance(given, Tree) else keys.index(given)
 
 
-def _short(given: Given) -> str:
-    return _identity(given).rpartition(":")[2][:25]
+def _no_sum(given: Given, error: NothingThere) -> BuildFailed:
+    name = _identity(given).rpartition(":")[2][:25]
+    return BuildFailed(f"failed to compute cache key: failed to calculate checksum of ref {name}: {error}")
 
 
 def _listed(source: Source, name: str) -> list[str]:
