@@ -14,7 +14,9 @@ from tests.clients.flagtable import flags
 from tests.support.daemons import BIN, Daemon, Knarrd
 
 # Flags that docker has and knarr has not, or the other way round, each with its reason.
+_BUILD = {"explain-cache": "what only knarr can tell"}
 EXTRA = {
+    **dict.fromkeys(("build", "builder build", "image build"), _BUILD),
     "create": {"on-unhealthy": "knarr's own wish"},
     "run": {"explain": "what only knarr can tell", "on-unhealthy": "knarr's own wish"},
     "start": {"explain": "what only knarr can tell"},
@@ -23,7 +25,6 @@ EXTRA = {
 NOT_DOCKERS = {"bootstrap", "completion", "system dial-stdio"}
 ELSEWHERE = {
     "builder": "handed over to buildx",
-    "image build": "handed over to buildx",
     "volume update": "a swarm's volumes alone can be updated",
 }
 

@@ -1,220 +1,201 @@
-"""`knarr build` where docker's buildx is not installed (or DOCKER_BUILDKIT=0): the context as an archive, lines out.
+"""`knarr build`: BuildKit's protocol spoken by this program itself; buildx need not be installed.
 
-The context is filtered by its .dockerignore here, so that what is left out is never sent.
+With DOCKER_BUILDKIT=0 the context goes as an archive to the classic API (buildclassic). `--builder` names one of buildx's own:
+only then the words are handed over to it.
 """
 
-import io
+import asyncio
 import json
 import os
+import socket
 import sys
-import tarfile
-import threading
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from knarr.api.client.http import Http
 from knarr.cli.common import Failed
-from knarr.cli.flags import Flag, Options, Verb, size
+from knarr.cli.flags import Flag, Options, Verb
+
+if TYPE_CHECKING:
+    from knarr.build.client.calls import Ask, Dial, Headers
+    from knarr.build.frontdoor.services import Service
+    from knarr.cli.buildscreen import Screen
 
 BUILD = Verb(
     "build",
     "Build an image from a Dockerfile",
-    "[OPTIONS] PATH | -",
+    "[OPTIONS] PATH | URL | -",
     (
-        Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)"),
-        Flag("build-arg", "", "list", "Set build-time variables"),
-        Flag("cgroup-parent", "", "string", "Set the parent cgroup for the RUN instructions during build"),
-        Flag("file", "f", "string", "Name of the Dockerfile (Default is PATH/Dockerfile)"),
+        Flag("add-host", "", "strings", 'Add a custom host-to-IP mapping (format: "host:ip")'),
+        Flag("allow", "", "stringArray", 'Allow extra privileged entitlement (e.g., "network.host", "security.insecure")'),
+        Flag("annotation", "", "stringArray", "Add annotation to the image"),
+        Flag("attest", "", "stringArray", 'Attestation parameters (format: "type=sbom,generator=image")'),
+        Flag("build-arg", "", "stringArray", "Set build-time variables"),
+        Flag("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)"),
+        Flag("builder", "", "string", "Hand over to buildx, for one of its builders"),
+        Flag("cache-from", "", "stringArray", 'External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")'),
+        Flag("cache-to", "", "stringArray", 'Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")'),
+        Flag("call", "", "string", 'Set method for evaluating build ("check", "outline", "targets")', "build"),
+        Flag("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
+        Flag("check", "", "bool", 'Shorthand for "--call=check"'),
+        Flag("debug", "D", "bool", "Enable debug logging"),
+        Flag("explain-cache", "", "bool", "Say why each step ran that did not come from the cache"),
+        Flag("file", "f", "string", 'Name of the Dockerfile (default: "PATH/Dockerfile")'),
         Flag("iidfile", "", "string", "Write the image ID to a file"),
-        Flag("label", "", "list", "Set metadata for an image"),
-        Flag("network", "", "string", "Set the networking mode for the RUN instructions during build"),
+        Flag("label", "", "stringArray", "Set metadata for an image"),
+        Flag("load", "", "bool", 'Shorthand for "--output=type=docker"'),
+        Flag("metadata-file", "", "string", "Write build result metadata to a file"),
+        Flag("network", "", "string", 'Set the networking mode for the "RUN" instructions during build', "default"),
         Flag("no-cache", "", "bool", "Do not use cache when building the image"),
-        Flag("platform", "", "string", "Set platform if server is multi-platform capable"),
-        Flag("pull", "", "bool", "Always attempt to pull a newer version of the image"),
+        Flag("no-cache-filter", "", "stringArray", "Do not cache specified stages"),
+        Flag("output", "o", "stringArray", 'Output destination (format: "type=local,dest=path")'),
+        Flag("platform", "", "stringArray", "Set target platform for build"),
+        Flag("progress", "", "string", 'Set type of progress output ("auto", "none", "plain", "quiet", "rawjson", "tty")', "auto"),
+        Flag("provenance", "", "string", 'Shorthand for "--attest=type=provenance"'),
+        Flag("pull", "", "bool", "Always attempt to pull all referenced images"),
+        Flag("push", "", "bool", 'Shorthand for "--output=type=registry"'),
         Flag("quiet", "q", "bool", "Suppress the build output and print image ID on success"),
-        Flag("shm-size", "", "string", "Size of /dev/shm"),
-        Flag("tag", "t", "list", "Name and optionally a tag in the name:tag format"),
+        Flag("sbom", "", "string", 'Shorthand for "--attest=type=sbom"'),
+        Flag("secret", "", "stringArray", 'Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")'),
+        Flag("shm-size", "", "bytes", 'Shared memory size for build containers'),
+        Flag("ssh", "", "stringArray", 'SSH agent socket or keys to expose to the build (format: "default|<id>[=<socket>|<key>[,<key>]]")'),
+        Flag("tag", "t", "stringArray", 'Image identifier (format: "[registry/]repository[:tag]")'),
         Flag("target", "", "string", "Set the target build stage to build"),
+        Flag("ulimit", "", "ulimit", "Ulimit options"),
     ),
     least=1,
     most=1,
-)
+)  # fmt: skip
+_CALLS = ("build", "check", "lint", "outline", "targets", "subrequests.describe")
 
 
 def build(http: Http, options: Options) -> int:
-    """The exit code of a command that failed is the build's."""
-    query = _query(options)
-    if options.args[0] != "-":
-        _check(options.args[0], options.file, query["dockerfile"])
-    reading, writing = os.pipe()
-    problem: list[Exception] = []
-    sender = threading.Thread(
-        target=_send, args=(writing, options, query["dockerfile"], problem), daemon=True
-    )
-    sender.start()
-    with os.fdopen(reading, "rb") as stream:
-        with http.request("POST", "/build", query, stream=stream) as answer:
-            if problem:
-                raise problem[0]
-            return _show(answer.lines(), options)
+    """The exit code; of a RUN that failed it is 1, as with docker build."""
+    if os.environ.get("DOCKER_BUILDKIT") == "0":
+        from knarr.cli import buildclassic
+
+        return buildclassic.build(http, options)
+    if options.builder not in ("", "default"):
+        _hand_over(options.builder)
+    method, form = _call(options)
+    return _question(http, options, method, form) if method else _build(http, options)
 
 
-def _query(options: Options) -> dict[str, Any]:
-    pairs = {
-        name: json.dumps(dict(_pair(word) for word in words))
-        for name, words in (("buildargs", options.build_arg), ("labels", options.label))
-        if words
-    }
-    return {
-        **pairs,
-        "t": options.tag,
-        "dockerfile": _inside(options),
-        "extrahosts": options.add_host,
-        "target": options.target or None,
-        "platform": options.platform or None,
-        "networkmode": options.network or None,
-        "cgroupparent": options.cgroup_parent or None,
-        "shmsize": size(options.shm_size) if options.shm_size else None,
-        "nocache": "1" if options.no_cache else None,
-        "pull": "1" if options.pull else None,
-        "q": "1" if options.quiet else None,
-        "version": "1",
-    }
+def _hand_over(builder: str) -> None:
+    """To buildx, which alone knows other builders."""
+    from knarr.cli import plugins
+
+    path = plugins.find("buildx")
+    if not path:
+        raise Failed(f"no builder {builder!r} found: docker-buildx, which keeps builders, is not installed")
+    words = sys.argv[1:]
+    at = words.index("build")
+    plugins.hand_over(path, [*words[:at], "buildx", *words[at:]])
 
 
-def _pair(word: str) -> tuple[str, str | None]:
-    """A variable without a value has this environment's; one that is not set here, none."""
-    name, equals, value = word.partition("=")
-    return name, value if equals else os.environ.get(name)
+def _call(options: Options) -> tuple[str, str]:
+    """The subrequest that is meant ("" for a build), and how its answer is told. Raises Failed."""
+    method, _, form = ("check" if options.check else options.call).partition(",")
+    if method not in _CALLS or form not in ("", "format=json", "format=text"):
+        raise Failed(f"invalid call {options.call!r}")
+    return {"build": "", "check": "lint"}.get(method, method), form.removeprefix("format=")
 
 
-def _inside(options: Options) -> str:
-    """The Dockerfile's name in the archive. Raises Failed."""
-    path = options.args[0]
-    if path == "-" or not options.file:
-        return options.file or "Dockerfile"
-    file = os.path.abspath(options.file)
-    if not os.path.isfile(file):
-        raise Failed(f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: {file}", 1)
-    relative = os.path.relpath(file, path)
-    return ".dockerfile.outside" if relative.startswith("..") else relative
+def _build(http: Http, options: Options) -> int:
+    from knarr.build.errors import BuildFailed
+    from knarr.cli.buildlending import prepared
 
-
-def _send(writing: int, options: Options, dockerfile: str, problem: list[Exception]) -> None:
-    """The archive into the pipe, in a thread of its own; the daemon may stop reading."""
-    try:
-        with os.fdopen(writing, "wb") as sink:
-            if options.args[0] == "-":
-                _standard_input(sink, dockerfile)
-            else:
-                _context(sink, options.args[0], options.file, dockerfile)
-    except BrokenPipeError:
-        pass
-    except Exception as error:
-        problem.append(error)
-
-
-def _standard_input(sink: IO[bytes], dockerfile: str) -> None:
-    """An archive as it is; anything else is a Dockerfile."""
-    data = sys.stdin.buffer.read(1 << 16)
-    if data[257:262] == b"ustar" or data[:2] == b"\x1f\x8b" or data[:4] == b"\x28\xb5\x2f\xfd":
-        while data:
-            sink.write(data)
-            data = sys.stdin.buffer.read(1 << 16)
-        return
-    data += sys.stdin.buffer.read()
-    with tarfile.open(fileobj=sink, mode="w|") as archive:
-        _text(archive, dockerfile, data)
-
-
-def _text(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    archive.addfile(entry, io.BytesIO(data))
-
-
-def _check(path: str, file: str, dockerfile: str) -> None:
-    """Raises Failed in docker's words."""
-    if not os.path.isdir(path):
-        raise Failed(f'unable to prepare context: path "{path}" not found', 1)
-    if not file and not os.path.isfile(os.path.join(path, dockerfile)):
-        raise Failed(
-            "unable to prepare context: unable to evaluate symlinks in Dockerfile path: "
-            f"lstat {os.path.join(os.path.abspath(path), dockerfile)}: no such file or directory",
-            1,
-        )
-
-
-def _context(sink: IO[bytes], path: str, file: str, dockerfile: str) -> None:
-    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for relative in _walk(path, _ignored(path, dockerfile)):
-            archive.add(os.path.join(path, relative), relative, recursive=False, filter=_plain)
-        if dockerfile.startswith(".dockerfile."):
-            with open(file, "rb") as text:
-                _text(archive, dockerfile, text.read())
-
-
-def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Whose a file is here says nothing there."""
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    return entry
-
-
-def _ignored(path: str, dockerfile: str) -> list[str]:
-    from knarr.build.dockerfile.ignore import read
-
-    for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
+    screen = _screen(options)
+    with prepared(options, http.host) as (ask, services):
         try:
-            with open(os.path.join(path, name), "rb") as file:
-                # docker sends both of these files whatever the patterns say: the daemon needs them.
-                return [*read(file.read()), f"!{dockerfile}", f"!{name}"]
-        except FileNotFoundError:
-            continue
-    return []
+            told = solved(http, ask, services, screen)
+        except BuildFailed:
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    _keep(told, options)
+    return 0
 
 
-def _walk(path: str, patterns: list[str]) -> Iterator[str]:
-    """What is sent, a directory before what is in it; without a pattern that takes back, no ignored directory is entered."""
-    from knarr.build.dockerfile.ignore import Matcher
+def _screen(options: Options) -> "Screen":
+    from knarr.cli import buildscreen, contexts
 
-    matcher = Matcher(patterns)
-    for directory, names, files in os.walk(path):
-        below = os.path.relpath(directory, path)
-        prefix = "" if below == "." else f"{below}/"
-        links = [name for name in names if os.path.islink(os.path.join(directory, name))]
-        names[:] = sorted(name for name in names if name not in links)
-        for name in list(names):
-            if matcher.excludes(f"{prefix}{name}"):
-                if not _may_take_back(f"{prefix}{name}", patterns):
-                    names.remove(name)
-            else:
-                yield f"{prefix}{name}"
-        for name in sorted([*files, *links]):
-            if not matcher.excludes(f"{prefix}{name}"):
-                yield f"{prefix}{name}"
+    mode = "quiet" if options.quiet else options.progress
+    return buildscreen.screen(mode, whole=options.debug or contexts.CHOSEN[0].debug)
 
 
-def _may_take_back(directory: str, patterns: list[str]) -> bool:
-    """Whether a `!` pattern may mean something below the directory: one with a wildcard early on always may."""
-    for pattern in patterns:
-        if pattern.startswith("!"):
-            fixed = pattern[1:].strip("/").partition("*")[0]
-            if fixed.startswith(f"{directory}/") or directory.startswith(fixed.rstrip("/")) or not fixed:
-                return True
-    return False
+def solved(http: Http, ask: "Ask", services: "Sequence[Service]", screen: "Screen") -> dict[str, str]:
+    """What the exporters tell. A failure has been shown when it is raised: BuildFailed, or KeyboardInterrupt."""
+    from knarr.build.client import calls
+    from knarr.build.errors import BuildFailed
+
+    error: BuildFailed | None = BuildFailed("Canceled: context canceled")
+    try:
+        told = asyncio.run(calls.build(dialer(http), ask, services, screen.heard))
+        error = None
+    except BuildFailed as failed:
+        error = failed
+        raise
+    finally:
+        screen.end(error)
+    return told
 
 
-def _show(lines: Iterator[Any], options: Options) -> int:
-    image = ""
-    for line in lines:
-        if "error" in line:
-            print(line["error"], file=sys.stderr)
-            return int((line.get("errorDetail") or {}).get("code") or 1)
-        image = (line.get("aux") or {}).get("ID", image)
-        sys.stdout.write(line.get("stream", ""))
-        sys.stdout.flush()
-    if options.iidfile and image:
+def dialer(http: Http) -> "Dial":
+    """Takes connections over for BuildKit's protocol."""
+
+    def dial(path: str, headers: "Headers") -> tuple[socket.socket, bytes]:
+        taken = http.hijack(path, protocol="h2c", repeated=headers)
+        return taken.sock, taken.tail
+
+    return dial
+
+
+def _keep(told: Mapping[str, str], options: Options) -> None:
+    from knarr.cli.buildwish import metadata
+
+    image = told.get("containerimage.config.digest") or told.get("containerimage.digest") or ""
+    if options.quiet and image:
+        print(image)
+    if options.iidfile:
         with open(options.iidfile, "w", encoding="utf-8") as file:
             file.write(image)
-    return 0
+    if options.metadata_file:
+        with open(options.metadata_file, "w", encoding="utf-8") as file:
+            json.dump(metadata(told), file, indent=2)
+
+
+def _question(http: Http, options: Options, method: str, form: str) -> int:
+    """A question to the frontend: nothing is built."""
+    from knarr.build.client import calls
+    from knarr.build.errors import BuildFailed
+    from knarr.cli.buildlending import prepared
+
+    screen = _screen(options)
+    with prepared(options, http.host, method) as (ask, services):
+        error: BuildFailed | None = BuildFailed("Canceled: context canceled")
+        try:
+            found = asyncio.run(calls.question(dialer(http), ask, services, screen.heard))
+            error = None
+        except BuildFailed as failed:
+            error = failed
+            return 1
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            screen.end(error)
+    return _answer(found, method, form)
+
+
+def _answer(found: Mapping[str, bytes], method: str, form: str) -> int:
+    text = found.get("result.json" if form == "json" else "result.txt", b"").decode()
+    if method == "lint" and form != "json":
+        count = len(json.loads(found.get("result.json") or b"{}").get("warnings") or ())
+        words = "no warnings found." if not count else f"{_warnings(count)} been found!"
+        print(f"Check complete, {words}")
+    sys.stdout.write(text if not text or text.endswith("\n") else f"{text}\n")
+    return int(found.get("result.statuscode") or 0)
+
+
+def _warnings(count: int) -> str:
+    return "1 warning has" if count == 1 else f"{count} warnings have"

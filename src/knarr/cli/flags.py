@@ -11,7 +11,18 @@ from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid
 
 LISTS = frozenset(
-    ("list", "map", "filter", "mount", "network", "ulimit", "gpu-request", "strings", "stringToString")
+    (
+        "list",
+        "map",
+        "filter",
+        "mount",
+        "network",
+        "ulimit",
+        "gpu-request",
+        "strings",
+        "stringArray",
+        "stringToString",
+    )
 )
 INTEGERS = frozenset(("int", "uint", "uint16"))
 

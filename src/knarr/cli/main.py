@@ -10,7 +10,7 @@ from knarr.cli.common import Failed
 from knarr.cli.flags import Flag, Options, UsageError, Verb, WrongCount, help_text, parse, usage
 from knarr.cli.progress import StreamError
 from knarr.cli.template import TemplateError
-from knarr.cli.verbs import ALIASES, GROUPS, INSTEAD, MISSING, PLUGINS, VERBS, load, names_of
+from knarr.cli.verbs import ALIASES, GROUPS, MISSING, PLUGINS, VERBS, load, names_of
 from knarr.model.errors import KnarrError
 
 GLOBAL = Verb(
@@ -146,8 +146,6 @@ def _no_verb(args: Sequence[str], words: Sequence[str]) -> int:
         if not rest or rest[0] in ("--help", "help"):
             print(group(first), end="", file=sys.stdout if rest else sys.stderr)
             return 0
-        if f"{first} {rest[0]}" == "image build":
-            return _hand_over("build", rest[1:], words[: len(words) - len(args)])
         print(
             f"knarr: unknown command: knarr {first} {rest[0]}\n\nUsage:  knarr {first}\n\n{_more(first)}",
             file=sys.stderr,
@@ -164,16 +162,12 @@ def _hand_over(first: str, rest: Sequence[str], before: Sequence[str]) -> int:
     from knarr.cli import plugins
 
     name, *more = PLUGINS.get(first, first).split()
-    if first in INSTEAD and os.environ.get("DOCKER_BUILDKIT") == "0":
-        return _call(first, rest, first)
     if path := plugins.find(name):
         try:
             plugins.hand_over(path, [*before, name, *more, *rest])
         except OSError as error:
             print(f"knarr: {path}: {error.strerror}", file=sys.stderr)
             return 1
-    if first in INSTEAD:
-        return _call(first, rest, first)
     if first in PLUGINS:
         print(f"knarr: '{first}' is docker's plugin docker-{name}, which is not installed", file=sys.stderr)
         return 1

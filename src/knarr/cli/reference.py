@@ -21,7 +21,7 @@ dial-stdio` on the other side.
 """
 _OWN = {
     "": {"bootstrap", "completion"},
-    "flags": {"explain", "on-unhealthy", "publish-add", "publish-rm"},
+    "flags": {"explain", "explain-cache", "on-unhealthy", "publish-add", "publish-rm"},
 }
 
 
@@ -36,7 +36,7 @@ def markdown() -> str:
         f"- `knarr {name} …` runs `docker-{plugin} …` with the daemon set" for name, plugin in PLUGINS.items()
     ]
     lines.append(
-        "- without buildx `knarr build` sends the context to the daemon itself (`knarr build --help`)"
+        "- `knarr build --builder NAME …` runs `docker-buildx build …`, which alone knows its builders"
     )
     lines.append(
         "- any other `knarr NAME …` for which a `docker-NAME` is installed in docker's plugin directories"

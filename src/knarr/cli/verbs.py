@@ -12,6 +12,7 @@ HELP = Flag("help", "", "bool", "Print usage")
 VERBS = {
     "attach": ("attach", "ATTACH", "attach"),
     "bootstrap": ("bootstrap", "BOOTSTRAP", "bootstrap"),
+    "build": ("build", "BUILD", "build"),
     "commit": ("containers", "COMMIT", "commit"),
     "completion": ("completion", "COMPLETION", "completion"),
     "container inspect": ("inspecting", "CONTAINER", "container"),
@@ -88,6 +89,8 @@ ALIASES = {
     "container ps": "ps",
     "container remove": "rm",
     **{f"image {word}": word for word in ("history", "import", "load", "pull", "push", "save", "tag")},
+    "image build": "build",
+    "builder build": "build",
     "image ls": "images",
     "image list": "images",
     "image rm": "rmi",
@@ -106,9 +109,7 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 # Verbs of docker's that this program has no code for: the plugin that they belong to, or why there is none.
-# What is done here where the plugin is not installed.
-INSTEAD = {"build": ("build", "BUILD", "build")}
-PLUGINS = {"build": "buildx build", "builder": "buildx", "buildx": "buildx", "compose": "compose"}
+PLUGINS = {"builder": "buildx", "buildx": "buildx", "compose": "compose"}
 MISSING = {
     "checkpoint": "checkpoints need an experimental daemon",
     "manifest": "manifest lists are not written by this program: use `knarr buildx imagetools` or crane",
@@ -120,7 +121,7 @@ MISSING = {
 
 def load(name: str) -> tuple[Verb, Callable[[Http, Options], int]]:
     """A verb's table and function, imported now."""
-    module_name, verb_name, function_name = VERBS.get(name) or INSTEAD[name]
+    module_name, verb_name, function_name = VERBS[name]
     module = import_module(f"knarr.cli.{module_name}")
     verb: Verb = getattr(module, verb_name)
     return verb._replace(flags=(*verb.flags, HELP)), getattr(module, function_name)

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 VERSION = "1.51"
@@ -163,11 +163,20 @@ class Http:
                 raise ApiError(answer.status, _message(answer.read(), answer.status))
         return answer
 
-    def hijack(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Hijacked:
-        """Asks to take the connection over. Raises ApiError, CannotConnect."""
+    def hijack(
+        self,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        *,
+        protocol: str = "tcp",
+        repeated: Sequence[tuple[str, str]] = (),
+    ) -> Hijacked:
+        """Asks to take the connection over; `repeated` headers may have a name in common. Raises ApiError, CannotConnect."""
         sock = self.dial()
         try:
-            self._send(sock, "POST", path, query, body, {"Connection": "Upgrade", "Upgrade": "tcp"}, None)
+            headers = {"Connection": "Upgrade", "Upgrade": protocol}
+            self._send(sock, "POST", path, query, body, headers, None, repeated)
             answer, tail = self._raw_head(sock)
         except BaseException:
             sock.close()
@@ -224,6 +233,7 @@ class Http:
         body: Any,
         headers: dict[str, str],
         stream: IO[bytes] | None,
+        repeated: Sequence[tuple[str, str]] = (),
     ) -> None:
         data = b""
         if body is not None:
@@ -237,7 +247,7 @@ class Http:
         target = f"/v{VERSION}{quote(path)}{encode(query or {})}"
         lines = [f"{method} {target} HTTP/1.1", "Host: knarr", "User-Agent: knarr"]
         lines += [f"{name}: {value}" for name, value in self._headers.items() if name not in headers]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in (*headers.items(), *repeated)]
         sock.sendall("\r\n".join([*lines, "", ""]).encode() + data)
         if stream is not None:
             while piece := stream.read(1 << 16):

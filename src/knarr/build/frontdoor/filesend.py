@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import BinaryIO
 
 from grpclib.client import Stream, StreamStreamMethod
+from h2.exceptions import ProtocolError
 
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.gomode import from_mode
@@ -32,12 +33,18 @@ async def send_file(
     method = StreamStreamMethod[BytesMessage, BytesMessage](caller, DIFF_COPY, BytesMessage, BytesMessage)
     async with method.open(metadata=headers) as stream:
         await stream.send_request()
-        async for chunk in chunks:
-            for start in range(0, len(chunk), _MESSAGE):
-                await stream.send_message(BytesMessage(data=chunk[start : start + _MESSAGE]))
-        await stream.end()
+        cut: ProtocolError | None = None
+        try:
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _MESSAGE):
+                    await stream.send_message(BytesMessage(data=chunk[start : start + _MESSAGE]))
+            await stream.end()
+        except ProtocolError as error:
+            cut = error  # the client has answered before it had all: it says why
         while await stream.recv_message() is not None:
             pass
+        if cut is not None:
+            raise BuildFailed("the client ended the transfer of the result") from cut
 
 
 async def send_tree(caller: Caller, exporter: int, root: str, divided: bool) -> None:
@@ -107,12 +114,12 @@ def _walk(root: str, below: str, linked: dict[tuple[int, int], str]) -> Iterator
     for name in sorted(os.listdir(f"{root}/{below}"), key=os.fsencode):
         path = f"{below}{name}"
         found = os.lstat(f"{root}/{path}")
-        yield _stat(root, path, found, linked), stat.S_ISREG(found.st_mode)
+        yield stat_of(root, path, found, linked), stat.S_ISREG(found.st_mode)
         if stat.S_ISDIR(found.st_mode):
             yield from _walk(root, f"{path}/", linked)
 
 
-def _stat(root: str, path: str, found: os.stat_result, linked: dict[tuple[int, int], str]) -> Stat:
+def stat_of(root: str, path: str, found: os.stat_result, linked: dict[tuple[int, int], str]) -> Stat:
     full = f"{root}/{path}"
     link = os.readlink(full) if stat.S_ISLNK(found.st_mode) else ""
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:

@@ -85,7 +85,7 @@ class Caller(Channel):
     """The client's half on a socket of ours, for calls into what the other side serves. `ended` is set when it has gone."""
 
     def __init__(self, sock: socket.socket, tail: bytes = b""):
-        super().__init__(config=_CONFIG)
+        super().__init__(config=_CONFIG, status_details_codec=Details(), codec=ProtoCodec())
         self._sock = sock
         self._taken = _Taken(self._protocol_factory(), tail)
         self.ended = self._taken.ended
