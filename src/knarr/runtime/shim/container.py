@@ -12,8 +12,6 @@ from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from knarr.kernel.cgroups.v1 import CgroupV1
-from knarr.kernel.cgroups.v2 import CgroupV2
 from knarr.kernel.files import write_atomic
 from knarr.model.errors import Conflict, Invalid, KnarrError, NotFound, Unavailable
 from knarr.runtime import failures
@@ -24,14 +22,31 @@ from knarr.runtime.shim import ahead
 from knarr.runtime.shim.child import Child, Own, Recipe
 from knarr.runtime.shim.control import Request, Serve
 from knarr.runtime.shim.execs import Exec
-from knarr.runtime.shim.held import Held
-from knarr.runtime.shim.loop import READ, Loop
+from knarr.runtime.shim.explaining import namespaces_step
+from knarr.runtime.shim.held import Held, remove_cgroup
+from knarr.runtime.shim.loop import Loop
 from knarr.runtime.shim.packets import pack
+from knarr.runtime.shim.strangers import Strangers
 from knarr.runtime.state import Walk
 from knarr.wire.zygote import revive
 
-_PATIENCE = 30.0
-_KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
+_REQUESTS = frozenset(
+    (
+        "start",
+        "attach",
+        "signal",
+        "resize",
+        "exec",
+        "exec-resize",
+        "exec-signal",
+        "pause",
+        "resume",
+        "update",
+        "pids",
+        "stats",
+        "release",
+    )
+)
 
 
 class Container(Held):
@@ -41,9 +56,9 @@ class Container(Held):
         "_error",
         "_mounts",
         "_order",
-        "_shares_pids",
         "_starting",
         "_steps",
+        "_strangers",
         "_take",
         "_tty",
         "_warnings",
@@ -65,10 +80,13 @@ class Container(Held):
         self.id: str = order["id"]
         self._tty = bool(order["terminal"])
         self.execs: dict[str, Exec] = {}
-        self.ready = self.started = self.paused = self.releasing = self._shares_pids = False
+        self.ready = self.started = self.paused = self.releasing = False
         self._mounts = self._take = -1
         self._starting: Request | None = None
         self.exit: dict[str, Any] | None = None
+        self._strangers = Strangers(
+            loop, lambda: {self.init.pid, *(one.child.pid for one in self.execs.values())}
+        )
         self._error: BaseException | None = None
         self._steps: list[dict[str, Any]] = []
         self._warnings: list[str] = []
@@ -99,7 +117,7 @@ class Container(Held):
         order = {**self._order, "plan": plan}
         self.space = space = namespaces(linux)
         if "pid" not in (*space.new, *dict(space.joined)):
-            self._await_strangers()
+            self._strangers.welcome()
         fd = self.cgroup.open_for_clone()
 
         def born(life: Life, prelude: Prelude, own: Own) -> tuple[int, int]:
@@ -129,44 +147,19 @@ class Container(Held):
         self.streams.finish()
         self._never_was(0, oom=False)
 
-    def _await_strangers(self) -> None:
-        """In the host's pid namespace the container's orphans become ours (PR_SET_CHILD_SUBREAPER)."""
-        self._shares_pids = True
-        read, write = os.pipe()
-        os.set_blocking(read, False)
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _nothing)
-
-        def woken(events: int) -> None:
-            os.read(read, 4096)
-            self.reap_strangers()
-
-        self.loop.watch(read, READ, woken)
-
     def walked(self, facts: dict[str, Any]) -> None:
         """It waits at its gate. From here on its mounts stay until they are let go."""
         self.ready = True
         self._order = None
         self._mounts = os.open(f"/proc/{self.init.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        self._steps = [*self._steps, *facts["steps"], self._namespaces()] if facts["steps"] else []
+        self._steps = (
+            [*self._steps, *facts["steps"], namespaces_step(self.init.pid)] if facts["steps"] else []
+        )
         self._warnings = facts["warnings"]
         if self.started:
             self.init.open_gate()
         else:
             self.on_hello()
-
-    def _namespaces(self) -> dict[str, Any]:
-        """The step that shows what was made: each namespace of the init by its inode (namespaces(7))."""
-        at = time.time_ns()
-        links = {kind: os.readlink(f"/proc/{self.init.pid}/ns/{kind}") for kind in _KINDS}
-        return {
-            "name": "namespaces",
-            "reason": "what the process sees of the machine",
-            "at": at,
-            "duration": time.time_ns() - at,
-            "objects": {kind: link.partition("[")[2].rstrip("]") for kind, link in links.items()},
-        }
 
     def failed(self, error: dict[str, Any]) -> None:
         """It says why it will not get there; its exit follows."""
@@ -215,10 +208,10 @@ class Container(Held):
 
     def serve(self, name: str) -> Serve:
         """Who serves a request of this name. Raises Invalid."""
-        if name not in _REQUESTS:
-            raise Invalid(f"unknown request {name!r} to a shim")
-        found: Serve = getattr(self, _REQUESTS[name])
-        return found
+        if name in _REQUESTS:
+            found: Serve = getattr(self, name.replace("-", "_"))
+            return found
+        raise Invalid(f"unknown request {name!r} to a shim")
 
     def start(self, request: Request) -> None:
         """Opens the gate, at once or when the init is there; answers when the program runs."""
@@ -377,66 +370,23 @@ class Container(Held):
         self.chores.stopped()
 
     def _clear_cgroup(self) -> None:
-        """Processes that outlived the init: a pid namespace of its own has killed them all (pid_namespaces(7))."""
-        deadline = time.monotonic() + _PATIENCE
+        """Processes that outlived the init."""
         if self.paused:
             self.cgroup.thaw()
             self.paused = False
+        self._poll_execs()
+        self._strangers.end(self.cgroup, self._poll_execs)
+
+    def _poll_execs(self) -> None:
         for one in list(self.execs.values()):
             one.child.poll()
-        while self._shares_pids and self.cgroup.pids() and time.monotonic() < deadline:
-            self.cgroup.kill()
-            for one in list(self.execs.values()):
-                one.child.poll()
-            self.reap_strangers()
-            time.sleep(0.001)
 
     def _record(self) -> None:
-        """It lasts as long as the boot, which is as long as its container could."""
+        """For as long as the boot."""
         try:
             write_atomic(f"{self.run_dir}/exit.json", pack(self.exit or {}), 0o600, sync=False)
         except OSError:
             return
-
-    def reap_strangers(self) -> None:
-        """Our own children have pidfds."""
-        known = {self.init.pid, *(one.child.pid for one in self.execs.values())}
-        while True:
-            try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if found is None or found.si_pid in known:
-                return
-            os.waitpid(found.si_pid, os.WNOHANG)
-
-
-_REQUESTS = {
-    "start": "start",
-    "attach": "attach",
-    "signal": "signal",
-    "resize": "resize",
-    "exec": "exec",
-    "exec-resize": "exec_resize",
-    "exec-signal": "exec_signal",
-    "pause": "pause",
-    "resume": "resume",
-    "update": "update",
-    "pids": "pids",
-    "stats": "stats",
-    "release": "release",
-}
-
-
-def remove_cgroup(cgroup: "CgroupV1 | CgroupV2") -> None:
-    """Tries until the kernel lets it go; what stays in the end is the daemon's to sweep."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            cgroup.remove()
-            return
-        except OSError:
-            time.sleep(0.002)
 
 
 def _nothing(*_: object) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from knarr.runtime.shim.loop import Loop
 from knarr.runtime.shim.streams import Log, Streams
 from knarr.runtime.state import Walk
 from knarr.wire.detachkeys import Matcher, parse
+
+PATIENCE = 30.0
+"""How long what was killed may take to go."""
 
 
 class Held(Owner):
@@ -97,6 +101,17 @@ class Held(Owner):
 
     def forget_exec(self, name: str) -> None:
         """It is reaped."""
+
+
+def remove_cgroup(cgroup: CgroupV1 | CgroupV2) -> None:
+    """Tries until the kernel lets it go; what stays in the end is the daemon's to sweep."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            cgroup.remove()
+            return
+        except OSError:
+            time.sleep(0.002)
 
 
 def _nobody(event: dict[str, Any]) -> bool:

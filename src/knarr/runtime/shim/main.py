@@ -13,8 +13,9 @@ from knarr.kernel.cgroups.open import open_cgroup
 from knarr.kernel.sockets import send_packet, socketpair
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime.shim.ahead import Ahead, host_hierarchy, pipes
-from knarr.runtime.shim.container import Container, remove_cgroup
+from knarr.runtime.shim.container import Container
 from knarr.runtime.shim.control import Server, listen
+from knarr.runtime.shim.held import remove_cgroup
 from knarr.runtime.shim.loop import Loop
 from knarr.runtime.shim.packets import pack, unpack
 from knarr.wire.zygote import describe
