@@ -119,6 +119,52 @@ class Wish:
     cache_from: Sequence[CacheSpec] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a build made, for its record: `attestations` (predicate type, predicate) by platform, `""` where there is one without a
+    name; `documents` are the manifests and configurations that were given away, by digest."""
+
+    attestations: Mapping[str, Sequence[tuple[str, bytes]]] = field(default_factory=dict)
+    documents: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """BuildKit's exporter response (`containerimage.digest` …), of all exporters and of each; and what is kept in the build's record."""
+
+    response: Mapping[str, str]
+    each: Sequence[Mapping[str, str]] = ()
+    told: Told = field(default_factory=Told)
+
+
+class Records(Protocol):
+    """The records of builds that are over, and the blobs that they name."""
+
+    async def put(self, ref: str, completed: int, record: bytes, blobs: Sequence[bytes]) -> None:
+        """Keeps a record and what it names; old ones go."""
+        ...
+
+    async def all(self) -> Sequence[tuple[bytes, bool]]:
+        """Every record, and whether it is pinned; the newest first."""
+        ...
+
+    async def pin(self, ref: str, pinned: bool) -> bool:
+        """A pinned one is kept for as long as it is; False if there is none of that name."""
+        ...
+
+    async def remove(self, ref: str) -> bool:
+        """False if there is none of that name."""
+        ...
+
+    async def size(self, digest: str) -> int:
+        """Of a blob. Raises NotFound."""
+        ...
+
+    async def read(self, digest: str, offset: int, size: int) -> bytes:
+        """A piece of a blob. Raises NotFound."""
+        ...
+
+
 class Loaded(Protocol):
     """A build that was read and not run: its results by platform (`""` where only one was asked for)."""
 
@@ -164,6 +210,6 @@ class Builder(Protocol):
         session: str,
         sessions: Sessions,
         progress: Progress,
-    ) -> Mapping[str, str]:
-        """Solves, and gives the results away; BuildKit's exporter response (`containerimage.digest` …)."""
+    ) -> Exported:
+        """Solves, and gives the results away. Raises BuildFailed."""
         ...

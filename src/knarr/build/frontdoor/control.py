@@ -86,7 +86,7 @@ class Control:
             loaded = await (self._load(job, asked) if asked.Frontend else job.returned)
             if loaded is None or not loaded.platforms:
                 return pb.SolveResponse()
-            told = await self._builder.export(
+            made = await self._builder.export(
                 loaded,
                 exporters(asked),
                 cache_to,
@@ -94,7 +94,7 @@ class Control:
                 self._lenders,
                 job.progress,
             )
-            return pb.SolveResponse(ExporterResponse=told)
+            return pb.SolveResponse(ExporterResponse=made.response)
         finally:
             self._jobs.end(job)
 

@@ -1,7 +1,7 @@
 """What this builder says it can do; clients offer and hide their flags by it.
 
 The label `org.mobyproject.buildkit.worker.snapshotter` tells buildx that results of several platforms, archives and pushes
-come from here; without the capability `exporter.image.attestations` it asks for no attestations by itself.
+come from here; by the capability `exporter.image.attestations` that attestations can be asked for.
 """
 
 from collections.abc import Sequence
@@ -51,6 +51,7 @@ _LLB_CAPS = (
     "source.http.perm",
     "source.http.uidgid",
     "exporter.multiple",
+    "exporter.image.attestations",
     "exec.meta.base",
     "exec.meta.network",
     "exec.meta.sethostname",

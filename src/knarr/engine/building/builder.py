@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from knarr.build.attest.asked import Provenance, asked
+from knarr.build.attest.statement import Attestation
 from knarr.build.bench import Bench, Given
 from knarr.build.caching import wishes
 from knarr.build.context.entries import Entry, Index
@@ -24,12 +26,13 @@ from knarr.build.dockerfile.questions import (
 )
 from knarr.build.errors import BuildFailed
 from knarr.build.flights import Flights
-from knarr.build.graph import Vertex
-from knarr.build.port import CacheSpec, Exporter, Loaded, Sessions, Wish
+from knarr.build.graph import Edge, Vertex
+from knarr.build.port import CacheSpec, Exported, Exporter, Loaded, Sessions, Told, Wish
 from knarr.build.progress import Progress
 from knarr.build.solver import AT_ONCE, Solve
 from knarr.build.tree import Tree
 from knarr.engine.building.archives import is_archive
+from knarr.engine.building.attesting import Attestor
 from knarr.engine.building.bench import Workbench
 from knarr.engine.building.caching.exporting import CacheExport, Work, inline_records
 from knarr.engine.building.caching.importing import Importer
@@ -44,11 +47,13 @@ from knarr.engine.building.reading import Read, Reading, place
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
 from knarr.engine.building.views import Views
+from knarr.engine.images.config import dump_json
 from knarr.engine.images.holding import Hold, holding
 from knarr.engine.images.layers import Layers
 from knarr.engine.images.port import Auth
 from knarr.engine.images.rooms import Rooms
 from knarr.loop.blocking import blocking
+from knarr.model.digest import Digest
 from knarr.model.errors import KnarrError
 
 _LIMIT = 16 << 20
@@ -70,6 +75,7 @@ class EngineBuilder:
         importer: Importer,
         cache_export: CacheExport,
         layers: Layers,
+        attestor: Attestor,
     ):
         self._rooms = rooms
         self._views = views
@@ -82,6 +88,7 @@ class EngineBuilder:
         self._importer = importer
         self._cache_export = cache_export
         self._layers = layers
+        self._attestor = attestor
         self._flights = Flights()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -89,13 +96,14 @@ class EngineBuilder:
         """Raises BuildFailed."""
         options = frontend_options.parse(wish.attrs, self._rooms.platform, wish.session)
         options = replace(options, inputs=dict(_inputs(wish)))
+        attestations = asked(wish.attrs)
         wanted = wishes.imports([*wish.cache_from, *wishes.listed(wish.attrs)])
         importing = asyncio.create_task(self._importer.run(wanted, wish.session, sessions, progress))
         try:
             async with self._holding() as hold:
                 read = await Reading(self, wish, options, sessions, progress, hold).run()
             others = [each.imports for each in wish.inputs.values() if isinstance(each, Read)]
-            return replace(read, imports=(await importing).joined(others))
+            return replace(read, imports=(await importing).joined(others), asked=attestations)
         finally:
             importing.cancel()
             await asyncio.wait([importing])
@@ -114,7 +122,7 @@ class EngineBuilder:
         session: str,
         sessions: Sessions,
         progress: Progress,
-    ) -> Mapping[str, str]:
+    ) -> Exported:
         """Raises BuildFailed."""
         assert isinstance(loaded, Read)
         wanted = wishes.exports(cache_to)
@@ -126,18 +134,67 @@ class EngineBuilder:
                     tree,
                     work.epoch,
                     inline_records(result.output, tree, work.look, work.epoch) if inline else b"",
+                    await self._attested(loaded, number, work, sessions, progress, hold),
                 )
-                for result, tree in zip(loaded.results, work.trees, strict=True)
+                for number, (result, tree) in enumerate(zip(loaded.results, work.trees, strict=True))
             ]
-            told: dict[str, str] = {}
-            for number, exporter in enumerate(exporters):
-                told.update(
-                    await self._export.to(
-                        exporter, number, made, loaded.multi, session, sessions, progress, hold
-                    )
+            documents: dict[Digest, bytes] = {}
+            told = [
+                await self._export.to(
+                    exporter, number, made, loaded.multi, session, sessions, progress, hold, documents
                 )
-            told.update(await self._cache_export.run(wanted, work, session, sessions, progress))
-            return told
+                for number, exporter in enumerate(exporters)
+            ]
+            cached = await self._cache_export.run(wanted, work, session, sessions, progress)
+            return Exported(
+                response={name: value for each in (*told, cached) for name, value in each.items()},
+                each=told,
+                told=Told(
+                    attestations=self._recorded(loaded, work),
+                    documents={str(digest): data for digest, data in documents.items()},
+                ),
+            )
+
+    async def _attested(
+        self, read: Read, number: int, work: Work, sessions: Sessions, progress: Progress, hold: Hold
+    ) -> tuple[Attestation, ...]:
+        """What goes with a result."""
+        found: list[Attestation] = []
+
+        async def resolve(reference: str) -> ImageAnswer:
+            name = f"[internal] load metadata for {reference}"
+            question = ImageQuestion(reference, self._rooms.platform, "default", name)
+            with progress.begin(name):
+                return await self.resolve(question, sessions, read.wish.session, hold)
+
+        async def scan(edge: Edge, top: str) -> Mapping[str, bytes]:
+            solve, bench = self._solver(read, sessions, progress, hold)
+            try:
+                tree = await bench.here((await solve.results([edge]))[0])
+                entries = await bench.listing(tree, top)
+                names = [path for path, entry in entries.items() if entry.is_regular]
+                return {path.rpartition("/")[2]: await bench.read(tree, path) or b"" for path in names}
+            finally:
+                await bench.settle()
+
+        if read.asked.sbom is not None:
+            tree = work.trees[number]
+            found += await self._attestor.bill(
+                read, number, tree, work.epoch, read.asked, progress, resolve, scan
+            )
+        wish = read.asked.provenance
+        if wish is not None and not wish.inline_only:
+            found.append(self._attestor.origin(read, number, work.look, wish))
+        return tuple(found)
+
+    def _recorded(self, read: Read, work: Work) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+        """The provenance that a build's record has, whether it was asked for or not."""
+        wish = replace(read.asked.provenance or Provenance(), mode="max")
+        found = {}
+        for number, platform in enumerate(read.platforms):
+            made = self._attestor.origin(read, number, work.look, wish)
+            found[platform] = [(made.predicate_type, dump_json(made.predicate))]
+        return found
 
     @contextlib.asynccontextmanager
     async def _holding(self) -> AsyncIterator[Hold]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from knarr.build.context.store import Files
 from knarr.build.frontdoor.door import FrontDoor
+from knarr.engine.building.attesting import Attestor
 from knarr.engine.building.builder import EngineBuilder
 from knarr.engine.building.caching.exporting import CacheExport
 from knarr.engine.building.caching.importing import Importer
@@ -52,18 +53,20 @@ class Workshop:
         views = Views(rooms)
         origins = Origins(rooms, images, images.layers)
         export = Export(rooms, images, views, f"{root}/mounts")
+        remotes = Remotes(self._files, f"{root}/mounts")
         self.builder = EngineBuilder(
             rooms,
             views,
             self._files,
             origins,
-            Remotes(self._files, f"{root}/mounts"),
+            remotes,
             runner,
             export,
             hoard,
             Importer(rooms, images),
             CacheExport(rooms, hoard.mounts),
             images.layers,
+            Attestor(rooms, remotes.pins),
         )
         self._door = FrontDoor(self.builder, self._files, hoard, worker, [rooms.platform])
         self._opening = asyncio.Lock()

@@ -46,13 +46,17 @@ class Export:
         sessions: Sessions,
         progress: Progress,
         hold: Hold,
+        documents: dict[Digest, bytes],
     ) -> Mapping[str, str]:
-        """Gives the results away; what the client is told of it. Raises BuildFailed."""
+        """Gives the results away; what the client is told of it. What was made of documents is added to `documents`.
+        Raises BuildFailed."""
         match exporter.type:
             case "moby" | "image":
-                return await self._image(exporter, made, multi, session, sessions, progress, hold)
+                packed, told = await self._image(exporter, made, multi, session, sessions, progress, hold)
             case "oci" | "docker":
-                return await self._archive(exporter, number, made, multi, session, sessions, progress, hold)
+                packed, told = await self._archive(
+                    exporter, number, made, multi, session, sessions, progress, hold
+                )
             case "local":
                 with progress.begin("exporting to client directory") as step, step.task("copying files"):
                     await self._giver.directory(exporter, number, made, multi, session, sessions, hold)
@@ -61,7 +65,10 @@ class Export:
                 with progress.begin("exporting to client tarball") as step, step.task("sending tarball"):
                     await self._giver.archive(exporter, number, made, multi, session, sessions, hold)
                 return {}
-        raise BuildFailed(f"exporter {exporter.type} is not supported by this builder")
+            case _:
+                raise BuildFailed(f"exporter {exporter.type} is not supported by this builder")
+        documents |= packed.documents
+        return told
 
     async def _packed(
         self, made: Sequence[Made], wish: Choices, step: Step, hold: Hold, *, multi: bool, oci: bool
@@ -104,7 +111,7 @@ class Export:
         sessions: Sessions,
         progress: Progress,
         hold: Hold,
-    ) -> Mapping[str, str]:
+    ) -> tuple[Packed, Mapping[str, str]]:
         docker = exporter.type == "docker"
         if docker and (multi or any(each.attestations for each in made)):
             raise BuildFailed("docker exporter does not currently support exporting manifest lists")
@@ -119,7 +126,7 @@ class Export:
             else:
                 with step.task("sending layout"):
                     await lend(self._rooms, packed, lender.contents(_STORE))
-        return _told(packed, wish.names)
+        return packed, _told(packed, wish.names)
 
     async def _image(
         self,
@@ -130,7 +137,7 @@ class Export:
         sessions: Sessions,
         progress: Progress,
         hold: Hold,
-    ) -> Mapping[str, str]:
+    ) -> tuple[Packed, Mapping[str, str]]:
         wish = choices(exporter)
         if wish.push and not wish.names:
             raise BuildFailed("tag is needed when pushing to registry")
@@ -140,7 +147,7 @@ class Export:
             await self._store(made, packed, names, step, hold)
             if wish.push:
                 await self._push(wish, packed, session, sessions, step)
-        return _told(packed, wish.names)
+        return packed, _told(packed, wish.names)
 
     async def _store(
         self, made: Sequence[Made], packed: Packed, names: Sequence[Reference], step: Step, hold: Hold

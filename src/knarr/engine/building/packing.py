@@ -171,6 +171,11 @@ def _manifest(
     return _indented(value)
 
 
+def oci_type(descriptor: Descriptor) -> Descriptor:
+    """With OCI's media type where it has Docker's."""
+    return descriptor._replace(media_type=_TO_OCI.get(descriptor.media_type, descriptor.media_type))
+
+
 def shown(descriptor: Descriptor) -> Json:
     """A descriptor's JSON, in the order of BuildKit's."""
     value: Json = {

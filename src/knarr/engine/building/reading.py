@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from knarr.build.attest.asked import Asked
 from knarr.build.bench import Bench, Given
 from knarr.build.context.entries import Index
 from knarr.build.dockerfile import contexts, frontend
@@ -47,6 +49,13 @@ class Read:
     known: Mapping[str, Index] = field(default_factory=dict)
     held: object = None
     imports: Imports = field(default_factory=Imports)
+    asked: Asked = field(default_factory=Asked)
+    started: int = field(default_factory=time.time_ns)
+
+    @property
+    def dockerfile_local(self) -> str:
+        """The client's directory that the Dockerfile came from."""
+        return self.wish.attrs.get("dockerfilekey", "dockerfile")
 
     @property
     def platforms(self) -> Sequence[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _CHUNK = 1 << 18
+_REMEMBERED = 256
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -38,6 +39,7 @@ class Remotes:
     def __init__(self, files: Files, aside: str):
         self._files = files
         self._aside = aside
+        self.pins: dict[str, str] = {}
 
     async def http(self, source: Source, step: Step) -> Index:
         """One file, called as the graph says. Raises BuildFailed."""
@@ -58,12 +60,20 @@ class Remotes:
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise BuildFailed(f'Get "{url}": {error}') from error
             digest = await blocking(writing.finish)
+        self._pin(source, f"sha256:{digest}")
         wanted = source.attribute("http.checksum")
         if wanted and wanted != f"sha256:{digest}":
             raise BuildFailed(f"digest mismatch sha256:{digest}: {wanted}")
         mode = int(source.attribute("http.perm") or "0", 8) or 0o600
         entry = Entry(path=name, mode=stat.S_IFREG | mode, size=size, mtime=_moment(modified), digest=digest)
         return {name: entry}
+
+    def _pin(self, source: Source, digest: str) -> None:
+        """Remembers what was found there, for those who tell where a result is from."""
+        self.pins.pop(source.identifier, None)
+        self.pins[source.identifier] = digest
+        while len(self.pins) > _REMEMBERED:
+            self.pins.pop(next(iter(self.pins)))
 
     async def git(self, source: Source, step: Step) -> Index:
         """The files of a commit. Raises BuildFailed with git's words."""
@@ -77,6 +87,7 @@ class Remotes:
             wanted = source.attribute("git.checksum")
             if wanted and not commit.startswith(wanted):
                 raise BuildFailed(f"expected checksum to match {wanted}, got {commit}")
+            self._pin(source, f"sha1:{commit}")
             if source.attribute("git.keepgitdir") != "true":
                 await blocking(shutil.rmtree, f"{place}/.git")
             return await blocking(self._index, os.path.join(place, below.strip("/")))

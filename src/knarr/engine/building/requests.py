@@ -85,7 +85,7 @@ async def _lines(
                 if not wish.quiet:
                     yield line
         try:
-            told = await work
+            told = (await work).response
         except KnarrError as error:
             yield _failed(error)
             return
