@@ -24,7 +24,7 @@ from knarr.model.errors import KnarrError
 from knarr.runtime.seal import keep_only
 from knarr.runtime.shim import main as shim
 from knarr.runtime.shim import packets
-from knarr.runtime.shim.ahead import END, TAKEN, Ahead, bear_ahead, host_hierarchy
+from knarr.runtime.shim.ahead import END, TAKEN, Ahead, bear_ahead, host_hierarchy, vacant_namespace
 from knarr.runtime.shim.rehearsal import of_an_init
 from knarr.wire.zygote import describe
 
@@ -49,6 +49,7 @@ def main(fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
     host_hierarchy()
+    vacant_namespace()
     last()
     for _ in range(_REHEARSALS):
         shim.rehearse()

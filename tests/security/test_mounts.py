@@ -54,6 +54,22 @@ async def test_cve_2021_30465_a_destination_becomes_a_link(cell: Cell, tmp_path:
     assert found == [["made"], []]
 
 
+async def test_no_link_of_a_naive_bind_leads_to_the_host(cell: Cell, tmp_path: Path) -> None:
+    """The mount namespace that a root is put into has nothing of the host: where it has, the attack works."""
+    (tmp_path / "source").mkdir()
+    found = []
+    weaknesses: list[Weak] = [[["naive-bind"]], [["naive-bind"], ["vacant"]]]
+    for weak in weaknesses:
+        victim, volume = tmp_path / f"victim{len(weak)}", tmp_path / f"volume{len(weak)}"
+        victim.mkdir()
+        volume.mkdir()
+        (volume / "x").symlink_to(victim)
+        mounts = [bound(volume, "/vol"), bound(tmp_path / "source", "/vol/x/made")]
+        await outcome(cell, cell.order("true", mounts=mounts, process=weakened(weak)))
+        found.append(os.listdir(victim))
+    assert found == [["made"], []]
+
+
 async def test_cve_2015_3629_a_link_of_the_image(cell: Cell, tmp_path: Path) -> None:
     """Nobody races: the image has the link from the beginning."""
     (tmp_path / "source").mkdir()

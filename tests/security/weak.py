@@ -20,6 +20,7 @@ from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_FDCWD
 from knarr.runtime import acts_mounts, acts_process, view
 from knarr.runtime import walk as walking
+from knarr.runtime.shim import ahead
 from knarr.runtime.state import Walk
 from knarr.snapshots.maketar import TarOptions, maketar
 
@@ -35,10 +36,29 @@ def install() -> None:
     """Wraps every act; called before the zygote begins."""
     for act, original in list(walking.ACTS.items()):
         walking.ACTS[act] = _wrapped(act, original)
+    ahead.fill = _in_sight(ahead.fill)
     jobs.JOBS["lazy-import"] = lazy_import
     jobs.JOBS["swapped-get"] = swapped_get
     jobs.JOBS["naive-get"] = naive_get
     jobs.JOBS["naive-read"] = naive_read
+
+
+def _in_sight(fill: Callable[..., Any]) -> Callable[..., Any]:
+    """Who is weakened has the host's mounts around the root, unless "vacant" is among the words: then only those are missing."""
+
+    def filled(order: Any, walk: Walk, *arguments: Any) -> Any:
+        steps = fill(order, walk, *arguments)
+        asked = json.loads(walk.environment.get("WEAK", "[]"))
+        if asked and ["vacant"] not in asked:
+            ahead._vacant[:] = [-1]
+        return steps
+
+    return filled
+
+
+def vacant(act: str, count: int, walk: Walk, arguments: Any, proceed: Proceed, given: Any) -> None:
+    """No weakness: see `_in_sight`."""
+    proceed()
 
 
 def _wrapped(act: str, original: Callable[..., None]) -> Callable[..., None]:
@@ -270,7 +290,7 @@ WEAKNESSES: dict[str, Callable[[str, int, Walk, Any, Proceed, Any], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         unsealed, late_import, dumpable, pause, leak, leak_through, naive_cwd, naive_command, without, swap, swap_after_look,
-        cover, naive_bind, naive_mount, naive_mask, naive_console, naive_proc, groups, naive_user, descriptors,
+        cover, naive_bind, naive_mount, naive_mask, naive_console, naive_proc, groups, naive_user, descriptors, vacant,
     )
 }  # fmt: skip
 

@@ -8,6 +8,8 @@ from knarr.kernel import mounts
 from knarr.kernel.fd import RootFd
 from knarr.kernel.files import read_text
 from knarr.kernel.libc import AT_FDCWD
+from knarr.kernel.process import CLONE_NEWNS, setns, unshare
+from knarr.runtime import vacant
 from knarr.runtime.acts_mounts import attribute_bits, propagate, propagation
 from knarr.runtime.plan_mounts import parse_options
 from knarr.runtime.state import Walk
@@ -24,6 +26,15 @@ def take_root(walk: Walk, source: str, recursive: bool) -> None:
 def isolate(walk: Walk, word: str) -> None:
     """What is mounted from here on is not seen outside."""
     mounts.mount(None, "/", None, mounts.MS_REC | propagation(word)[0])
+
+
+def vacate(walk: Walk) -> None:
+    """A copy of the vacant namespace, with a place for the root."""
+    setns(walk.vacant, CLONE_NEWNS)
+    os.close(walk.vacant)
+    walk.vacant = -1
+    unshare(CLONE_NEWNS)
+    walk.place = vacant.PLACE
 
 
 def root(walk: Walk, kind: str, source: str, words: Sequence[str], slave: bool) -> None:

@@ -41,7 +41,8 @@ class Walk:
     entered apart (`prelude`), `rest` are the steps that are left to the init, `entries` let it into its cgroup.
 
     `place` is where the root is put before the pivot, without a word the run directory; `state` the fixed part of what hooks
-    are told (`hooks.state_of`); `host_route` a NETLINK_ROUTE socket of the host, for devices that move.
+    are told (`hooks.state_of`); `host_route` a NETLINK_ROUTE socket of the host, for devices that move; `vacant` the mount
+    namespace that the container's is made from.
     """
 
     def __init__(self, control: socket.socket, stdio: tuple[int, int, int]):
@@ -60,7 +61,7 @@ class Walk:
         self.cwd_later = ""
         self.affine = False
         self.umask = 0o022
-        self.blank = -1
+        self.blank = self.vacant = -1
         self.procfs = self.null = -1
         self.init_pidfd = -1
         self.space = Namespaces()
@@ -100,7 +101,7 @@ class Walk:
     def descriptors(self) -> set[int]:
         """All that this process still needs; the rest of what it inherited is closed before it meets the container."""
         kept = {self.control.fileno(), *self.stdio, self.init_pidfd, self.slave, *self.trees.values()}
-        kept.update((self.procfs, self.null))
+        kept.update((self.procfs, self.null, self.vacant))
         kept.update(fd for _, fd in self.cgroup_trees)
         kept.update(self.entries)
         kept.update(range(3, 3 + self.preserved))

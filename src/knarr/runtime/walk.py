@@ -54,6 +54,7 @@ ACTS: dict[str, Callable[..., None]] = {
     "loopback": acts_network.loopback,
     "net-device": acts_network.net_device,
     "isolate": acts_root.isolate,
+    "vacate": acts_root.vacate,
     "root": acts_root.root,
     "enter-root": acts_root.enter_root,
     "mount": acts_mounts.mount,

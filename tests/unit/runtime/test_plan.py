@@ -8,6 +8,7 @@ import pytest
 from knarr.model.errors import Invalid
 from knarr.runtime import caps, defaults
 from knarr.runtime.plan import Options, Step, parse_options, plan_exec, plan_init, split_namespaces
+from knarr.runtime.plan_vacant import vacated
 from knarr.runtime.walk import ACTS
 from knarr.wire.shim import folded
 
@@ -96,6 +97,7 @@ def bare() -> dict[str, Any]:
 def test_every_step_has_an_act_and_a_reason() -> None:
     guarded = bundle(process={"noNewPrivileges": True, "user": {"uid": 1, "gid": 2}})
     steps = plan_init(everything(), ROOT, seccomp=True) + plan_init(guarded, ROOT, seccomp=True)
+    steps += vacated(plan_init(bundle(), ROOT, seccomp=True))
     steps += plan_init(everything(), [["bind", "/image", ["rbind"]]], seccomp=True, no_pivot=True)
     mapped = {"options": ["rbind", "idmap"], "uidMappings": IDS, "gidMappings": IDS}
     own = [{"destination": "/own", "type": "bind", "source": "/image/x", **mapped}]

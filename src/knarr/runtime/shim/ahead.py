@@ -20,11 +20,12 @@ from knarr.kernel.cgroups import hierarchy
 from knarr.kernel.cgroups.open import open_cgroup
 from knarr.kernel.sockets import recv_packet, socketpair
 from knarr.model.errors import KnarrError
-from knarr.runtime import defaults, failures
+from knarr.runtime import defaults, failures, vacant
 from knarr.runtime.birth import clone_flags
 from knarr.runtime.hooks import base_state
 from knarr.runtime.plan import Step, plan_init
 from knarr.runtime.plan_namespaces import Namespaces, namespaces
+from knarr.runtime.plan_vacant import vacated
 from knarr.runtime.seal import seal_imports
 from knarr.runtime.shim.packets import LIMIT, send, unpack
 from knarr.runtime.shim.rehearsal import of_an_init
@@ -35,6 +36,7 @@ TAKEN, END = b"t", b"e"
 """What the init tells the zygote: it has taken an order and the next may be born; or there are no more orders."""
 
 _hierarchy: list[hierarchy.Hierarchy] = []
+_vacant: list[int] = []
 
 _BORN_WITH = ("namespaces", "uidMappings", "gidMappings", "timeOffsets")
 
@@ -47,6 +49,13 @@ def host_hierarchy() -> hierarchy.Hierarchy:
     if not _hierarchy:
         _hierarchy.append(hierarchy.find())
     return _hierarchy[0]
+
+
+def vacant_namespace() -> int:
+    """`vacant`'s; the zygote has it made before it forks."""
+    if not _vacant:
+        _vacant.append(vacant.make())
+    return _vacant[0]
 
 
 class Ahead:
@@ -146,8 +155,13 @@ def _walk(order: Mapping[str, Any], walk: Walk) -> NoReturn:
             os._exit(0)
         if order.get("explain"):
             walk.tell({"made": made})
-        process.unshare(clone_flags([kind for kind in space.new if kind != "pid"]))
-        return fill(order, walk, bundle, rootfs)
+        steps = fill(order, walk, bundle, rootfs)
+        walk.vacant = vacant_namespace()
+        if walk.vacant >= 0:
+            steps = vacated(steps)
+        later = ("pid", "mount") if any(step.act == "vacate" for step in steps) else ("pid",)
+        process.unshare(clone_flags([kind for kind in space.new if kind not in later]))
+        return steps
 
     walk_to_execve(walk, prepare, failures.RUN, explain=bool(order.get("explain")))
 

@@ -19,6 +19,7 @@ from knarr.runtime.birth import clone_flags
 from knarr.runtime.caps import DEFAULT, bits
 from knarr.runtime.plan import plan_init
 from knarr.runtime.plan_namespaces import namespaces
+from knarr.runtime.plan_vacant import vacated
 from knarr.runtime.shim.packets import LIMIT, pack, unpack
 from knarr.runtime.state import Walk
 
@@ -59,7 +60,7 @@ def of_an_init(hierarchy: Hierarchy) -> None:
         walk.load(bundle["process"])
         _cgroup(hierarchy, bundle["linux"]["resources"])
         clone_flags(namespaces(bundle["linux"]).new)
-        plan_init(bundle, plan["rootfs"]["mounts"], seccomp=True)
+        vacated(plan_init(bundle, plan["rootfs"]["mounts"], seccomp=True))
         sorted(walk.descriptors())
         _look(walk)
         walk.tell({"ready": True, "warnings": [], "steps": []})
