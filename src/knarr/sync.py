@@ -62,7 +62,7 @@ class Containers:
         """Raises NotFound."""
         return Container(self._loop, self._loop.call(self.library.get(name)))
 
-    def list(self, *, all: bool = False, wanted: Filters = None) -> list[ContainerSummary]:  # noqa: A002
+    def list(self, *, all: bool = False, wanted: Filters = None) -> list[ContainerSummary]:
         """Those that run, or all."""
         return self._loop.call(self.library.list(all=all, wanted=wanted))
 
@@ -129,7 +129,7 @@ class Images:
         """Takes the name away, and with the last one the image."""
         self._loop.call(self.library.remove(name, force=force))
 
-    def list(self, *, all: bool = False, wanted: Filters = None) -> list[ImageSummary]:  # noqa: A002
+    def list(self, *, all: bool = False, wanted: Filters = None) -> list[ImageSummary]:
         """What is here."""
         return self._loop.call(self.library.list(all=all, wanted=wanted))
 

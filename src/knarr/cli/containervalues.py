@@ -191,10 +191,10 @@ def ulimit(word: str) -> dict[str, Any]:
     if name not in _ULIMITS:
         raise ValueError(f"invalid ulimit type: {name}")
     try:
-        limit = {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
+        least, most = int(soft), int(hard or soft)
     except ValueError:
         wrong = next(text for text in (soft, hard) if not text.lstrip("+-").isdigit())
         raise ValueError(f'strconv.ParseInt: parsing "{wrong}": invalid syntax') from None
-    if limit["Hard"] != -1 and (limit["Soft"] > limit["Hard"] or limit["Soft"] == -1):  # type: ignore[operator]
+    if most != -1 and (least > most or least == -1):
         raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
-    return limit
+    return {"Name": name, "Soft": least, "Hard": most}

@@ -1,7 +1,7 @@
 """Tables as docker's lists have them, and `--format` for them: table, json, raw, a template, "table" and a template."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knarr.cli.template import HeaderOf, Template
@@ -25,7 +25,10 @@ class Row(dict[str, Any]):
 def labels(value: Mapping[str, str] | None) -> dict[str, Any]:
     """The two fields that lists have for labels."""
     pairs = value or {}
-    method: Callable[[str], str] = lambda name: pairs.get(name, "")  # noqa: E731
+
+    def method(name: str) -> str:
+        return pairs.get(name, "")
+
     return {"Labels": ",".join(f"{key}={each}" for key, each in sorted(pairs.items())), "Label": method}
 
 

@@ -65,7 +65,7 @@ class Leases:
             except FileNotFoundError:
                 continue
             if (old or path.name.endswith(_BRIEF)) and path.name not in self._live:
-                self._release(path.name)
+                self.release(path.name)
 
     def begin_collection(self) -> None:
         """From here to `end_collection` every leased resource counts as held, even if it is released meanwhile."""
@@ -86,7 +86,8 @@ class Leases:
                 return None
             return delete(resource.name)
 
-    def _add(self, identity: str, resources: Iterable[Resource]) -> None:
+    def hold(self, identity: str, resources: Iterable[Resource]) -> None:
+        """These too, from now on."""
         with self._guard:
             held = self._held.setdefault(identity, set())
             new = [resource for resource in dict.fromkeys(resources) if resource not in held]
@@ -97,7 +98,8 @@ class Leases:
                 with (self._root / identity).open("a", encoding="utf-8") as file:
                     file.write("".join(f"{resource}\n" for resource in new))
 
-    def _release(self, identity: str) -> None:
+    def release(self, identity: str) -> None:
+        """It holds nothing any more."""
         with self._guard:
             self._held.pop(identity, None)
             self._live.discard(identity)
@@ -113,11 +115,11 @@ class Lease:
 
     def add(self, *resources: Resource) -> None:
         """Holds these from now on."""
-        self._leases._add(self.id, resources)  # noqa: SLF001  (one class in two parts)
+        self._leases.hold(self.id, resources)
 
     def release(self) -> None:
         """Lets everything go."""
-        self._leases._release(self.id)  # noqa: SLF001
+        self._leases.release(self.id)
 
     def __enter__(self) -> Self:
         return self

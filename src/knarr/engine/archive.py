@@ -7,7 +7,6 @@ import os
 import posixpath
 import zlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from knarr.engine.checks import clean
 from knarr.engine.errors import NoSuchPathInContainer
@@ -239,6 +238,6 @@ def _decoder(head: bytes) -> Callable[[bytes], bytes]:
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 
-        decompressor: Any = zstandard.ZstdDecompressor().decompressobj()
-        return decompressor.decompress  # type: ignore[no-any-return]
+        decompress: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompressobj().decompress
+        return decompress
     return bytes

@@ -165,7 +165,7 @@ class Containers:
     async def list(
         self,
         *,
-        all: bool = False,  # noqa: A002 - Docker's word
+        all: bool = False,
         limit: int = 0,
         size: bool = False,
         filters: Mapping[str, Sequence[str]] | None = None,

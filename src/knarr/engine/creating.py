@@ -112,16 +112,18 @@ class Creator:
         mismatch = f"({image.platform}) does not match the detected host platform ({host})"
         return (f"The requested image's platform {mismatch} and no specific platform was requested",)
 
+    def _identified(self, mode: str) -> str:
+        if mode.startswith("container:") and mode != "container:":
+            with contextlib.suppress(NoSuchContainer):
+                return f"container:{self._roster.find(mode.partition(':')[2]).id}"
+        return mode
+
     def _resolve(self, asked: ContainerSpec) -> ContainerSpec:
         """Names of other containers become ids; what is not there is missed at the start. Raises Invalid."""
-        changes = {}
-        for word in ("network_mode", "pid_mode", "ipc_mode"):
-            mode: str = getattr(asked, word)
-            if mode.startswith("container:") and mode != "container:":
-                with contextlib.suppress(NoSuchContainer):
-                    changes[word] = f"container:{self._roster.find(mode.partition(':')[2]).id}"
-        if changes:
-            asked = replace(asked, **changes)  # type: ignore[arg-type]
+        modes = (asked.network_mode, asked.pid_mode, asked.ipc_mode)
+        if any(mode.startswith("container:") for mode in modes):
+            network, pid, ipc = map(self._identified, modes)
+            asked = replace(asked, network_mode=network, pid_mode=pid, ipc_mode=ipc)
         if links.legacy(asked):
             asked = replace(asked, links=links.resolve(asked.links, self._roster))
         for each in asked_for(asked):

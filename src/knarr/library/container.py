@@ -343,8 +343,8 @@ class Container:
     ) -> str:
         """An image of it, called `name`; its id."""
         repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "")
-        query = {"container": self.id, "repo": repository, "tag": tag or None}
-        query |= {"comment": message or None, "author": author or None, "changes": list(changes)}  # type: ignore[dict-item]
+        query: dict[str, Any] = {"container": self.id, "repo": repository, "tag": tag or None}
+        query |= {"comment": message or None, "author": author or None, "changes": list(changes)}
         return str((await self._http.ask("POST", "/commit", query, {}))["Id"])
 
     async def _act(self, verb: str, query: Mapping[str, Any] | None = None) -> None:

@@ -70,7 +70,7 @@ class Containers:
         value = await self._http.ask("GET", f"/containers/{name}/json")
         return Container(self._http, reading.read_whole(ContainerDetails, value), self._host)
 
-    async def list(self, *, all: bool = False, wanted: Filters = None) -> list[ContainerSummary]:  # noqa: A002
+    async def list(self, *, all: bool = False, wanted: Filters = None) -> list[ContainerSummary]:
         """Those that run, or all; `wanted` are docker's filters, such as `{"label": "app=web"}`."""
         query: dict[str, Any] = {"all": all, "filters": filters(wanted)}
         return reading.read(list[ContainerSummary], await self._http.ask("GET", "/containers/json", query))

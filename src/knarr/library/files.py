@@ -16,9 +16,13 @@ _PIECE = 256 << 10
 _INLINE = 4 << 20
 
 
+def _spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(_INLINE)
+
+
 async def spooled(pieces: AsyncIterator[bytes]) -> IO[bytes]:
     """A stream as a file at its beginning; the caller closes it."""
-    file: IO[bytes] = tempfile.SpooledTemporaryFile(_INLINE)  # noqa: SIM115
+    file: IO[bytes] = _spool()
     try:
         async for piece in pieces:
             await blocking(file.write, piece)
@@ -61,7 +65,7 @@ async def packed(source: Path, name: str) -> IO[bytes]:
 
 
 def _packed(source: Path, name: str) -> IO[bytes]:
-    file: IO[bytes] = tempfile.SpooledTemporaryFile(_INLINE)  # noqa: SIM115
+    file: IO[bytes] = _spool()
     try:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             tar.add(source, arcname=name, filter=_of_root)
@@ -88,7 +92,7 @@ def _context(directory: Path, dockerfile: str) -> IO[bytes]:
     ignored = own if (directory / own).is_file() else ".dockerignore"
     data = (directory / ignored).read_bytes() if (directory / ignored).is_file() else b""
     matcher, kept = ignore.Matcher(ignore.read(data)), {dockerfile, ignored}
-    file: IO[bytes] = tempfile.SpooledTemporaryFile(_INLINE)  # noqa: SIM115
+    file: IO[bytes] = _spool()
     try:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for place, directories, names in os.walk(directory):

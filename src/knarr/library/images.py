@@ -142,7 +142,7 @@ class Images:
         """How it was made, the last step first."""
         return reading.read(list[History], await self._http.ask("GET", f"/images/{name}/history"))
 
-    async def list(self, *, all: bool = False, wanted: Filters = None) -> list[ImageSummary]:  # noqa: A002
+    async def list(self, *, all: bool = False, wanted: Filters = None) -> list[ImageSummary]:
         """`wanted` are docker's filters, such as `{"reference": "nginx"}`."""
         query: dict[str, Any] = {"all": all, "filters": filters(wanted)}
         return reading.read(list[ImageSummary], await self._http.ask("GET", "/images/json", query))

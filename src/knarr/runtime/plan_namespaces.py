@@ -90,7 +90,8 @@ def spelled(mapping: Sequence[tuple[int, int, int]]) -> str:
 
 def parse_map(text: str) -> IdMap:
     """What /proc/PID/uid_map gives."""
-    return tuple(tuple(int(word) for word in line.split()) for line in text.splitlines())  # type: ignore[misc]
+    lines = (line.split() for line in text.splitlines())
+    return tuple((int(inside), int(outside), int(count)) for inside, outside, count in lines)
 
 
 def outside(mapping: IdMap, inside: int) -> int | None:

@@ -6,7 +6,7 @@ ustar cannot hold. Names are bytes, as the kernel has them.
 
 import stat
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 BLOCK = 512
 ZEROS = bytes(BLOCK)
@@ -142,7 +142,7 @@ def records(body: bytes) -> dict[bytes, bytes]:
 
 def amended(header: Header, pax: dict[bytes, bytes]) -> Header:
     """The header with what its pax records say. Raises BadHeader."""
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     xattrs: dict[str, bytes] = {}
     for key, value in pax.items():
         if key.startswith(_XATTR):
@@ -154,7 +154,7 @@ def amended(header: Header, pax: dict[bytes, bytes]) -> Header:
             changes[field] = read(value)
     if header.kind in _HEADER_ONLY:
         changes.pop("size", None)
-    return header._replace(**changes, xattrs=xattrs)  # type: ignore[arg-type]
+    return header._replace(**changes, xattrs=xattrs)
 
 
 def _decimal(value: bytes) -> int:

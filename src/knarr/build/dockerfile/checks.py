@@ -118,7 +118,7 @@ EXPOSE_INVALID_FORMAT = Rule(
 RULES = tuple(value for value in tuple(globals().values()) if isinstance(value, Rule))
 
 
-class Warning(NamedTuple):  # noqa: A001
+class Remark(NamedTuple):
     """What a check found."""
 
     rule: str
@@ -144,7 +144,7 @@ class Linter:
     experimental: frozenset[str] = frozenset()
     as_error: bool = False
     silent: bool = False
-    warnings: list[Warning] = field(default_factory=list)
+    warnings: list[Remark] = field(default_factory=list)
 
     def run(self, rule: Rule, lines: Lines, message: str) -> None:
         """Notes a finding, unless its rule is off."""
@@ -155,7 +155,7 @@ class Linter:
                 return
         elif self.skip_all or rule.name in self.skipped:
             return
-        self.warnings.append(Warning(rule.name, rule.description, rule.url, message, lines))
+        self.warnings.append(Remark(rule.name, rule.description, rule.url, message, lines))
 
     def for_comments(self, comments: tuple[str, ...] | list[str]) -> "Linter":
         """With what the first `check=` in the comments adds."""

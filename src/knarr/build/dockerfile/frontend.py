@@ -6,7 +6,7 @@
 
 from typing import NamedTuple
 
-from knarr.build.dockerfile.checks import Warning  # noqa: A004
+from knarr.build.dockerfile.checks import Remark
 from knarr.build.dockerfile.convert import Conversion, Definition, Result, linter
 from knarr.build.dockerfile.directives import check_frontend
 from knarr.build.dockerfile.options import Options
@@ -22,7 +22,7 @@ class Built(NamedTuple):
     """A build's results, one a platform, and what the checks found (once, by the first platform)."""
 
     results: tuple[Result, ...]
-    warnings: tuple[Warning, ...]
+    warnings: tuple[Remark, ...]
 
 
 def build(definition: Definition, options: Options) -> Steps[Built]:

@@ -5,6 +5,7 @@ instruction runs, with its variables.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.dockerfile.flags import fields, parse_size
@@ -91,8 +92,8 @@ class _Reader:
         else:
             raise DockerfileError(f"unexpected key '{key}' in '{field}'").suggesting(key, _KEYS)
 
-    def _set(self, **values: object) -> None:
-        self.mount = self.mount._replace(**values)  # type: ignore[arg-type]
+    def _set(self, **values: Any) -> None:
+        self.mount = self.mount._replace(**values)
 
     def _choice(self, name: str, value: str) -> None:
         choices, what = (TYPES, "mount type") if name == "type" else (SHARING, "sharing value")

@@ -225,8 +225,9 @@ def _resources(attributes: Mapping[str, str]) -> Resources | None:
             bound = "-1 (unlimited) or > 0" if name == "memswap" else "> 0"
             raise DockerfileError(f"{what}: must be {bound}")
         values.append(value)
-    sets = [_cpuset(name, attributes.get(name, "")) for name in ("cpusetcpus", "cpusetmems")]
-    resources = Resources(*values, *sets)  # type: ignore[arg-type]
+    cpus, mems = (_cpuset(name, attributes.get(name, "")) for name in ("cpusetcpus", "cpusetmems"))
+    memory, swap, shares, period, quota = values
+    resources = Resources(memory, swap, shares, period, quota, cpus, mems)
     return resources if any(resources) else None
 
 

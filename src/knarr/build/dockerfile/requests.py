@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from knarr.build.dockerfile import parser, reading
-from knarr.build.dockerfile.checks import Linter, Warning  # noqa: A004
+from knarr.build.dockerfile.checks import Linter, Remark
 from knarr.build.dockerfile.convert import Conversion, Definition, linter
 from knarr.build.dockerfile.errors import DockerfileError, Lines, excerpt
 from knarr.build.dockerfile.options import Options
@@ -96,12 +96,12 @@ def _merged(locations: list[Lines]) -> dict[str, Any]:
     return _ranges(ranges)
 
 
-def _warning(warning: Warning) -> dict[str, object]:
+def _warning(warning: Remark) -> dict[str, object]:
     fields = _given(description=warning.description, url=warning.url, detail=warning.message)
     return {"ruleName": warning.rule, **fields, "location": _location(warning.lines)}
 
 
-def _told(warning: Warning, filename: str, text: str) -> str:
+def _told(warning: Remark, filename: str, text: str) -> str:
     where = f" - {warning.url}" if warning.url else ""
     return f"\nWARNING: {warning.rule}{where}\n{warning.message}\n{excerpt(filename, text, warning.lines)}"
 

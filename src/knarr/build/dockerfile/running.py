@@ -176,7 +176,7 @@ def _owned_directory(mount: i.Mount, output: Output) -> FileDraft:
     )
 
 
-def _credential(mount: i.Mount, id: str, mode: int) -> ops.Credential:  # noqa: A002
+def _credential(mount: i.Mount, id: str, mode: int) -> ops.Credential:
     mode = mount.mode if mount.mode is not None else mode
     return ops.Credential(id, mount.uid or 0, mount.gid or 0, mode, optional=not mount.required)
 

@@ -30,33 +30,33 @@ class _Taken(asyncio.Protocol):
     """A grpclib protocol behind bytes that were read by somebody else; `ended` is set when the connection is lost."""
 
     def __init__(self, inner: H2Protocol, tail: bytes):
-        self._inner = inner
+        self.inner = inner
         self._tail = tail
         self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._inner.connection_made(transport)
+        self.inner.connection_made(transport)
         self._allow_streams()
         if self._tail:
-            self._inner.data_received(self._tail)
+            self.inner.data_received(self._tail)
 
     def _allow_streams(self) -> None:
         """A build that waits for one of h2's 100 streams is waited for by those who have them."""
-        connection = self._inner.connection
+        connection = self.inner.connection
         connection._connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS})  # noqa: SLF001
         connection.flush()
 
     def data_received(self, data: bytes) -> None:
-        self._inner.data_received(data)
+        self.inner.data_received(data)
 
     def pause_writing(self) -> None:
-        self._inner.pause_writing()
+        self.inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        self.inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
+        self.inner.connection_lost(exc)
         self.ended.set()
 
 
@@ -95,7 +95,7 @@ class Caller(Channel):
         if self.ended.is_set():
             raise ConnectionResetError("the client's session has ended")
         await asyncio.get_running_loop().connect_accepted_socket(lambda: self._taken, self._sock)
-        return self._taken._inner  # noqa: SLF001
+        return self._taken.inner
 
 
 @contextlib.contextmanager

@@ -87,12 +87,19 @@ class _Plain:
 
 
 class _Decompressor(Protocol):
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
+    """bz2's, lzma's and igzip_lib's."""
 
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        """bz2's, lzma's and igzip_lib's: what was not returned yet comes with the next call."""
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """What was not returned yet comes with the next call."""
 
 
 _Damages = tuple[type[Exception], ...]
@@ -101,19 +108,20 @@ _Damages = tuple[type[Exception], ...]
 def _gzip() -> tuple[Callable[[], _Decompressor], _Damages]:
     from isal import igzip_lib
 
-    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), (igzip_lib.error,)  # type: ignore[return-value]
+    damage: type[Exception] = vars(igzip_lib)["error"]  # which its stub calls an instance
+    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), (damage,)
 
 
 def _bzip2() -> tuple[Callable[[], _Decompressor], _Damages]:
     import bz2
 
-    return bz2.BZ2Decompressor, ()  # type: ignore[return-value]
+    return bz2.BZ2Decompressor, ()
 
 
 def _xz() -> tuple[Callable[[], _Decompressor], _Damages]:
     import lzma
 
-    return lzma.LZMADecompressor, (lzma.LZMAError,)  # type: ignore[return-value]
+    return lzma.LZMADecompressor, (lzma.LZMAError,)
 
 
 _FORMATS = {"gzip": _gzip, "bzip2": _bzip2, "xz": _xz}

@@ -106,7 +106,7 @@ class Images:
         self,
         filters: Mapping[str, Sequence[str]] | None = None,
         *,
-        all: bool = False,  # noqa: A002 - Docker's word
+        all: bool = False,
         shared_size: bool = False,
         manifests: bool = False,
     ) -> list[ImageView]:

@@ -112,6 +112,11 @@ class Child:
             return
 
 
+def affinity(pid: int, cpus: int) -> str:
+    """What is logged of a process that begins on these processors, a bit each."""
+    return f"nsexec[{pid}]: affinity: {cpus:#x}"
+
+
 def hand_listener(container: Container | None, child: Child, number: int) -> None:
     """A walk's seccomp listener goes to the agent that the configuration names."""
     assert container is not None

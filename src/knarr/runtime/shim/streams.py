@@ -174,9 +174,12 @@ class Streams:
             if fd == self.master and self._input:
                 events |= WRITE
             if events:
-                self._loop.watch(fd, events, lambda ready, fd=fd: self._ready(fd, ready))  # type: ignore[misc]
+                self._loop.watch(fd, events, self._watcher(fd))
             else:
                 self._loop.forget(fd)
+
+    def _watcher(self, fd: int) -> Callable[[int], None]:
+        return lambda events: self._ready(fd, events)
 
     def _ready(self, fd: int, events: int) -> None:
         if fd == self.master and events & WRITE:

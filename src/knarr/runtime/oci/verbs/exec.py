@@ -54,7 +54,7 @@ def _run(session: Session) -> int:
         child.on_master = plug.master
         child.on_listener = lambda number: hand_listener(container, child, number)
         session.log.debug(launch.WALK)
-        session.log.debug(f"nsexec[{child.pid}]: affinity: {_first_cpus(process):#x}")  # noqa: G004
+        session.log.debug(launch.affinity(child.pid, _first_cpus(process)))
         try:
             child.reach_gate(session.log)
         except KnarrError as error:
