@@ -144,8 +144,8 @@ class Records(Protocol):
         """Keeps a record and what it names; old ones go."""
         ...
 
-    async def all(self) -> Sequence[tuple[bytes, bool]]:
-        """Every record, and whether it is pinned; the newest first."""
+    async def all(self, ref: str = "") -> Sequence[tuple[bytes, bool]]:
+        """Every record, or the one of that name, and whether it is pinned; the newest first."""
         ...
 
     async def pin(self, ref: str, pinned: bool) -> bool:

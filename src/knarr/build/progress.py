@@ -78,6 +78,11 @@ class Progress:
         self._waiting: set[asyncio.Future[None]] = set()
         self._over = False
 
+    @property
+    def told(self) -> Sequence[Update]:
+        """All so far."""
+        return self._updates
+
     def tell(self, *updates: Update) -> None:
         """Adds to what is told."""
         self._updates += updates

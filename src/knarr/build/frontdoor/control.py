@@ -16,11 +16,12 @@ from grpclib.server import Stream
 from knarr.build.caching import wishes
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor import encoding
+from knarr.build.frontdoor.annals import Annals
 from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.services import Service
 from knarr.build.frontdoor.worker import VERSION
-from knarr.build.port import Builder, Cache, CacheSpec, Exporter, Wish
+from knarr.build.port import Builder, Cache, CacheSpec, Exported, Exporter, Wish
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.proto.worker_pb2 import WorkerRecord
 from knarr.build.pruning import Pruning
@@ -31,12 +32,21 @@ _PIECE = 64 << 10
 class Control:
     """The service's methods."""
 
-    def __init__(self, builder: Builder, cache: Cache, jobs: Jobs, lenders: Lenders, worker: WorkerRecord):
+    def __init__(
+        self,
+        builder: Builder,
+        cache: Cache,
+        jobs: Jobs,
+        lenders: Lenders,
+        worker: WorkerRecord,
+        annals: Annals,
+    ):
         self._builder = builder
         self._cache = cache
         self._jobs = jobs
         self._lenders = lenders
         self._worker = worker
+        self._annals = annals
 
     def service(self) -> Service:
         """As gRPC has it."""
@@ -47,6 +57,15 @@ class Control:
         service.unary("DiskUsage", self.disk_usage, pb.DiskUsageRequest, pb.DiskUsageResponse)
         service.streaming("Prune", self.prune, pb.PruneRequest, pb.UsageRecord)
         service.streaming("Status", self.status, pb.StatusRequest, pb.StatusResponse)
+        service.streaming(
+            "ListenBuildHistory", self._annals.listen, pb.BuildHistoryRequest, pb.BuildHistoryEvent
+        )
+        service.unary(
+            "UpdateBuildHistory",
+            self._annals.update,
+            pb.UpdateBuildHistoryRequest,
+            pb.UpdateBuildHistoryResponse,
+        )
         service.streaming("Session", self.session, pb.BytesMessage, pb.BytesMessage, both=True)
         return service
 
@@ -80,6 +99,9 @@ class Control:
     async def solve(self, asked: pb.SolveRequest, _: Any) -> pb.SolveResponse:
         """The whole build. Raises BuildFailed."""
         job = self._jobs.begin(asked.Ref, asked.Session)
+        made: Exported | None = None
+        failed: BaseException | None = None
+        self._annals.begin(asked)
         try:
             cache_to = [CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Exports]
             wishes.exports(cache_to)
@@ -95,8 +117,12 @@ class Control:
                 job.progress,
             )
             return pb.SolveResponse(ExporterResponse=made.response)
+        except BaseException as error:
+            failed = error
+            raise
         finally:
             self._jobs.end(job)
+            self._annals.end(job, made, failed)
 
     async def _load(self, job: Job, asked: pb.SolveRequest) -> Any:
         if asked.Frontend != "dockerfile.v0":
@@ -112,8 +138,11 @@ class Control:
     async def status(self, stream: Stream[pb.StatusRequest, pb.StatusResponse]) -> None:
         """All that a build tells, until it ends."""
         asked = await stream.recv_message()
-        job = await self._jobs.heard(asked.Ref if asked else "")
+        ref = asked.Ref if asked else ""
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        if not self._jobs.known(ref) and await self._annals.replay(ref, stream):
+            return
+        job = await self._jobs.heard(ref)
         await stream.send_initial_metadata(metadata={"buildkit-current-timestamp": now})
         async for updates in job.progress.follow():
             await stream.send_message(encoding.response(updates))

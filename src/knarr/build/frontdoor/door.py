@@ -4,13 +4,14 @@ import socket
 from collections.abc import Callable, Sequence
 
 from knarr.build.context.store import Files
+from knarr.build.frontdoor.annals import Annals
 from knarr.build.frontdoor.bridge import Bridge
 from knarr.build.frontdoor.control import Control
 from knarr.build.frontdoor.jobs import Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.transport import serve
 from knarr.build.frontdoor.worker import record
-from knarr.build.port import Builder, Cache
+from knarr.build.port import Builder, Cache, Records
 from knarr.model.platform import Platform
 
 _STORE = "org.mobyproject.buildkit.worker.snapshotter"
@@ -20,14 +21,22 @@ class FrontDoor:
     """One for a daemon. `name` is its worker."""
 
     def __init__(
-        self, builder: Builder, files: Files, cache: Cache, name: str, platforms: Sequence[Platform]
+        self,
+        builder: Builder,
+        files: Files,
+        cache: Cache,
+        records: Records,
+        name: str,
+        platforms: Sequence[Platform],
     ):
         jobs = Jobs()
         worker = record(name, platforms, {_STORE: "overlay2"})
         self.lenders = Lenders(files)
+        annals = Annals(records)
         self._services = (
-            Control(builder, cache, jobs, self.lenders, worker).service(),
+            Control(builder, cache, jobs, self.lenders, worker, annals).service(),
             Bridge(builder, jobs, self.lenders, worker).service(),
+            annals.service(),
         )
 
     async def grpc(self, sock: socket.socket, tail: bytes) -> None:

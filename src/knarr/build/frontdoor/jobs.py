@@ -57,6 +57,10 @@ class Jobs:
         if not job.returned.done():
             job.returned.cancel()
 
+    def known(self, ref: str) -> bool:
+        """Whether it runs, or ended a moment ago."""
+        return ref in self._jobs or ref in self._ended
+
     async def heard(self, ref: str) -> Job:
         """As `get`, for who only listens: it may have ended before he came. Raises BuildFailed."""
         return self._ended[ref] if ref in self._ended else await self.get(ref)

@@ -11,6 +11,7 @@ from knarr.engine.building.caching.exporting import CacheExport
 from knarr.engine.building.caching.importing import Importer
 from knarr.engine.building.classic import Line
 from knarr.engine.building.exporting import Export
+from knarr.engine.building.history import History
 from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.remotes import Remotes
@@ -68,7 +69,7 @@ class Workshop:
             images.layers,
             Attestor(rooms, remotes.pins),
         )
-        self._door = FrontDoor(self.builder, self._files, hoard, worker, [rooms.platform])
+        self._door = FrontDoor(self.builder, self._files, hoard, History(rooms), worker, [rooms.platform])
         self._opening = asyncio.Lock()
         self._opened = False
 

@@ -257,7 +257,11 @@ _CHAINS = (
 def referenced(tx: sqlite3.Connection) -> set[Resource]:
     """Every blob and layer that a row needs."""
     chains = _column(tx, f"{_CHAINS} UNION SELECT chain FROM build_layers")
-    blobs = _column(tx, "SELECT digest FROM image_blobs UNION SELECT digest FROM build_layers")
+    blobs = _column(
+        tx,
+        "SELECT digest FROM image_blobs UNION SELECT digest FROM build_layers"
+        " UNION SELECT digest FROM build_record_blobs",
+    )
     return {blob(digest) for digest in blobs} | {layer(chain_id) for chain_id in chains}
 
 

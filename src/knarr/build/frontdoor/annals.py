@@ -1,0 +1,144 @@
+"""Build history: Control's ListenBuildHistory and UpdateBuildHistory, and the content service that gives what records name.
+
+A record is written after its build was answered; who asks for records waits for those that are on their way.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from grpclib.const import Status as Code
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+
+from knarr.build.frontdoor import filtering, recording
+from knarr.build.frontdoor.jobs import Job
+from knarr.build.frontdoor.services import Service
+from knarr.build.port import Exported, Records
+from knarr.build.proto import content_pb2 as content
+from knarr.build.proto import control_pb2 as pb
+
+_PIECE = 1 << 20
+_Listening = Stream[pb.BuildHistoryRequest, pb.BuildHistoryEvent]
+
+
+class Annals:
+    """Those of one daemon."""
+
+    def __init__(self, records: Records):
+        self._records = records
+        self._running: dict[str, pb.BuildHistoryRecord] = {}
+        self._writing: set[asyncio.Task[None]] = set()
+        self._listeners: set[asyncio.Queue[pb.BuildHistoryEvent]] = set()
+
+    def service(self) -> Service:
+        """The content service: to be read only."""
+        service = Service("containerd.services.content.v1.Content")
+        service.unary("Info", self.info, content.InfoRequest, content.InfoResponse)
+        service.streaming("Read", self.read, content.ReadContentRequest, content.ReadContentResponse)
+        return service
+
+    def begin(self, asked: pb.SolveRequest) -> None:
+        """A build runs. Those that clients make for themselves are not recorded."""
+        if asked.Internal:
+            return
+        record = self._running[asked.Ref] = recording.begun(asked, time.time_ns())
+        self._tell(pb.BuildHistoryEvent(type=pb.STARTED, record=record))
+
+    def end(self, job: Job, exported: Exported | None, error: BaseException | None) -> None:
+        """It is over."""
+        record = self._running.pop(job.ref, None)
+        if record is None:
+            return
+        now = time.time_ns()
+
+        async def write() -> None:
+            done = recording.ended(record, job.progress.told, exported, error, now)
+            await self._records.put(job.ref, now, done.record.SerializeToString(), done.blobs)
+            self._tell(pb.BuildHistoryEvent(type=pb.COMPLETE, record=done.record))
+
+        task = asyncio.create_task(write(), name=f"record {job.ref}")
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _written(self) -> None:
+        if self._writing:
+            await asyncio.wait(set(self._writing))
+
+    def _tell(self, event: pb.BuildHistoryEvent) -> None:
+        for each in self._listeners:
+            each.put_nowait(event)
+
+    async def listen(self, stream: _Listening) -> None:
+        """Builds that run, then those that are over, then what comes."""
+        asked = await stream.recv_message() or pb.BuildHistoryRequest()
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        await stream.send_initial_metadata(metadata={"buildkit-current-timestamp": now})
+        news: asyncio.Queue[pb.BuildHistoryEvent] = asyncio.Queue()
+        self._listeners.add(news)
+        try:
+            await self._written()
+            for record in list(self._running.values()):
+                if asked.Ref in ("", record.Ref):
+                    await stream.send_message(pb.BuildHistoryEvent(type=pb.STARTED, record=record))
+            if not asked.ActiveOnly:
+                for record in filtering.matching(await self._all(asked.Ref), asked.Filter, asked.Limit):
+                    await stream.send_message(pb.BuildHistoryEvent(type=pb.COMPLETE, record=record))
+            while not asked.EarlyExit:
+                event = await news.get()
+                if asked.Ref in ("", event.record.Ref):
+                    await stream.send_message(event)
+        finally:
+            self._listeners.discard(news)
+
+    async def _all(self, ref: str) -> list[pb.BuildHistoryRecord]:
+        found = []
+        for data, pinned in await self._records.all(ref):
+            record = pb.BuildHistoryRecord.FromString(data)
+            record.pinned = pinned
+            found.append(record)
+        return found
+
+    async def update(self, asked: pb.UpdateBuildHistoryRequest, _: Any) -> pb.UpdateBuildHistoryResponse:
+        """Pins a record, lets it go, or waits until it is written."""
+        await self._written()
+        if asked.Delete:
+            known = await self._records.remove(asked.Ref)
+            event = pb.BuildHistoryEvent(type=pb.DELETED, record=pb.BuildHistoryRecord(Ref=asked.Ref))
+            self._tell(event)
+        elif asked.Finalize:
+            known = True
+        else:
+            known = await self._records.pin(asked.Ref, asked.Pinned)
+        if not known:
+            raise GRPCError(Code.UNKNOWN, f"failed to retrieve ref {asked.Ref}: file does not exist")
+        return pb.UpdateBuildHistoryResponse()
+
+    async def replay(self, ref: str, stream: Stream[pb.StatusRequest, pb.StatusResponse]) -> bool:
+        """What a build told that is over; False if there is no record of it."""
+        await self._written()
+        for record in await self._all(ref) if ref else ():
+            data = bytearray()
+            while piece := await self._records.read(record.logs.digest, len(data), _PIECE):
+                data += piece
+            for message in recording.read_log(bytes(data)):
+                await stream.send_message(message)
+            return True
+        return False
+
+    async def info(self, asked: content.InfoRequest, _: Any) -> content.InfoResponse:
+        """Raises NotFound."""
+        size = await self._records.size(asked.digest)
+        return content.InfoResponse(info=content.Info(digest=asked.digest, size=size))
+
+    async def read(self, stream: Stream[content.ReadContentRequest, content.ReadContentResponse]) -> None:
+        """A blob, or a part of it. Raises NotFound."""
+        asked = await stream.recv_message() or content.ReadContentRequest()
+        size = await self._records.size(asked.digest)
+        end = min(size, asked.offset + asked.size) if asked.size else size
+        offset = asked.offset
+        while offset < end:
+            data = await self._records.read(asked.digest, offset, min(_PIECE, end - offset))
+            await stream.send_message(content.ReadContentResponse(offset=offset, data=data))
+            offset += len(data)
