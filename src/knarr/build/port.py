@@ -110,13 +110,15 @@ class Exporter:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What shall be built. `attrs` are the Dockerfile frontend's options by BuildKit's names (`filename`, `target`,
-    `build-arg:X`, `context:NAME`, `platform`, `no-cache`, …); `inputs` are results of other builds."""
+    `build-arg:X`, `context:NAME`, `platform`, `no-cache`, …); `inputs` are results of other builds. `only`: images of this
+    engine whose layers alone may serve as cached steps, with what their own caches tell; None: all that there is."""
 
     ref: str
     session: str
     attrs: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, "Loaded"] = field(default_factory=dict)
     cache_from: Sequence[CacheSpec] = ()
+    only: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

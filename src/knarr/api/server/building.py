@@ -53,6 +53,7 @@ async def build(call: Call) -> Response:
         names=[str(Reference.parse(name).tagged()) for name in call.texts("t") if name],
         credentials=_credentials(call.request.headers.get("x-registry-config", "")),
         quiet=call.flag("q"),
+        cache_from=_cache_from(call),
     )
     lines = await call.engine.classic_build(wish, call.request.body())
 
@@ -170,6 +171,14 @@ def _json(call: Call, key: str) -> dict[str, str | None]:
         return msgspec.json.decode(text, type=dict[str, str | None])
     except (msgspec.DecodeError, msgspec.ValidationError):
         raise Invalid(f"invalid {key}: {text}") from None
+
+
+def _cache_from(call: Call) -> list[str] | None:
+    """The images that are named; None for none. What cannot be read is none, as dockerd has it."""
+    try:
+        return msgspec.json.decode(call.text("cachefrom") or "null", type=list[str] | None) or None
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
 
 
 class _Login(msgspec.Struct):

@@ -63,6 +63,7 @@ class Workbench:
         session: str,
         imports: Imports,
         supply: Supply,
+        allowed: frozenset[str] | None = None,
     ):
         self._rooms = rooms
         self._views = views
@@ -74,6 +75,7 @@ class Workbench:
         self.session = session
         self._imports = imports
         self.supply = supply
+        self._allowed = allowed
         self._later: dict[str, tuple[Tree, Facts]] = {}
         self.epoch: int | None = None
 
@@ -91,7 +93,7 @@ class Workbench:
     async def cached(self, key: str) -> Hit | None:
         moment = now()
         found = await self._rooms.db.write(lambda tx: records.read(tx, key, moment))
-        if found is None:
+        if found is None or not (self._allowed is None or found.tree.identity in self._allowed):
             return None
         held(found.tree, self._hold)
         for layer in found.tree.layers:

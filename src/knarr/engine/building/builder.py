@@ -103,7 +103,11 @@ class EngineBuilder:
             async with self._holding() as hold:
                 read = await Reading(self, wish, options, sessions, progress, hold).run()
             others = [each.imports for each in wish.inputs.values() if isinstance(each, Read)]
-            return replace(read, imports=(await importing).joined(others), asked=attestations)
+            read = replace(read, imports=(await importing).joined(others), asked=attestations)
+            if wish.only is None:
+                return read
+            caches, allowed = await self._importer.own(wish.only)
+            return replace(read, imports=read.imports.joined([caches]), allowed=allowed)
         finally:
             importing.cancel()
             await asyncio.wait([importing])
@@ -251,6 +255,7 @@ class EngineBuilder:
             session,
             loaded.imports if loaded is not None else Imports(),
             Supply(self._layers, progress),
+            loaded.allowed if loaded is not None else None,
         )
 
         def locate(vertex: Vertex, error: KnarrError) -> KnarrError:

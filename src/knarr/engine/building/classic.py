@@ -27,13 +27,13 @@ class _Told:
 class Narrator:
     """Updates in, lines out."""
 
-    def __init__(self, nodes: Sequence[Node], operations: Sequence[Operation]):
+    def __init__(self, nodes: Sequence[Node], operations: Sequence[Operation], *, cached: bool = True):
         self._nodes = nodes
         self._by_line = _by_line(nodes, operations)
         self._told: dict[str, _Told] = {digest: _Told() for digest in self._by_line.values()}
         self._position = 0
         self._announced = False
-        self._cached = True
+        self._cached = cached
 
     def feed(self, updates: Sequence[Update]) -> Iterator[Line]:
         """The lines that can be said now."""

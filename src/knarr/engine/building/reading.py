@@ -49,6 +49,7 @@ class Read:
     known: Mapping[str, Index] = field(default_factory=dict)
     held: object = None
     imports: Imports = field(default_factory=Imports)
+    allowed: frozenset[str] | None = None
     asked: Asked = field(default_factory=Asked)
     started: int = field(default_factory=time.time_ns)
 

@@ -22,13 +22,15 @@ from knarr.model.reference import Reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassicWish:
-    """`attrs` are the frontend's; `credentials` (user, secret) by registry host; `names` what the image will be called."""
+    """`attrs` are the frontend's; `credentials` (user, secret) by registry host; `names` what the image will be called.
+    `cache_from`: images whose steps alone are taken for cached ones, if any are named."""
 
     ref: str
     attrs: Mapping[str, str] = field(default_factory=dict)
     names: Sequence[str] = ()
     credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     quiet: bool = False
+    cache_from: Sequence[str] | None = None
 
 
 async def build(
@@ -40,7 +42,7 @@ async def build(
         index = {} if "context" in wish.attrs else await receive(body, files)
         uploaded = Uploaded(index, wish.credentials)
         progress = Progress()
-        asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs)
+        asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs, only=wish.cache_from)
         read = await builder.load(asked, uploaded, progress)
     except BaseException:
         hoard.uploaded(held)
@@ -73,7 +75,8 @@ async def _lines(
     builder: EngineBuilder, wish: ClassicWish, read: Read, uploaded: Uploaded, progress: Progress
 ) -> AsyncGenerator[Line, None]:
     nodes = parse(decode(read.source)).nodes
-    narrator = Narrator(nodes, list(walk(*(result.output for result in read.results))))
+    operations = list(walk(*(result.output for result in read.results)))
+    narrator = Narrator(nodes, operations, cached=read.allowed is None or bool(read.allowed))
     exporter = Exporter(type="moby", attrs={"name": ",".join(wish.names)})
     work = asyncio.create_task(
         builder.export(read, [exporter], [], uploaded.id, uploaded, progress), name=f"build {wish.ref}"

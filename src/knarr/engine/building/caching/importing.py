@@ -91,6 +91,19 @@ class Importer:
         place = ClientPlace((await sessions.get(session)).contents(f"local:{wanted.attrs['src']}"))
         return place, await place.manifest(digest)
 
+    async def own(self, names: Sequence[str]) -> tuple[Imports, frozenset[str]]:
+        """The caches inside images of this engine, and the ChainIDs of the images' layers; of names that it has."""
+        caches: list[Imported] = []
+        chains: set[str] = set()
+        for name in names:
+            with contextlib.suppress(KnarrError):
+                image = await self._images.find(name)
+                chains.update(map(str, self._images.chain(image)))
+                data = await self._own(Reference.parse(name).tagged())
+                if data is not None:
+                    caches.append(await read_cache(OwnPlace(self._rooms), data))
+        return Imports(caches), frozenset(chains)
+
     async def _own(self, ref: Reference) -> bytes | None:
         """The manifest of an image of this engine that has a cache inside."""
         try:
