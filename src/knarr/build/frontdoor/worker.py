@@ -1,7 +1,8 @@
 """What this builder says it can do; clients offer and hide their flags by it.
 
 The label `org.mobyproject.buildkit.worker.snapshotter` tells buildx that results of several platforms, archives and pushes
-come from here; by the capability `exporter.image.attestations` that attestations can be asked for.
+come from here; by the capability `exporter.image.attestations` that attestations can be asked for. The capabilities `cache.…`
+let it send every kind of cache: what this builder lacks is refused here, by name.
 """
 
 from collections.abc import Sequence
@@ -75,6 +76,9 @@ _LLB_CAPS = (
     "platform",
     "meta.ignorecache",
     "meta.description",
+    "cache.azblob",
+    "cache.gha",
+    "cache.s3",
     "mergeop",
     "diffop",
 )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from knarr.model.descriptor import INDEXES
+from knarr.model.descriptor import INDEXES, MANIFESTS
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid
 from knarr.registry.spec.errors import ManifestInvalid
@@ -12,7 +12,8 @@ from knarr.registry.spec.names import MEDIA_TYPE
 
 
 class Manifest(NamedTuple):
-    """`blobs` and `manifests` must be in the repository before it; `subject` need not be."""
+    """`blobs` and `manifests` must be in the repository before it; `subject` need not be. An index may list blobs, too: BuildKit
+    lays its caches out like that."""
 
     media_type: str
     blobs: tuple[Digest, ...]
@@ -38,16 +39,30 @@ def parse(data: bytes, content_type: str) -> Manifest:
         raise ManifestInvalid("manifest's mediaType is not its Content-Type")
     config = _object(value.get("config"), "config")
     subject = _object(value.get("subject"), "subject")
-    is_index = media_type in INDEXES
-    parts = [] if is_index else [*([config] if config else []), *_objects(value.get("layers"), "layers")]
+    children, parts = _children(value) if media_type in INDEXES else ([], _parts(value, config))
     return Manifest(
         media_type,
         tuple(_digest(part) for part in parts if not part.get("urls")),
-        tuple(_digest(child) for child in _objects(value.get("manifests"), "manifests")) if is_index else (),
+        tuple(_digest(child) for child in children),
         _digest(subject) if subject else None,
         str(value.get("artifactType") or config.get("mediaType") or ""),
         {str(key): str(text) for key, text in _object(value.get("annotations"), "annotations").items()},
     )
+
+
+_Objects = list[dict[str, Any]]
+
+
+def _children(value: Mapping[str, Any]) -> tuple[_Objects, _Objects]:
+    """An index' manifests, and what else it lists."""
+    listed = _objects(value.get("manifests"), "manifests")
+    known = [each.get("mediaType", "") in ("", *MANIFESTS, *INDEXES) for each in listed]
+    found = list(zip(listed, known, strict=True))
+    return [each for each, manifest in found if manifest], [each for each, manifest in found if not manifest]
+
+
+def _parts(value: Mapping[str, Any], config: dict[str, Any]) -> _Objects:
+    return [*([config] if config else []), *_objects(value.get("layers"), "layers")]
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
@@ -58,7 +73,7 @@ def _object(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def _objects(value: Any, what: str) -> list[dict[str, Any]]:
+def _objects(value: Any, what: str) -> _Objects:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
