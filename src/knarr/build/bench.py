@@ -50,8 +50,8 @@ class Bench(Protocol):
         """The file at an address, or the files of a commit. Raises BuildFailed."""
         ...
 
-    async def cached(self, key: str) -> Hit | None:
-        """The result that was kept under `key`, if its layers are still here."""
+    async def cached(self, key: str, base: Tree) -> Hit | None:
+        """The result that was kept under `key`, if its layers are still here; or its name, which is one layer on `base`."""
         ...
 
     async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:

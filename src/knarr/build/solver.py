@@ -304,9 +304,9 @@ class Solve:
         """What is kept of the step here, or else elsewhere. `whole`: more than its name."""
         if vertex.about.ignore_cache:
             return None
-        found = await self.bench.cached(key)
-        if found is None:
-            found = await self.bench.imported(key, base, _facts(vertex))
+        found = await self.bench.cached(key, base)
+        if found is None or not found.tree.whole:
+            found = await self.bench.imported(key, base, _facts(vertex)) or found
         if found is None or (whole and not found.tree.whole):
             return None
         with self._step(vertex, cached=True):

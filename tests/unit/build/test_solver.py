@@ -46,7 +46,7 @@ class Books:
     async def remote(self, source: Source, step: Step) -> Index:
         raise AssertionError(source)
 
-    async def cached(self, key: str) -> Hit | None:
+    async def cached(self, key: str, base: Tree) -> Hit | None:
         return self.cache.get(key)
 
     async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:

@@ -38,7 +38,6 @@ from knarr.engine.images.unpacking import Pipeline, unpack_new
 from knarr.engine.world import now
 from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
-from knarr.model.descriptor import Descriptor
 from knarr.model.errors import KnarrError, NotFound
 from knarr.model.mount import Mount
 from knarr.model.platform import Platform
@@ -90,11 +89,13 @@ class Workbench:
             return await self._remotes.git(source, step)
         return await self._remotes.http(source, step)
 
-    async def cached(self, key: str) -> Hit | None:
+    async def cached(self, key: str, base: Tree) -> Hit | None:
         moment = now()
-        found = await self._rooms.db.write(lambda tx: records.read(tx, key, moment))
+        found = await self._rooms.db.write(lambda tx: records.read(tx, key, base, moment))
         if found is None or not (self._allowed is None or found.tree.identity in self._allowed):
             return None
+        if not found.tree.whole:
+            return found
         held(found.tree, self._hold)
         for layer in found.tree.layers:
             if not await blocking(self._rooms.blobs.has, layer.blob.digest):
@@ -106,10 +107,10 @@ class Workbench:
         found = self._imports.find(key)
         if found is None:
             return None
-        blob = found.blob or Descriptor("", found.diff, 0)
-        tree = Tree((*base.layers, Layer(found.diff, blob, 0, absent=found.opened is None)))
-        if found.opened is not None:
-            self.supply.offer(blob.digest, found.opened, cached=True)
+        tree = records.named(base, found.diff)
+        if found.blob is not None and found.opened is not None:
+            tree = Tree((*base.layers, Layer(found.diff, found.blob, 0)))
+            self.supply.offer(found.blob.digest, found.opened, cached=True)
         self._later[key] = tree, replace(facts, exact="" if found.exact == key else found.exact)
         return Hit(tree, found.exact)
 
@@ -128,24 +129,23 @@ class Workbench:
         await self._rooms.db.write(write)
 
     async def settle(self) -> None:
-        """What came from caches elsewhere and is here now, whole, is this engine's own from now on."""
+        """What came from caches elsewhere and is here now, whole, is this engine's own from now on; of the rest the names are."""
         if not self._later:
             return
-        here = [
-            (key, self.supply.sized(tree), facts)
-            for key, (tree, facts) in self._later.items()
-            if tree.whole and await blocking(self._is_here, tree)
-        ]
+        here = await blocking(lambda: {key for key, (tree, _) in self._later.items() if self._is_here(tree)})
         moment = now()
 
         def write(tx: sqlite3.Connection) -> None:
-            for key, tree, facts in here:
-                records.write(tx, key, tree, facts, moment)
+            for key, (tree, facts) in self._later.items():
+                if key in here:
+                    records.write(tx, key, self.supply.sized(tree), facts, moment)
+                else:
+                    records.name(tx, key, tree, facts)
 
         await self._rooms.db.write(write)
 
     def _is_here(self, tree: Tree) -> bool:
-        return all(
+        return tree.whole and all(
             self._rooms.blobs.has(layer.blob.digest) and self._rooms.snapshots.layer_exists(chain)
             for chain, layer in zip(tree.chain, tree.layers, strict=True)
         )

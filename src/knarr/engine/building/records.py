@@ -12,6 +12,8 @@ from knarr.content.leases import Resource
 from knarr.model.descriptor import Descriptor, chain_ids
 from knarr.model.digest import Digest
 
+MOST_NAMES = 20_000
+
 
 class _Stored(msgspec.Struct):
     """A layer as JSON has it."""
@@ -26,14 +28,29 @@ class _Stored(msgspec.Struct):
 _stored = msgspec.json.Decoder(list[_Stored])
 
 
-def read(tx: sqlite3.Connection, key: str, now: int) -> Hit | None:
-    """A result that is used once more."""
+def read(tx: sqlite3.Connection, key: str, base: Tree, now: int) -> Hit | None:
+    """A result that is used once more; its name, if that is all there is: one layer on `base`."""
     row = tx.execute(
         "UPDATE build_cache SET used = ?, uses = uses + 1 WHERE key = ? RETURNING layers, exact", (now, key)
     ).fetchone()
-    if row is None:
-        return None
-    return Hit(Tree(_layers(row[0])), row[1])
+    if row is not None:
+        return Hit(Tree(_layers(row[0])), row[1])
+    row = tx.execute("SELECT diff, exact FROM build_names WHERE key = ?", (key,)).fetchone()
+    return None if row is None else Hit(named(base, Digest.parse(row[0])), row[1])
+
+
+def named(base: Tree, diff: Digest) -> Tree:
+    """A step's result of which no more is known than its layer's name."""
+    return Tree((*base.layers, Layer(diff, Descriptor("", diff, 0), 0, absent=True)))
+
+
+def name(tx: sqlite3.Connection, key: str, tree: Tree, facts: Facts) -> None:
+    """Remembers no more than the name."""
+    row = (key, str(tree.layers[-1].diff), facts.exact)
+    tx.execute("INSERT OR REPLACE INTO build_names VALUES (?, ?, ?)", row)
+    tx.execute(
+        "DELETE FROM build_names WHERE rowid <= (SELECT max(rowid) FROM build_names) - ?", (MOST_NAMES,)
+    )
 
 
 def _layers(text: str) -> tuple[Layer, ...]:
@@ -111,4 +128,6 @@ def forget_all(tx: sqlite3.Connection, keys: Iterable[str]) -> list[Resource]:
         for chain, digest in tx.execute("SELECT chain, digest FROM build_layers WHERE key = ?", (key,)):
             kept |= {Resource("layer", chain), Resource("blob", digest)}
         forget(tx, key)
+    if tx.execute("SELECT 1 FROM build_cache").fetchone() is None:
+        tx.execute("DELETE FROM build_names")
     return sorted(kept)

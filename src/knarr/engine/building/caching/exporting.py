@@ -137,11 +137,11 @@ class CacheExport:
 
     async def _blob(self, blob: Descriptor, work: Work, target: Target, step: Step) -> None:
         with step.task(f"writing layer {blob.digest}"):
-            if not await target.has(blob):
-                try:
+            try:
+                if not await target.has(blob):
                     await target.send(blob, await self._here(blob, work))
-                except KnarrError as error:
-                    raise BuildFailed(f"error writing layer blob: {error}") from error
+            except KnarrError as error:
+                raise BuildFailed(f"error writing layer blob: {error}") from error
 
     async def _here(self, blob: Descriptor, work: Work) -> Path:
         """The blob's file; fetched if it is elsewhere."""
