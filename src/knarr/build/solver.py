@@ -174,7 +174,7 @@ class Solve:
                     include=_listed(source, "local.includepatterns"),
                     exclude=_listed(source, "local.excludepatterns"),
                 )
-            if source.scheme == "docker-image":
+            if source.scheme in ("docker-image", "oci-layout"):
                 return await self.bench.image(source, vertex.platform, step)
             if source.identifier.startswith(UPLOADED):
                 lender = await self.sessions.get(self.session)

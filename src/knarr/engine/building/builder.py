@@ -285,7 +285,10 @@ class EngineBuilder:
     ) -> ImageAnswer:
         """An image's configuration. Raises what the registry says."""
         if question.store:
-            raise BuildFailed("OCI layouts of the client are not supported by this builder")
+            lender = await sessions.get(session)
+            contents = lender.contents(f"oci:{question.store}")
+            found = await self._origins.layout(question.reference, question.platform, contents, hold)
+            return ImageAnswer(found.name, str(found.digest), found.config)
 
         async def lend(domain: str) -> Auth | None:
             return await lent(sessions, session, domain)

@@ -6,14 +6,16 @@ read is what its steps work on.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from knarr.build.operations import Source
+from knarr.build.port import Contents
 from knarr.build.progress import Step
 from knarr.build.tree import Layer, Tree
 from knarr.engine.building.caching.supply import Supply
+from knarr.engine.building.clientlayout import ClientLayout
 from knarr.engine.images import pulling, rows
-from knarr.engine.images.errors import NoSuchImage
+from knarr.engine.images.errors import NoSuchImage, PlatformNotProvided, WrongPlatform
 from knarr.engine.images.holding import Hold
 from knarr.engine.images.images import Images
 from knarr.engine.images.layers import Layers
@@ -33,7 +35,8 @@ Lend = Callable[[str], Awaitable[Auth | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A resolved image. `digest` is its manifest's; `fetched` is None for one of this engine's own."""
+    """A resolved image. `digest` is its manifest's; `fetched` is None for one of this engine's own; `rooms` are where it is
+    fetched from, if that is not a registry."""
 
     name: str
     digest: Digest
@@ -41,6 +44,7 @@ class Origin:
     image: Image
     fetched: "pulling.Seen | None" = None
     auth: Auth | None = None
+    rooms: Rooms | None = None
 
 
 class Origins:
@@ -70,15 +74,30 @@ class Origins:
                 fetched=seen,
                 auth=auth,
             )
-        self._known[origin.name, str(wanted)] = origin
+        return self._remember(origin, wanted)
+
+    def _remember(self, origin: Origin, platform: Platform) -> Origin:
+        self._known[origin.name, str(platform)] = origin
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return origin
 
+    async def layout(
+        self, reference: str, platform: Platform | None, contents: Contents, hold: Hold
+    ) -> Origin:
+        """An image in a client's OCI layout. Raises NotFound, BadImage, BuildFailed."""
+        rooms = replace(self._rooms, registry=ClientLayout(contents))
+        ref, wanted = Reference.parse(reference), platform or self._rooms.platform
+        seen = await pulling.look(rooms, self._layers, ref, wanted, None, hold)
+        origin = Origin(
+            name=str(ref), digest=seen.top, config=seen.config, image=seen.image, fetched=seen, rooms=rooms
+        )
+        return self._remember(origin, wanted)
+
     async def _own(self, ref: Reference, platform: Platform) -> Origin | None:
         try:
-            image = await self._images.find(str(ref))
-        except NoSuchImage:
+            image = await self._images.find(str(ref), platform)
+        except (NoSuchImage, WrongPlatform, PlatformNotProvided):
             return None
         if not image.platform.matches(platform) or image.manifest is None:
             return None
@@ -106,11 +125,12 @@ class Origins:
             return await self._layers_of(origin.image, hold)
         with step.task(f"resolve {origin.name}"):
             pass
+        rooms = origin.rooms or self._rooms
         if supply is not None:
             for blob in origin.fetched.layers:
                 supply.offer(
                     blob.digest,
-                    pulling.opener(self._rooms, origin.fetched.ref, blob, origin.auth),
+                    pulling.opener(rooms, origin.fetched.ref, blob, origin.auth),
                     cached=False,
                 )
             return Tree(
@@ -123,7 +143,7 @@ class Origins:
         def report(_: Progress) -> None:
             """The step's own line is enough."""
 
-        found = await pulling.bring(self._rooms, self._layers, origin.fetched, origin.auth, report, hold)
+        found = await pulling.bring(rooms, self._layers, origin.fetched, origin.auth, report, hold)
         return Tree(
             tuple(
                 Layer(row.diff, blob, row.size)
