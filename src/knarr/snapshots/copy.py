@@ -7,7 +7,7 @@ large, and it works wherever there are directories.
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from knarr.model.digest import Digest
@@ -15,77 +15,45 @@ from knarr.model.mount import Mount
 from knarr.snapshots import tree
 from knarr.snapshots.disk import Disk
 from knarr.snapshots.place import OPAQUE, is_whiteout
-from knarr.snapshots.port import Delta, StagedLayer, Usage
+from knarr.snapshots.port import Delta, Usage
 
 
-class Copy:
+class Copy(Disk):
     """A `Snapshotter` in the directory `root`."""
 
     name = "vfs"
 
     def __init__(self, root: str | Path) -> None:
-        self._disk = Disk(os.path.abspath(root))
-
-    def layer_exists(self, chain_id: Digest) -> bool:
-        """True if the layer is here, whole."""
-        return self._disk.layer_exists(chain_id)
-
-    def layers(self) -> Iterator[Digest]:
-        """The chain ids of all layers."""
-        return self._disk.layers()
-
-    def stage(self, chain_id: Digest) -> StagedLayer:
-        """An empty directory for the layer's files."""
-        return self._disk.stage(chain_id)
-
-    def commit(self, staged: StagedLayer) -> None:
-        """The staged directory becomes the layer, unless another was first."""
-        self._disk.commit(staged)
-
-    def remove_layer(self, chain_id: Digest) -> None:
-        """Into the trash."""
-        self._disk.remove_layer(chain_id)
+        super().__init__(os.path.abspath(root))
 
     def prepare(self, key: str, chain: Sequence[Digest], *, volatile: bool = False) -> tuple[Mount, ...]:
         """Copies every layer; what fails half-way goes into the trash."""
-        lowers = self._disk.lowers(chain)
-        made = self._disk.scratch()
+        lowers = self.lowers(chain)
+        made = self.scratch()
         try:
             os.mkdir(f"{made}/tree", 0o755)
             for lower in reversed(lowers):
                 apply(lower, f"{made}/tree")
-            self._disk.publish(made, key, chain)
+            self.publish(made, key, chain)
         except BaseException:
-            self._disk.discard(made)
+            self.discard(made)
             raise
         return self.mounts(key)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         """A bind mount of the copy."""
-        return (Mount("bind", f"{self._disk.snapshot_path(key)}/tree", ("rbind", "rw")),)
-
-    def remove(self, key: str) -> None:
-        """Into the trash."""
-        self._disk.remove(key)
+        return (Mount("bind", f"{self.snapshot_path(key)}/tree", ("rbind", "rw")),)
 
     def usage(self, of: str | Digest) -> Usage:
         """The whole copy's, or the layer's."""
         if isinstance(of, Digest):
-            return self._disk.layer_usage(of)
-        return Usage(*tree.measure(f"{self._disk.snapshot_path(of)}/tree"))
+            return self.layer_usage(of)
+        return Usage(*tree.measure(f"{self.snapshot_path(of)}/tree"))
 
     def delta(self, key: str) -> Delta:
         """The whole tree, to be compared."""
-        lowers = self._disk.lowers(self._disk.chain(key))
-        return Delta("tree", f"{self._disk.snapshot_path(key)}/tree", lowers)
-
-    def sweep(self, known: Collection[str]) -> None:
-        """Removes what a killed daemon left half-made, and the snapshots that are not known."""
-        self._disk.sweep(known)
-
-    def empty_trash(self) -> int:
-        """Deletes what removals left."""
-        return self._disk.empty_trash()
+        lowers = self.lowers(self.chain(key))
+        return Delta("tree", f"{self.snapshot_path(key)}/tree", lowers)
 
 
 def apply(layer: str, target: str) -> None:

@@ -27,7 +27,7 @@ _ALGORITHMS = {64: "sha256", 128: "sha512"}
 
 
 class Disk:
-    """The directories under `root`, which are made if they are missing. Paths are strings: every start comes by here."""
+    """What such drivers are made from: the directories under `root`, which are made if they are missing. Paths are strings: every start comes by here."""
 
     def __init__(self, root: str | Path) -> None:
         self._layers, self._snapshots, self._staging, self._trash = (
@@ -42,13 +42,16 @@ class Disk:
         return f"{self._layers}/{chain_id.hex}/diff"
 
     def layer_exists(self, chain_id: Digest) -> bool:
+        """True if the layer is here, whole."""
         return os.path.isdir(self.layer_path(chain_id))
 
     def layers(self) -> Iterator[Digest]:
+        """The chain ids of all layers."""
         for name in sorted(os.listdir(self._layers)):
             yield Digest(_ALGORITHMS[len(name)], name)
 
     def stage(self, chain_id: Digest) -> StagedLayer:
+        """An empty directory for the layer's files."""
         diff = f"{self.scratch()}/diff"
         os.mkdir(diff, 0o755)
         return StagedLayer(chain_id, diff, self._discard_layer)
@@ -67,6 +70,7 @@ class Disk:
         self.discard(os.path.dirname(staged.path))
 
     def remove_layer(self, chain_id: Digest) -> None:
+        """Into the trash."""
         self.discard(f"{self._layers}/{chain_id.hex}")
 
     def lowers(self, chain: Sequence[Digest]) -> tuple[str, ...]:
@@ -108,6 +112,7 @@ class Disk:
             return tuple(Digest.parse(line) for line in file.read().splitlines())
 
     def remove(self, key: str) -> None:
+        """Into the trash."""
         self.discard(f"{self._snapshots}/{checked(key)}")
 
     def discard(self, path: str) -> None:
@@ -125,6 +130,7 @@ class Disk:
             raise NoSuchLayer(f"layer {chain_id} does not exist") from None
 
     def sweep(self, known: Collection[str]) -> None:
+        """Removes what a killed daemon left half-made, and the snapshots that are not known."""
         for name in os.listdir(self._staging):
             self.discard(f"{self._staging}/{name}")
         for name in os.listdir(self._snapshots):
@@ -135,6 +141,7 @@ class Disk:
                 self.discard(f"{self._layers}/{name}")
 
     def empty_trash(self) -> int:
+        """Deletes what removals left."""
         with self._emptying:
             names = os.listdir(self._trash)
             for name in names:
