@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -150,6 +151,18 @@ JSON = {"Content-Type": "application/json"}
         ("GET", "/system/df?type=x", None, {}, 400, "unknown object type: x"),
         ("GET", "/networks/bridge?scope=swarm", None, {}, 404, "network bridge not found"),
         ("GET", "/networks/bridge?verbose=x", None, {}, 400, 'invalid value for verbose: x: strconv.ParseBool: parsing "x": invalid syntax'),
+        ("POST", "/containers/x/rename", None, {}, 400, "Neither old nor new names may be empty"),
+        ("POST", "/containers/x/resize?h=1&w=-1", None, {}, 400, 'invalid resize width "-1": value out of range'),
+        ("POST", "/networks/nope/connect", b'{"Container": "x"}', JSON, 404, "No such container: x"),
+        ("POST", "/networks/bridge/connect", b"{}", JSON, 400, 'invalid name or ID supplied: ""'),
+        ("POST", "/networks/create", b'{"Name": "default"}', JSON, 403, "operation is not permitted on predefined default network "),
+        ("POST", "/networks/create", b'{"Name": ""}', JSON, 400, "invalid name: name is empty"),
+        ("POST", "/networks/create", b'{"Name": "x", "IPAM": {"Config": [{"Gateway": "10.9.9.1"}]}}', JSON, 400, "invalid network config:\ninvalid subnet : invalid CIDR block notation"),
+        ("POST", "/networks/create", b'{"Name": "x", "Driver": "overlay"}', JSON, 403, NO_MANAGER),
+        ("GET", "/networks?filters=%7B%22dangling%22:%5B%22true%22,%22false%22%5D%7D", None, {}, 400, 'got more than one value for filter key "dangling"'),
+        ("POST", "/containers/prune?filters=%7B%22until%22:%5B%221h%22,%222h%22%5D%7D", None, {}, 400, "more than one until filter specified"),
+        ("POST", "/images/busybox/tag?repo=x&tag=a%20b", None, {}, 400, "invalid tag format"),
+        ("GET", "/images/BAD/json", None, {}, 400, "invalid reference format: repository name (library/BAD) must be lowercase"),
         ("GET", "/events?since=2&until=1", None, {}, 400, "`since` time (2) cannot be after `until` time (1)"),
     ],
 )  # fmt: skip
@@ -166,3 +179,119 @@ def test_refusals_in_dockers_words(
     assert json.loads(answer)["message"] == text
     assert found == status
     assert answer.endswith(b"}\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ({"Image": "BAD"}, 400, "invalid reference format: repository name (library/BAD) must be lowercase"),
+        ({"MacAddress": "bogus"}, 400, "invalid config for network bridge: invalid MAC address bogus"),
+        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"MacAddress": "x"}}}}, 400, "invalid config for network bridge: invalid MAC address x"),
+        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": None}}}, 400, "invalid config for network bridge: EndpointsConfig is nil"),
+        ({"HostConfig": {"NetworkMode": "container:"}}, 400, "invalid network mode: invalid container format container:<name|id>"),
+        ({"HostConfig": {"IpcMode": "container:nope"}}, 400, "No such container: nope"),
+        ({"HostConfig": {"PidMode": "container:nope"}}, 400, "No such container: nope"),
+        ({"HostConfig": {"VolumesFrom": [""]}}, 400, "volumes-from specification cannot be an empty string"),
+        ({"HostConfig": {"Links": [""]}}, 400, "empty string specified for links"),
+        ({"HostConfig": {"Links": ["a:b:c"]}}, 400, "bad format for links: a:b:c"),
+        ({"HostConfig": {"Annotations": {"": "x"}}}, 400, "invalid Annotations: the empty string is not permitted as an annotation key"),
+        ({"HostConfig": {"IOMaximumIOps": 1}}, 400, "invalid option: QoS maximum IOPs configuration is not supported on linux"),
+        ({"HostConfig": {"Isolation": "process"}}, 400, "invalid isolation (process): linux only supports 'default'"),
+        ({"HostConfig": {"CpusetCpus": "0-"}}, 400, "Invalid value 0- for cpuset cpus: invalid format: 0-"),
+        ({"HostConfig": {"CpusetMems": "x"}}, 400, "Invalid value x for cpuset mems: invalid format: x"),
+        ({"HostConfig": {"NanoCpus": 10**9, "CpuQuota": 1000}}, 400, "Conflicting options: Nano CPUs and CPU Quota cannot both be set"),
+    ],
+)  # fmt: skip
+def test_what_a_create_refuses(daemon: Daemon, body: dict[str, Any], status: int, text: str) -> None:
+    found, answer = daemon.api("POST", "/v1.51/containers/create", {"Image": "busybox", **body})
+    assert answer["message"] == text
+    assert found in (status, 500)  # dockerd has forgotten the class of some
+
+
+def test_a_pause_in_dockers_words(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "idle", "busybox", "sleep", "1000")
+    daemon.docker("pause", "idle")
+    for method, path, text in (
+        ("POST", "/containers/idle/start", "cannot start a paused container, try unpause instead"),
+        ("DELETE", "/containers/idle", 'cannot remove container "idle": container is paused and must be unpaused first'),
+    ):  # fmt: skip
+        status, answer = daemon.api(method, path)
+        assert (status, answer["message"]) == (409, text)
+    status, answer = daemon.api("POST", "/containers/idle/exec", {"Cmd": ["true"]})
+    assert (status, answer["message"]) == (
+        409,
+        "Container idle is paused, unpause the container before exec",
+    )
+
+
+def test_the_networks_that_are_named_are_all(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "only")
+    try:
+        body = {"Image": "busybox", "NetworkingConfig": {"EndpointsConfig": {"only": {}}}}
+        status, made = daemon.api("POST", "/v1.51/containers/create", body)
+        assert status == 201
+        assert list(daemon.inspect(made["Id"])["NetworkSettings"]["Networks"]) == ["only"]
+        daemon.docker("start", made["Id"])
+        assert list(daemon.inspect(made["Id"])["NetworkSettings"]["Networks"]) == ["only"]
+    finally:
+        daemon.remove_containers()
+        daemon.docker("network", "rm", "only")
+
+
+def test_the_hosts_network_is_no_second_one(daemon: Daemon) -> None:
+    body = {"Image": "busybox", "NetworkingConfig": {"EndpointsConfig": {"host": {}}}}
+    _, made = daemon.api("POST", "/v1.51/containers/create", body)
+    status, answer = daemon.api("POST", f"/containers/{made['Id']}/start")
+    assert status == 400
+    assert answer["message"].endswith("container must be created in host network mode")
+
+
+def test_memory_beyond_the_swap_limit(daemon: Daemon) -> None:
+    text = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+    made = daemon.docker("create", "-m", "64m", "--memory-swap", "128m", "busybox").stdout.strip()
+    status, answer = daemon.api("POST", f"/containers/{made}/update", {"Memory": 256 << 20})
+    assert (status, answer["message"]) == (409, f"Cannot update container {made}: {text}")
+    daemon.docker("update", "-m", "256m", "--memory-swap", "512m", made)
+    free = daemon.docker("create", "busybox").stdout.strip()
+    assert daemon.api("POST", f"/containers/{free}/update", {"Memory": 64 << 20})[0] == 409
+
+
+def test_a_name_that_went_to_another_image(daemon: Daemon) -> None:
+    daemon.docker("tag", "busybox", "moving")
+    cid = daemon.docker("create", "--name", "old", "moving").stdout.strip()
+    image = daemon.inspect(cid)["Image"]
+    daemon.docker("commit", "old", "moving")
+    _, found = daemon.api("GET", "/containers/json?all=1")
+    assert [each["Image"] for each in found] == [image]
+    assert daemon.inspect(cid)["Config"]["Image"] == "moving"
+
+
+def test_each_prune_is_an_event(daemon: Daemon) -> None:
+    begun = time.time()
+    for noun in ("container", "network", "volume", "image"):
+        daemon.docker(noun, "prune", "-f")
+    lines = daemon.docker(
+        "events",
+        "--since",
+        f"{begun:.9f}",
+        "--until",
+        f"{time.time():.9f}",
+        "--format",
+        "{{.Type}} {{.Action}} {{json .Actor}}",
+    ).stdout.splitlines()
+    told = [line.split(" ", 2) for line in lines]
+    assert [(kind, action) for kind, action, _ in told] == [
+        ("container", "prune"),
+        ("network", "prune"),
+        ("volume", "prune"),
+        ("image", "prune"),
+    ]
+    assert all(json.loads(actor)["Attributes"]["reclaimed"].isdigit() for _, _, actor in told)
+
+
+def test_a_bind_over_the_daemons_files_follows_the_host(daemon: Daemon) -> None:
+    made = daemon.docker("create", "-v", "/:/host:ro", "busybox").stdout.strip()
+    assert daemon.inspect(made)["Mounts"][0]["Propagation"] == "rslave"
+    gone = daemon.docker("create", "-v", "/:/host:rprivate", "busybox", check=False)
+    assert 'must use either propagation mode "rslave" or "rshared"' in gone.stderr
+    daemon.docker("start", made)

@@ -113,3 +113,24 @@ def test_building_twice_gives_one_image(daemon: Daemon, context: Path, peer: boo
         build(daemon, "--no-cache", "-t", "twice", str(context))
         ids.add(daemon.inspect("twice")["Id"])
     assert len(ids) == 1
+
+
+def test_steps_join_the_network_that_was_asked_for(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN wget -qO /got http://page:8000/etc/passwd\n")
+    daemon.docker("network", "create", "near")
+    serve = ("busybox", "httpd", "-f", "-p", "8000", "-h", "/")
+    daemon.docker("run", "-d", "--name", "server", "--network", "near", "--network-alias", "page", *serve)
+    try:
+        env = {**daemon.environment(), "DOCKER_BUILDKIT": "0"}
+        words = ["docker", "build", "--network", "near", "-t", "classic", str(tmp_path)]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stderr
+        words[3] = "nowhere"
+        done = subprocess.run(
+            [*words, "--no-cache"], env=env, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 1
+        assert "network nowhere not found" in done.stderr
+    finally:
+        daemon.remove_containers()
+        daemon.docker("network", "rm", "near")

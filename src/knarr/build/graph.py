@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """cgroup limits of a step, from the builder's options; zero and "" mean none."""
+    """cgroup limits of a step, and the network it joins, from the builder's options; zero and "" mean none."""
 
     memory: int = 0
     memory_swap: int = 0
@@ -37,6 +37,7 @@ class Resources(NamedTuple):
     cpu_quota: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)

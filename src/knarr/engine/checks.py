@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from posixpath import normpath
 
-from knarr.engine import signals
-from knarr.model.container import ContainerSpec, Healthcheck, MountSpec, Resources, RestartPolicy, Ulimit
+from knarr.engine import limit_checks, signals
+from knarr.engine.errors import BadName
+from knarr.model.container import ContainerSpec, Healthcheck, MountSpec, RestartPolicy, Ulimit
 from knarr.model.errors import Invalid
 from knarr.runtime.caps import ALL
 from knarr.runtime.plan_mounts import WORDS
@@ -34,7 +35,6 @@ _LIMITS = frozenset(
 ) | frozenset(("RTTIME", "SIGPENDING", "STACK"))
 _SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TMPFS_DATA = frozenset(("mode", "size", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"))
-_SMALLEST_MEMORY = 6 << 20
 
 
 def check(spec: ContainerSpec, cpus: int) -> None:
@@ -53,7 +53,7 @@ def check(spec: ContainerSpec, cpus: int) -> None:
     if spec.runtime not in _RUNTIMES:
         raise Invalid(f"unknown or invalid runtime name: {spec.runtime}")
     if spec.isolation not in ("", "default"):
-        raise Invalid(f"invalid isolation '{spec.isolation}' on linux")
+        raise Invalid(f"invalid isolation ({spec.isolation}): linux only supports 'default'")
     check_restart(spec.restart, auto_remove=spec.auto_remove)
     check_on_unhealthy(spec)
     _check_health(spec.healthcheck)
@@ -65,7 +65,7 @@ def check(spec: ContainerSpec, cpus: int) -> None:
         check_mount(mount)
     check_security_options(spec.security_options)
     _check_numbers(spec)
-    check_resources(spec.resources, cpus)
+    limit_checks.check(spec.resources, cpus)
 
 
 def _check_health(check: Healthcheck | None) -> None:
@@ -88,7 +88,7 @@ def check_name(name: str) -> str:
     """A container's name without Docker's leading slash. Raises Invalid."""
     bare = name.removeprefix("/")
     if not _NAME.match(bare):
-        raise Invalid(f"Invalid container name ({name}), only {NAME_RULE} are allowed")
+        raise BadName(f"Invalid container name ({name}), only {NAME_RULE} are allowed")
     return bare
 
 
@@ -228,6 +228,25 @@ def check_mount(mount: MountSpec) -> None:
         raise Invalid(f'invalid mount config for type "{mount.type}": mount type unknown')
 
 
+def overlap(source: str, data_root: str) -> bool:
+    """Whether a bind shows the daemon's own files, or is among them."""
+    mine, theirs = f"{clean(data_root)}/", f"{clean(source)}/".replace("//", "/")
+    return mine.startswith(theirs) or theirs.startswith(mine)
+
+
+def covering(source: str, propagation: str, data_root: str) -> str:
+    """The propagation of a bind that says none: over the daemon's own mounts it must not hold them. Raises Invalid."""
+    if not overlap(source, data_root):
+        return "rprivate"
+    if propagation not in ("", "rslave", "rshared"):
+        raise Invalid(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within the '
+            f"daemon root, daemon root: {_quoted(data_root)}, bind mount source: {_quoted(source)}, "
+            f"propagation: {_quoted(propagation)}"
+        )
+    return "rslave"
+
+
 def _check_subpath(mount: MountSpec) -> None:
     if mount.subpath.startswith("/") or f"{normpath(mount.subpath)}/".startswith("../"):
         raise _mount_error(mount, "subpath must be a relative path within the volume")
@@ -266,7 +285,7 @@ def check_security_options(options: Iterable[str]) -> None:
             "userns",
         ):
             raise Invalid(f"invalid --security-opt 2: {_quoted(option)}")
-        if key == "no-new-privileges" and value not in ("true", "false"):
+        if key in ("no-new-privileges", "writable-cgroups") and value not in ("true", "false"):
             raise Invalid(f"invalid --security-opt 2: {_quoted(option)}")
 
 
@@ -287,6 +306,8 @@ def size(text: str) -> int:
 
 
 def _check_numbers(spec: ContainerSpec) -> None:
+    if "" in spec.annotations:
+        raise Invalid("invalid Annotations: the empty string is not permitted as an annotation key")
     if not -1000 <= spec.oom_score_adj <= 1000:
         raise Invalid(f"Invalid value {spec.oom_score_adj}, range for oom score adj is [-1000, 1000]")
     if spec.shm_size < 0:
@@ -309,58 +330,6 @@ def _check_numbers(spec: ContainerSpec) -> None:
             raise Invalid(f"sysctl '{name}' not allowed in host network namespace")
         if not name.startswith(("net.", "fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm")):
             raise Invalid(f"sysctl '{name}' is not allowed: it is not namespaced")
-
-
-def check_resources(resources: Resources, cpus: int) -> None:
-    """Raises Invalid."""
-    _check_memory(resources)
-    if resources.nano_cpus and (resources.cpu_quota or resources.cpu_period):
-        other = "Period" if resources.cpu_period else "Quota"
-        raise Invalid(f"Conflicting options: Nano CPUs and CPU {other} cannot both be set.")
-    if resources.nano_cpus and not 10_000_000 <= resources.nano_cpus <= cpus * 1_000_000_000:
-        raise Invalid(f"range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available")
-    if resources.cpu_shares < 0:
-        raise Invalid(f"invalid CPU shares ({resources.cpu_shares}): value must be a positive integer")
-    if resources.cpu_period and not 1000 <= resources.cpu_period <= 1_000_000:
-        raise Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
-    if 0 < resources.cpu_quota < 1000:
-        raise Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    if resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
-        raise Invalid("Range of blkio weight is from 10 to 1000")
-    wanted = cpu_set("cpus", resources.cpuset_cpus)
-    if wanted and max(wanted) >= cpus:
-        raise Invalid(
-            f"Requested CPUs are not available - requested {resources.cpuset_cpus}, available: "
-            + (f"0-{cpus - 1}" if cpus > 1 else "0")
-        )
-    cpu_set("mems", resources.cpuset_mems)
-
-
-def _check_memory(resources: Resources) -> None:
-    memory, swap, reservation = resources.memory, resources.memory_swap, resources.memory_reservation
-    if 0 < memory < _SMALLEST_MEMORY or memory < 0:
-        raise Invalid("Minimum memory limit allowed is 6MB")
-    if memory > 0 and 0 < swap < memory:
-        raise Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if memory == 0 and swap > 0:
-        raise Invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
-    if resources.memory_swappiness is not None and not -1 <= resources.memory_swappiness <= 100:
-        raise Invalid(f"Invalid value: {resources.memory_swappiness}, valid memory swappiness range is 0-100")
-    if 0 < reservation < _SMALLEST_MEMORY:
-        raise Invalid("Minimum memory reservation allowed is 6MB")
-    if memory > 0 and reservation > memory:
-        raise Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
-
-
-def cpu_set(kind: str, text: str) -> set[int]:
-    """Reads cpuset(7)'s list form, such as `0-3,8`. Raises Invalid."""
-    numbers: set[int] = set()
-    for part in text.split(",") if text else ():
-        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part.strip())
-        if not match or int(match[2] or match[1]) < int(match[1]):
-            raise Invalid(f"Invalid value {text} for cpuset {kind}")
-        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return numbers
 
 
 def clean(path: str) -> str:

@@ -105,10 +105,10 @@ class Containers:
 
     async def rename(self, name: str, new: str) -> None:
         """Raises NameTaken, Invalid."""
-        live = self._roster.find(name)
         if not new.removeprefix("/"):
             raise Invalid("Neither old nor new names may be empty")
-        bare = checks.check_name(new)
+        live = self._roster.find(name)
+        bare = checks.check_name(f"/{new.removeprefix('/')}")
         async with live.lock:
             old = live.name
             if bare == old:
@@ -136,12 +136,14 @@ class Containers:
         if link:
             await self._unlink(name)
             return
-        await self._world.whole(self._lifecycle.remove(self._roster.find(name), force=force, volumes=volumes))
+        live = self._roster.find(name)
+        await self._world.whole(self._lifecycle.remove(live, force=force, volumes=volumes, called=name))
 
     async def _unlink(self, name: str) -> None:
         """`name` is "container/alias"."""
         owner, slash, alias = name.removeprefix("/").rpartition("/")
         if not slash:
+            self._roster.find(name)
             raise Invalid(f"Conflict, cannot remove the default link name of the container: {name}")
         live = self._roster.find(owner)
         async with live.lock:
@@ -187,7 +189,7 @@ class Containers:
         ]
         if size:
             seen = [await self._sized(each, live) for each, live in zip(seen, found, strict=False)]
-        return seen
+        return await views.as_called(self._images.find, seen)
 
     async def _ancestors(self, names: Sequence[str]) -> frozenset[str]:
         ids = set()
@@ -225,7 +227,7 @@ class Containers:
         """What attach would refuse, before the answer's head is sent. Raises IsPaused, IsRestarting."""
         live = self._roster.find(name)
         if live.status is Status.PAUSED:
-            raise IsPaused(live.id, ", unpause the container before attach")
+            raise IsPaused(f"container {name} is paused, unpause the container before attach")
         if live.status is Status.RESTARTING:
             raise IsRestarting(live.id)
         return views.view(self._world, live)

@@ -14,7 +14,7 @@ from platform import machine
 from typing import Protocol
 
 from knarr.engine import links, rows, userns
-from knarr.engine.checks import check_name
+from knarr.engine.checks import check_name, covering
 from knarr.engine.endpoint_plan import check_endpoint
 from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
 from knarr.engine.images.errors import WrongPlatform
@@ -114,22 +114,30 @@ class Creator:
 
     def _identified(self, mode: str) -> str:
         if mode.startswith("container:") and mode != "container:":
-            with contextlib.suppress(NoSuchContainer):
+            try:
                 return f"container:{self._roster.find(mode.partition(':')[2]).id}"
+            except NoSuchContainer as error:
+                raise Invalid(str(error)) from None
         return mode
 
     def _resolve(self, asked: ContainerSpec) -> ContainerSpec:
-        """Names of other containers become ids; what is not there is missed at the start. Raises Invalid."""
+        """Names of other containers become ids; whose network is not there is missed at the start. Raises Invalid."""
         modes = (asked.network_mode, asked.pid_mode, asked.ipc_mode)
         if any(mode.startswith("container:") for mode in modes):
-            network, pid, ipc = map(self._identified, modes)
+            network, pid, ipc = modes
+            with contextlib.suppress(Invalid):
+                network = self._identified(network)
+            pid, ipc = self._identified(pid), self._identified(ipc)
             asked = replace(asked, network_mode=network, pid_mode=pid, ipc_mode=ipc)
         if links.legacy(asked):
             asked = replace(asked, links=links.resolve(asked.links, self._roster))
         for each in asked_for(asked):
             net = self._world.nets.named(each.network) or self._world.nets.get(each.network)
-            if net is not None:
-                check_endpoint(each, net.name, net.value)
+            try:
+                if net is not None:
+                    check_endpoint(each, net.value)
+            except Invalid as error:
+                raise Invalid(f"invalid config for network {each.network}: {error}") from None
         return asked
 
     def _reserve(self, name: str, container_id: str) -> str:
@@ -168,6 +176,8 @@ class Creator:
     def _inherited(self, text: str) -> list[MountSpec]:
         """--volumes-from CONTAINER[:ro|rw]"""
         name, _, mode = text.partition(":")
+        if not name:
+            raise Invalid("volumes-from specification cannot be an empty string")
         if mode not in ("", "ro", "rw", "z", "Z"):
             raise Invalid(f"invalid mode: {mode}")
         try:
@@ -206,7 +216,8 @@ class Creator:
             called=mount.source if mount.type == "image" else "",
         )
         if mount.type == "bind":
-            return replace(placed, source=mount.source, propagation=mount.propagation or "rprivate")
+            default = covering(mount.source, mount.propagation, self._world.settings.data_root)
+            return replace(placed, source=mount.source, propagation=mount.propagation or default)
         if mount.type in ("tmpfs", "image"):
             return placed
         name = mount.source or new_id()

@@ -1,5 +1,6 @@
 """Decides what a container may ask of a network, in Docker's words. Pure."""
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -10,12 +11,16 @@ from knarr.model.container import EndpointSpec
 from knarr.model.errors import Invalid
 from knarr.network import pools
 
+_MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}\Z")
 
-def check_endpoint(asked: EndpointSpec, name: str, value: NetworkValue | None) -> None:
+
+def check_endpoint(asked: EndpointSpec, value: NetworkValue | None) -> None:
     """What a network can grant; `value` is None for a predefined one. Raises Invalid."""
+    if asked.mac and not _MAC.match(asked.mac):
+        raise Invalid(f"invalid MAC address {asked.mac}")
     problems = list(_problems(asked, value))
     if problems:
-        raise Invalid(f"invalid config for network {name}: invalid endpoint settings:\n{joined(problems)}")
+        raise Invalid(f"invalid endpoint settings:\n{joined(problems)}")
 
 
 def _problems(asked: EndpointSpec, value: NetworkValue | None) -> Iterator[str]:
@@ -29,6 +34,9 @@ def _problems(asked: EndpointSpec, value: NetworkValue | None) -> Iterator[str]:
     for version, address in ((4, asked.ipv4), (6, asked.ipv6)):
         if address:
             yield from _outside(address, version, value)
+    for address in asked.link_local:
+        if not (_is(4, address) or _is(6, address)):
+            yield f"invalid link-local IP address: {address}"
     yield from network_options.sysctl_problems(asked.driver_options)
 
 

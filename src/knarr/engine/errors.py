@@ -77,7 +77,7 @@ class NotConnected(Denied):
     """The container is not in the network."""
 
     def __init__(self, container_id: str, network: str) -> None:
-        super().__init__(f"container {container_id} is not connected to network {network}")
+        super().__init__(f"container {container_id} is not connected to the network {network}")
 
 
 class NameTaken(Conflict):
@@ -88,6 +88,10 @@ class NameTaken(Conflict):
             f'Conflict. The container name "/{name}" is already in use by container "{owner}". '
             "You have to remove (or rename) that container to be able to reuse that name."
         )
+
+
+class BadName(Invalid):
+    """No container can be called so."""
 
 
 class IllegalMove(Conflict):
@@ -107,9 +111,6 @@ class NotRunning(Conflict):
 class IsPaused(Conflict):
     """The container's processes are frozen."""
 
-    def __init__(self, container_id: str, advice: str = "") -> None:
-        super().__init__(f"container {container_id} is paused{advice}")
-
 
 class IsRestarting(Conflict):
     """The container is between two lives."""
@@ -128,10 +129,8 @@ class RemovalInProgress(Conflict):
 class CannotRemove(Conflict):
     """It runs, and force was not asked for."""
 
-    def __init__(self, name: str, status: str, advice: str) -> None:
-        super().__init__(
-            f'cannot remove container "{name}": container is {status}: {advice} before removing or force remove'
-        )
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f'cannot remove container "{name}": container is {reason}')
 
 
 class AlreadyStarted(Unchanged):

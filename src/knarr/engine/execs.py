@@ -31,7 +31,7 @@ class Execs:
     async def create(self, container: str, spec: ExecSpec) -> str:
         """The new exec's id. Raises NotRunning, IsPaused, IsRestarting, Invalid (an unknown user, too)."""
         live = self._roster.find(container)
-        live.unpaused_shim()
+        live.unpaused_shim(container)
         if not spec.command or not spec.command[0]:
             raise Invalid("No exec command specified")
         await self._check_user(live, spec.user)

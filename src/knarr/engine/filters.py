@@ -76,6 +76,14 @@ def one_of(filters: Filters, name: str, candidates: Collection[str]) -> bool:
     return not wanted or any(value in candidates for value in wanted)
 
 
+def until(filters: Filters, now: int) -> list[int]:
+    """The moment of the filter `until`, if there is one. Raises Invalid."""
+    texts = filters.get("until", ())
+    if len(texts) > 1:
+        raise Invalid("more than one until filter specified")
+    return [moment(text, now) for text in texts]
+
+
 def moment(text: str, now: int) -> int:
     """A time as filters have it: seconds since the epoch, RFC 3339, or a duration before now. Raises Invalid."""
     if re.fullmatch(r"\d+(?:\.\d{1,9})?", text):

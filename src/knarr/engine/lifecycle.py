@@ -63,7 +63,7 @@ class Lifecycle:
         async with live.lock:
             self._check_present(live)
             if live.status is Status.PAUSED:
-                raise IsPaused(live.name, ": cannot start a paused container, try unpause instead")
+                raise IsPaused("cannot start a paused container, try unpause instead")
             if live.status is Status.RUNNING:
                 raise AlreadyStarted(f"container {live.name} is already running")
             self._stop_retrying(live)
@@ -287,7 +287,7 @@ class Lifecycle:
         async with live.lock:
             shim = live.running_shim()
             if live.status is Status.PAUSED:
-                raise IsPaused(live.id, "")
+                raise IsPaused(f"Container {live.id} is already paused")
             try:
                 await shim.pause()
             except NotFound:  # its end is on the way
@@ -310,11 +310,12 @@ class Lifecycle:
         live.row = replace(live.row, state=state)
         await self._world.commit(lambda tx: rows.save_state(tx, live.row), live.event(action))
 
-    async def remove(self, live: Live, *, force: bool, volumes: bool) -> None:
+    async def remove(self, live: Live, *, force: bool, volumes: bool, called: str = "") -> None:
         """Raises CannotRemove, RemovalInProgress."""
         if live.removing:
             raise RemovalInProgress(live.name)
-        self._check_removable(live, force)
+        if not force:
+            _check_removable(live, called or live.name)
         if live.runs or live.status in (Status.RESTARTING, Status.STARTING):
             await self._end_for_removal(live)
         async with live.lock:
@@ -327,15 +328,6 @@ class Lifecycle:
         if live.cleaning is not None:
             await asyncio.wait([live.cleaning])
 
-    def _check_removable(self, live: Live, force: bool) -> None:
-        if force:
-            return
-        if live.status is Status.PAUSED:
-            raise CannotRemove(f"/{live.name}", "paused", "unpause the container")
-        if live.status in (Status.RUNNING, Status.RESTARTING, Status.STARTING):
-            word = "restarting" if live.status is Status.RESTARTING else "running"
-            raise CannotRemove(f"/{live.name}", word, "stop the container")
-
     async def _end_for_removal(self, live: Live) -> None:
         async with live.lock:
             if live.status is Status.RESTARTING:
@@ -346,6 +338,14 @@ class Lifecycle:
             ended = live.ended
         if ended is not None:
             await self._kill(live, ended)
+
+
+def _check_removable(live: Live, called: str) -> None:
+    if live.status is Status.PAUSED:
+        raise CannotRemove(called, "paused and must be unpaused first")
+    if live.status in (Status.RUNNING, Status.RESTARTING, Status.STARTING):
+        word = "restarting" if live.status is Status.RESTARTING else "running"
+        raise CannotRemove(called, f"{word}: stop the container before removing or force remove")
 
 
 class _NotPaused(NotRunning):

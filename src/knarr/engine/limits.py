@@ -104,6 +104,29 @@ _CONFLICTS = (
 )
 
 
+_UPDATABLE = (
+    "blkio_weight",
+    "blkio_weight_devices",
+    "blkio_read_bps",
+    "blkio_write_bps",
+    "blkio_read_iops",
+    "blkio_write_iops",
+    "cpu_shares",
+    "nano_cpus",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_realtime_period",
+    "cpu_realtime_runtime",
+    "cpuset_cpus",
+    "cpuset_mems",
+    "memory",
+    "memory_swap",
+    "memory_reservation",
+    "pids_limit",
+)
+"""What a running process can get otherwise; Docker passes over the rest in silence."""
+
+
 def updated(present: Resources, asked: Resources) -> Resources:
     """`docker update`: fields at their defaults stay as they are. Pure. Raises Conflict, Invalid."""
     for wish, other, words in _CONFLICTS:
@@ -111,12 +134,10 @@ def updated(present: Resources, asked: Resources) -> Resources:
             raise Conflict(f"Conflicting options: {words} has already been set")
     default = Resources()
     changes: dict[str, Any] = {
-        name: value
-        for name in Resources.__slots__
-        if (value := getattr(asked, name)) != getattr(default, name)
+        name: value for name in _UPDATABLE if (value := getattr(asked, name)) != getattr(default, name)
     }
     merged = replace(present, **changes)
-    if "memory" in changes and "memory_swap" not in changes and 0 < merged.memory_swap < merged.memory:
+    if "memory" in changes and "memory_swap" not in changes and merged.memory_swap < merged.memory:
         raise Conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
         )

@@ -25,6 +25,10 @@ def resolve(links: Iterable[str], roster: Roster) -> tuple[str, ...]:
     found = []
     for link in links:
         name, _, alias = link.partition(":")
+        if not link:
+            raise Invalid("empty string specified for links")
+        if ":" in alias:
+            raise Invalid(f"bad format for links: {link}")
         try:
             target = roster.find(name)
         except NoSuchContainer as error:

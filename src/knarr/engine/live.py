@@ -13,6 +13,7 @@ from knarr.engine.shims import ExecHandle, Shim
 from knarr.engine.values import AttachOptions, Waited
 from knarr.engine.world import now
 from knarr.model.container import ContainerSpec, ContainerState, ContainerView, ExecSpec, Status
+from knarr.model.errors import Invalid
 from knarr.model.mount import Mount
 from knarr.model.system import Event
 
@@ -118,11 +119,11 @@ class Live:
             raise NotRunning(self.id)
         return self.shim
 
-    def unpaused_shim(self) -> Shim:
-        """Its shim while it runs and is not frozen. Raises NotRunning, IsRestarting, IsPaused."""
+    def unpaused_shim(self, called: str = "") -> Shim:
+        """Its shim while it runs and is not frozen; `called` is who asks' name for it. Raises NotRunning, IsRestarting, IsPaused."""
         shim = self.running_shim()
         if self.status is Status.PAUSED:
-            raise IsPaused(self.id, ", unpause the container before exec")
+            raise IsPaused(f"Container {called or self.id} is paused, unpause the container before exec")
         return shim
 
     def event(self, action: str, **attributes: str) -> Event:
@@ -173,11 +174,13 @@ class Roster:
         """By id, name or unique prefix of an id, in Docker's order. Raises NoSuchContainer, AmbiguousId."""
         if name in self._by_id:
             return self._by_id[name]
+        if not name:
+            raise Invalid('invalid name or ID supplied: ""')
         owner = self._by_name.get(name.removeprefix("/"))
         if owner in self._by_id:
             return self._by_id[owner]
         at = bisect_left(self._ids, name)
-        if not name or at == len(self._ids) or not self._ids[at].startswith(name):
+        if at == len(self._ids) or not self._ids[at].startswith(name):
             raise NoSuchContainer(name)
         if at + 1 < len(self._ids) and self._ids[at + 1].startswith(name):
             raise AmbiguousId(name)

@@ -107,13 +107,13 @@ def shares(spec: ContainerSpec) -> bool:
 
 
 def asked_for(spec: ContainerSpec) -> tuple[EndpointSpec, ...]:
-    """The networks that a new container shall be in: those that were named, and its main one, first."""
+    """The networks that a new container shall be in: those that were named, its main one first; else that one alone."""
     if shares(spec):
         return ()
     mode = spec.network_mode
-    asked = {each.network: each for each in spec.endpoints}
-    main = asked.pop(mode, None) or EndpointSpec(network=mode)
-    return (main, *asked.values())
+    if not spec.endpoints:
+        return (EndpointSpec(network=mode),)
+    return tuple(sorted(spec.endpoints, key=lambda each: each.network != mode))
 
 
 def gateway(places: Sequence[Place], *, six: bool = False) -> Place | None:

@@ -41,6 +41,9 @@ def read(kind: str, options: Mapping[str, str]) -> dict[str, Any]:
     binding = options.get(f"{_BRIDGE}host_binding_ipv4", "")
     if binding and not _is_address(binding):
         raise _refused(f"{_BRIDGE}host_binding_ipv4", binding, "nil ip")
+    source = options.get("com.docker.network.host_ipv4", "")
+    if source and not _is_address(source):
+        raise _refused("com.docker.network.host_ipv4", source, "nil ip")
     return {
         "mtu": _number(options, _MTU) or 1500,
         "icc": _flag(options, f"{_BRIDGE}enable_icc", True),

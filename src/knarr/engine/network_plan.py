@@ -15,14 +15,20 @@ from knarr.network.config import NetworkConfig, Subnet
 from knarr.network.pools import Pool
 
 _OWN_KINDS = ("bridge", "macvlan", "ipvlan")
+_NO_MANAGER = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+    "and try again."
+)
 
 
 def check(spec: NetworkSpec) -> NetworkSpec:
     """The request with its families settled. Raises Invalid, Predefined, NotFound, Denied for what cannot be."""
     if not spec.name.strip():
-        raise Invalid("invalid network name: name is empty")
-    if spec.name in PREDEFINED:
-        raise Predefined(f"operation is not permitted on predefined {spec.name} network")
+        raise Invalid("invalid name: name is empty")
+    if spec.name in (*PREDEFINED, "default"):
+        raise Predefined(f"operation is not permitted on predefined {spec.name} network ")
+    if spec.driver == "overlay":
+        raise Denied(_NO_MANAGER)
     if spec.driver in ("host", "null"):
         raise Denied(f'only one instance of "{spec.driver}" network is allowed')
     if spec.driver not in ("", "default", *_OWN_KINDS):
@@ -79,6 +85,7 @@ def joined(problems: Sequence[str]) -> str:
 def _problems(asked: AddressRange, *, six: bool) -> Iterator[str]:
     """libnetwork's sentences."""
     if not asked.subnet:
+        yield "invalid subnet : invalid CIDR block notation"
         return
     try:
         subnet = ip_network(asked.subnet, strict=False)

@@ -24,7 +24,7 @@ from knarr.engine.names import new_id
 from knarr.engine.nets import Net
 from knarr.engine.places import Places
 from knarr.engine.record import NetworkValue
-from knarr.engine.telling import network_event
+from knarr.engine.telling import network_event, prune_event
 from knarr.engine.values import NetworkSpec, Pruned
 from knarr.engine.world import World, now
 from knarr.model.container import EndpointSpec
@@ -173,8 +173,8 @@ class Networks:
 
     async def connect(self, name: str, container: str, asked: EndpointSpec) -> None:
         """Raises NoSuchNetwork, NoSuchContainer, AlreadyConnected, Denied, Invalid."""
-        net = self._world.nets.find(name)
         live = self._roster.find(container)
+        net = self._world.nets.find(name)
         mode = live.spec.network_mode
         if net.name == "host":
             raise Invalid(
@@ -193,7 +193,7 @@ class Networks:
         if net.value is not None and net.value.config_only:
             raise Denied(configurations.UNUSABLE)
         asked = replace(asked, network=net.name)
-        check_endpoint(asked, net.name, net.value)
+        check_endpoint(asked, net.value)
         await self._world.whole(self._connect(net, live, asked))
 
     async def _connect(self, net: Net, live: Live, asked: EndpointSpec) -> None:
@@ -218,8 +218,8 @@ class Networks:
 
     async def disconnect(self, name: str, container: str, *, force: bool = False) -> None:
         """Raises NoSuchNetwork, NoSuchContainer, NotConnected, Denied."""
-        net = self._world.nets.find(name)
         live = self._roster.find(container)
+        net = self._world.nets.find(name)
         if net.name == "host" and live.spec.network_mode == "host":
             raise Denied("container cannot be disconnected from host network or connected to host network")
         await self._world.whole(self._disconnect(net, live))
@@ -278,7 +278,7 @@ class Networks:
         """Removes users' networks that no container is in, running or not. Filters: label, label!, until."""
         wanted = wanted or {}
         filters.check(wanted, _PRUNE_FILTERS)
-        until = [filters.moment(text, now()) for text in wanted.get("until", ())]
+        until = filters.until(wanted, now())
         used = {asked.network for live in self._roster for asked in live.spec.endpoints}
         removed = []
         for net in self._world.nets:
@@ -296,6 +296,7 @@ class Networks:
                 except (KnarrError, sqlite3.Error):
                     continue
                 removed.append(net.name)
+        self._world.tell(prune_event("network", 0))
         return Pruned(tuple(removed))
 
     def _view(self, net: Net) -> NetworkView:
@@ -342,6 +343,8 @@ class Networks:
 
 def _check_values(wanted: Mapping[str, Sequence[str]]) -> None:
     """Raises Invalid in the words that dockerd has for networks."""
+    if len(wanted.get("dangling", ())) > 1:
+        raise Invalid('got more than one value for filter key "dangling"')
     for value in wanted.get("dangling", ()):
         if value not in ("true", "1", "false", "0"):
             raise Invalid(

@@ -55,7 +55,10 @@ class Places:
         found = []
         for asked in spec.endpoints:
             try:
-                found.append(Place(self._world.nets.find(asked.network), asked))
+                net = self._world.nets.find(asked.network)
+                _check_joinable(net)
+                if net.own or net.name != "none":
+                    found.append(Place(net, asked))
             except NoSuchNetwork as error:
                 if asked.network != "bridge":
                     raise NotFound(f"failed to set up container networking: {error}") from None
@@ -236,3 +239,12 @@ def _host_file() -> str:
         return read_text("/etc/resolv.conf")
     except FileNotFoundError:
         return ""
+
+
+def _check_joinable(net: Net) -> None:
+    """Raises Invalid for the host's, which only a container of that mode has."""
+    if net.name == "host" and not net.own:
+        raise Invalid(
+            "failed to set up container networking: cannot connect container to host network - container must be created in "
+            "host network mode"
+        )

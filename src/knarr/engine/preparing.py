@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from knarr.engine import bundle, devicedrivers, devices, hostfiles
+from knarr.engine import bundle, checks, devicedrivers, devices, hostfiles
 from knarr.engine.cdi import Edits
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
@@ -56,7 +56,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
             if mount.asked_by == "mounts":
                 raise BindSourceMissing(mount.source)
             os.makedirs(mount.source, 0o755, exist_ok=True)
-        check_propagation(mount)
+        check_propagation(mount, world.settings.data_root)
     live.rootfs = live.rootfs or world.snapshots.mounts(live.id)
     profile = bundle.seccomp_profile(spec)
     if profile == "":
@@ -77,13 +77,15 @@ def prepare(world: World, wish: Wish) -> Prepared:
     )
 
 
-def check_propagation(mount: Placed) -> None:
+def check_propagation(mount: Placed, data_root: str) -> None:
     """What is below a shared or slave bind can only be told by peers. Raises KnarrError in Docker's words. Blocking."""
     if mount.shallow and mount.deep:
         raise KnarrError("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
     word = mount.propagation.removeprefix("r")
     if mount.type != "bind" or word not in ("shared", "slave"):
         return
+    if word == "slave" and checks.overlap(mount.source, data_root):
+        return  # nobody asked for it: where it has no effect it does no harm
     point, tags = mount_of(read_text("/proc/self/mountinfo", 16 << 20), os.path.realpath(mount.source))
     shared = any(tag.startswith("shared:") for tag in tags)
     if word == "shared" and not shared:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from knarr.engine import filters, views
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.live import Roster
+from knarr.engine.telling import prune_event
 from knarr.engine.values import Pruned
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
@@ -21,7 +22,7 @@ async def prune(
 ) -> Pruned:
     """Every stopped container that the filters (label, label!, until) allow."""
     filters.check(wanted, _FILTERS)
-    until = [filters.moment(text, now()) for text in wanted.get("until", ())]
+    until = filters.until(wanted, now())
     removed, space = [], 0
     for live in roster:
         if (
@@ -35,4 +36,5 @@ async def prune(
                 await lifecycle.remove(live, force=False, volumes=False)
                 removed.append(live.id)
                 space += own
+    world.tell(prune_event("container", space))
     return Pruned(tuple(removed), space)

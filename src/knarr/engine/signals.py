@@ -18,7 +18,7 @@ def number(text: str) -> int:
         value = int(text)
         if 0 < value <= 64:
             return value
-        raise Invalid(f"invalid signal: {text}")
+        raise Invalid(f"the linux daemon does not support signal {value}" if value else "invalid signal: 0")
     found = NAMES.get(text.upper().removeprefix("SIG"))
     if found is None:
         raise Invalid(f"invalid signal: {text}")

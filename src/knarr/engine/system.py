@@ -71,7 +71,7 @@ class System:
             logging_driver=settings.log_driver,
             log_drivers=tuple(name for name in logdrivers.DRIVERS if name != "none"),
             volume_drivers=("local",),
-            network_drivers=("bridge", "host", "null"),
+            network_drivers=("bridge", "host", "ipvlan", "macvlan", "null"),
             cgroup_driver="cgroupfs",
             cgroup_version=str(world.hierarchy.version),
             kernel_version=platform.release(),

@@ -12,6 +12,11 @@ def network_event(net: Net, action: str, **attributes: str) -> Event:
     return Event(type="network", action=action, id=net.id, at=now(), attributes=told)
 
 
+def prune_event(kind: str, freed: int) -> Event:
+    """The end of a prune, with the bytes that it freed."""
+    return Event(type=kind, action="prune", id="", at=now(), attributes={"reclaimed": str(freed)})
+
+
 def network_events(world: World, live: Live, action: str) -> list[Event]:
     """One for each place of this life, and for the host's network and none."""
     mode = live.spec.network_mode

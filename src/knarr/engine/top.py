@@ -39,7 +39,8 @@ async def _ps(words: list[str]) -> str:
         raise Unsupported("top with ps arguments needs ps(1): install the package procps") from None
     out, error = await process.communicate()
     if process.returncode != 0:
-        raise PsFailed(f"ps: {(error or out).decode(errors='replace').strip()}")
+        first = (error or out).decode(errors="replace").strip().partition("\n")[0]
+        raise PsFailed(f"ps: {first}")
     return out.decode(errors="replace")
 
 

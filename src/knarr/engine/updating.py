@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from knarr.engine import bundle, checks, devices, limits, plan, publishing, rows
+from knarr.engine import bundle, checks, devices, limit_checks, limits, plan, publishing, rows
 from knarr.engine.live import Live
 from knarr.engine.places import Places
 from knarr.engine.values import PortChange
 from knarr.engine.world import World
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, Resources, RestartPolicy
+from knarr.model.errors import Conflict
 
 
 class Update(NamedTuple):
@@ -25,8 +26,8 @@ async def update(world: World, places: Places, live: Live, wish: Update) -> tupl
     """Returns warnings. Raises Invalid, PortTaken; then nothing has changed."""
     async with live.lock:
         resources, warnings = limits.settle(wish.resources, world.host.abilities)
-        spec = _updated(live.spec, wish._replace(resources=resources))
-        checks.check_resources(spec.resources, world.host.cpus)
+        spec = _updated(live, wish._replace(resources=resources))
+        limit_checks.check(spec.resources, world.host.cpus)
         checks.check_restart(spec.restart, auto_remove=spec.auto_remove)
         checks.check_on_unhealthy(spec)
         if wish.ports:
@@ -52,8 +53,12 @@ async def _limit(world: World, live: Live, spec: ContainerSpec) -> None:
     await live.running_shim().update(wanted)
 
 
-def _updated(spec: ContainerSpec, wish: Update) -> ContainerSpec:
-    merged = limits.updated(spec.resources, wish.resources)
+def _updated(live: Live, wish: Update) -> ContainerSpec:
+    spec = live.spec
+    try:
+        merged = limits.updated(spec.resources, wish.resources)
+    except Conflict as error:
+        raise Conflict(f"Cannot update container {live.id}: {error}") from None
     return replace(
         spec,
         resources=plan.fill_resources(merged),

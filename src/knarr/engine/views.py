@@ -1,6 +1,6 @@
 """Live containers as `ps` and inspect tell of them, and Docker's filters on the list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,8 @@ from knarr.engine.values import Change
 from knarr.engine.world import World
 from knarr.model.container import ContainerView, EndpointSpec, EndpointView, Status
 from knarr.model.digest import Digest
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, KnarrError
+from knarr.model.image import Image
 from knarr.model.ports import Port, Published
 from knarr.network.plan import EndpointPlan
 from knarr.snapshots.changes import ADDED, MODIFIED, changes
@@ -143,6 +144,26 @@ def sizes(world: World, live: Live) -> tuple[int, int]:
     own = world.snapshots.usage(live.id).size
     layers = sum(world.snapshots.usage(Digest.parse(text)).size for text in live.extra.chain)
     return own, own + layers
+
+
+async def as_called(
+    find: Callable[[str], Awaitable[Image]], seen: Sequence[ContainerView]
+) -> list[ContainerView]:
+    """Where another image has an image's name by now, or none, a list tells of the image's id."""
+    strays = set()
+    for name, image in {(each.spec.image, each.image_id) for each in seen}:
+        try:
+            found = str((await find(name)).id)
+        except KnarrError:
+            found = ""
+        if found != image:
+            strays.add((name, image))
+    return [
+        replace(each, spec=replace(each.spec, image=each.image_id))
+        if (each.spec.image, each.image_id) in strays
+        else each
+        for each in seen
+    ]
 
 
 def placeholders(world: World, live: Live) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from knarr.engine.live import Roster
 from knarr.engine.names import new_id
 from knarr.engine.paths import VOLUME_DATA
 from knarr.engine.record import VolumeValue
+from knarr.engine.telling import prune_event
 from knarr.engine.values import Pruned
 from knarr.engine.volumemounts import VolumeMounts, unmount
 from knarr.engine.world import World, now
@@ -206,6 +207,7 @@ class Volumes:
         for name in names:
             space += await blocking(_size, self._world.paths.volume(name))
             await self._delete([name], event("destroy", name, "local"))
+        self._world.tell(prune_event("volume", space))
         return Pruned(tuple(names), space)
 
     async def usage(self) -> "Sequence[VolumeView]":

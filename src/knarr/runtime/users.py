@@ -38,7 +38,10 @@ def find_user(wish: str, extra: Sequence[str], passwd: str, group: str) -> User:
             for fields in _entries(group, 4)
             if login in fields[3].split(",") and _is_number(fields[2])
         ]
-    gids += [_group(word, group, f"Unable to find group {word}") for word in extra]
+    gids += [
+        _group(word, group, f"unable to find group {word}: no matching entries in group file")
+        for word in extra
+    ]
     return User(user.uid, gid, tuple(dict.fromkeys((gid, *gids))), user.home)
 
 

@@ -65,7 +65,7 @@ async def test_who_it_is(runtime: Runtime) -> None:
     [
         ({"name": "nobody"}, "unable to find user nobody: no matching entries in passwd file"),
         ({"name": "web:none"}, "unable to find group none: no matching entries in group file"),
-        ({"name": "", "groups": ["none"]}, "Unable to find group none"),
+        ({"name": "", "groups": ["none"]}, "unable to find group none: no matching entries in group file"),
     ],
 )
 async def test_unknown_users(runtime: Runtime, user: dict[str, Any], words: str) -> None:

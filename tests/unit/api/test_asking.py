@@ -153,7 +153,7 @@ def test_the_default_network_is_bridge() -> None:
         {
             "Image": "x",
             "HostConfig": {"NetworkMode": "default"},
-            "NetworkingConfig": {"EndpointsConfig": {"default": None}},
+            "NetworkingConfig": {"EndpointsConfig": {"default": {}}},
         }
     )
     assert spec.network_mode == "bridge"

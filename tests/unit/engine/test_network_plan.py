@@ -101,7 +101,7 @@ def test_what_is_refused(spec: NetworkSpec, kind: type[KnarrError]) -> None:
 
 def test_addresses_that_can_be_asked_for() -> None:
     own = made(subnet="10.5.0.0/24")
-    check_endpoint(EndpointSpec(network="n", ipv4="10.5.0.7", aliases=("a",)), "n", own)
+    check_endpoint(EndpointSpec(network="n", ipv4="10.5.0.7", aliases=("a",)), own)
     for asked, value in (
         (EndpointSpec(network="bridge", ipv4="10.5.0.7"), None),
         (EndpointSpec(network="bridge", aliases=("a",)), None),
@@ -109,7 +109,7 @@ def test_addresses_that_can_be_asked_for() -> None:
         (EndpointSpec(network="n", ipv4="10.6.0.7"), own),
     ):
         with pytest.raises(Invalid, match="invalid endpoint settings"):
-            check_endpoint(asked, "n", value)
+            check_endpoint(asked, value)
 
 
 def place(name: str, *, internal: bool = False, priority: int = 0) -> Place:

@@ -116,7 +116,7 @@ REFUSED = [
      "range of CPUs is from 0.01 to 4.00, as there are only 4 CPUs available"),
     ({"resources": Resources(cpuset_cpus="9")},
      "Requested CPUs are not available - requested 9, available: 0-3"),
-    ({"resources": Resources(cpuset_cpus="a")}, "Invalid value a for cpuset cpus"),
+    ({"resources": Resources(cpuset_cpus="a")}, "Invalid value a for cpuset cpus: invalid format: a"),
     ({"oom_score_adj": 2000}, "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
 ]  # fmt: skip
 

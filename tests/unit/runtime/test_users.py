@@ -35,7 +35,7 @@ def test_found(wish: str, extra: list[str], user: User) -> None:
         ("nobody", [], "unable to find user nobody: no matching entries in passwd file"),
         ("odd", [], "unable to find user odd: no matching entries in passwd file"),
         ("web:none", [], "unable to find group none: no matching entries in group file"),
-        ("web", ["none"], "Unable to find group none"),
+        ("web", ["none"], "unable to find group none: no matching entries in group file"),
         ("4294967296", [], "uids and gids must be in range 0-2147483647"),
         ("web:4294967296", [], "uids and gids must be in range 0-2147483647"),
     ],

@@ -11,6 +11,7 @@ from typing import Any
 from knarr.api.server.mounting import read_mounts
 from knarr.api.spec import containers as spec
 from knarr.api.spec.versions import Version
+from knarr.engine.checks import clean
 from knarr.model.container import (
     BlockLimit,
     ContainerSpec,
@@ -26,6 +27,7 @@ from knarr.model.container import (
 )
 from knarr.model.errors import Invalid
 from knarr.model.ports import Port, PortBinding
+from knarr.wire import detachkeys
 
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?\Z")
 
@@ -36,6 +38,11 @@ def container(body: spec.Create, version: Version, platform: str = "") -> Contai
         raise Invalid("config cannot be empty in order to create a container")
     host = body.HostConfig or spec.HostConfig()
     network_mode = "bridge" if host.NetworkMode in ("", "default") else host.NetworkMode
+    if network_mode in ("container", "container:"):
+        raise Invalid("invalid network mode: invalid container format container:<name|id>")
+    for value, word in ((host.IOMaximumIOps, "IOPs"), (host.IOMaximumBandwidth, "bandwidth")):
+        if value:
+            raise Invalid(f"invalid option: QoS maximum {word} configuration is not supported on linux")
     endpoints = _endpoints(body, network_mode, version)
     if version >= (1, 48) and not network_mode.startswith(("host", "none", "container:")):
         _check_sysctls(host.Sysctls or {})
@@ -70,6 +77,8 @@ def warnings(body: spec.Create, version: Version) -> tuple[str, ...]:
             "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. "
             "Use '--mount type=volume,volume-driver=...' instead"
         )
+    if host.CpuPercent > 0:
+        told.append("linux does not support CPU percent. Percent discarded.")
     if body.MacAddress and version >= (1, 44):
         told.append(
             "The container-wide MacAddress field is now deprecated. "
@@ -101,7 +110,7 @@ def _program(body: spec.Config, version: Version) -> dict[str, Any]:
         "command": _words(body.Cmd),
         "entrypoint": _words(body.Entrypoint),
         "environment": _tuple(body.Env),
-        "working_dir": body.WorkingDir,
+        "working_dir": clean(body.WorkingDir) if body.WorkingDir else "",
         "user": body.User,
         "hostname": body.Hostname,
         "domainname": body.Domainname,
@@ -246,6 +255,10 @@ def exec_(body: spec.ExecCreate) -> ExecSpec:
     command = _words(body.Cmd)
     if not command:
         raise Invalid("No exec command specified")
+    try:
+        detachkeys.parse(body.DetachKeys)
+    except Invalid:
+        raise Invalid(f"Invalid escape keys ({body.DetachKeys}) provided") from None
     return ExecSpec(
         command=command,
         environment=_tuple(body.Env),
@@ -279,10 +292,11 @@ def endpoint(network: str, body: spec.Endpoint) -> EndpointSpec:
 def _endpoints(body: spec.Create, network_mode: str, version: Version) -> tuple[EndpointSpec, ...]:
     """The networks asked for; a container-wide MAC address moves to the main one, as dockerd moves it."""
     asked = (body.NetworkingConfig and body.NetworkingConfig.EndpointsConfig) or {}
-    found = {
-        name: endpoint(name, each or spec.Endpoint())
-        for name, each in ((_network(name), each) for name, each in asked.items())
-    }
+    found = {}
+    for name, each in asked.items():
+        if each is None:
+            raise Invalid(f"invalid config for network {name}: EndpointsConfig is nil")
+        found[_network(name)] = endpoint(_network(name), each)
     if version < (1, 44) and len(found) > 1:
         raise Invalid("Container cannot be created with multiple network endpoints: " + ", ".join(found))
     mac = body.MacAddress

@@ -142,6 +142,8 @@ def _attributes(call: Call) -> dict[str, str]:
     network = call.text("networkmode")
     if network in ("host", "none"):
         attrs["force-network-mode"] = network
+    elif network not in ("", "default", "bridge"):
+        attrs["network"] = network
     hosts = [text.replace(":", "=", 1) for text in call.texts("extrahosts")]
     if hosts:
         attrs["add-hosts"] = ",".join(hosts)

@@ -54,9 +54,12 @@ class Call:
         if not text:
             return None
         try:
-            return int(text)
+            number = int(text)
         except ValueError:
             raise Invalid(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
+        if not -(1 << 63) <= number < 1 << 63:
+            raise Invalid(f'strconv.Atoi: parsing "{text}": value out of range')
+        return number
 
     def filters(self) -> dict[str, tuple[str, ...]]:
         """The query's filters: both `{"label": ["a"]}` and the older `{"label": {"a": true}}`. Raises Invalid."""
@@ -64,13 +67,10 @@ class Call:
         if not text:
             return {}
         try:
-            value = msgspec.json.decode(text, type=dict[str, list[str] | dict[str, bool]])
+            value = msgspec.json.decode(text, type=dict[str, list[str] | dict[str, bool]] | None) or {}
         except (msgspec.ValidationError, msgspec.DecodeError):
             raise Invalid("invalid filter") from None
-        return {
-            key: tuple(each for each in wanted if isinstance(wanted, list) or wanted[each])
-            for key, wanted in value.items()
-        }
+        return {key: tuple(wanted) for key, wanted in value.items()}
 
     async def json(self, kind: type[T], *, needed: bool = False) -> T:
         """The body, without what its version did not know; an empty one is all defaults unless it is `needed`. Raises Invalid if it is no JSON of this kind."""

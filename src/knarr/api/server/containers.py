@@ -13,7 +13,7 @@ from knarr.api.server.images import reference
 from knarr.api.server.replies import encode, nothing, reply
 from knarr.api.spec import containers as spec
 from knarr.engine.committing import Commit
-from knarr.engine.errors import NameTaken
+from knarr.engine.errors import BadName, NameTaken
 from knarr.engine.values import AttachOptions, LogOptions, PortChange, Waited
 from knarr.loop.http.messages import Response
 from knarr.model.errors import Invalid, KnarrError
@@ -55,6 +55,8 @@ async def inspect(call: Call) -> Response:
 
 async def start(call: Call) -> Response:
     """POST /containers/{name}/start; knarr's own `?explain=1` answers with the steps that were walked."""
+    if call.text("checkpoint"):
+        raise Invalid("checkpoint is only supported in experimental mode")
     if len(await call.request.read(1 << 20)) > 7:
         raise Invalid(
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
@@ -82,13 +84,21 @@ async def start(call: Call) -> Response:
 
 async def stop(call: Call) -> Response:
     """POST /containers/{name}/stop"""
-    await call.engine.containers.stop(call.name, signal=call.text("signal"), timeout=call.integer("t"))
+    timeout = call.integer("t")
+    try:
+        await call.engine.containers.stop(call.name, signal=call.text("signal"), timeout=timeout)
+    except Invalid as error:
+        raise Invalid(f"cannot stop container: {call.name}: {error}") from None
     return nothing()
 
 
 async def restart(call: Call) -> Response:
     """POST /containers/{name}/restart"""
-    await call.engine.containers.restart(call.name, signal=call.text("signal"), timeout=call.integer("t"))
+    timeout = call.integer("t")
+    try:
+        await call.engine.containers.restart(call.name, signal=call.text("signal"), timeout=timeout)
+    except Invalid as error:
+        raise Invalid(f"Cannot restart container {call.name}: {error}") from None
     return nothing()
 
 
@@ -117,7 +127,7 @@ async def rename(call: Call) -> Response:
     """POST /containers/{name}/rename"""
     try:
         await call.engine.containers.rename(call.name, call.text("name"))
-    except NameTaken as error:
+    except (NameTaken, BadName) as error:
         return reply({"message": f"Error when allocating new name: {error}"}, status(error))
     return nothing()
 
@@ -253,8 +263,11 @@ def size(call: Call) -> tuple[int, int]:
     found = []
     for key, word in (("h", "height"), ("w", "width")):
         text = call.text(key)
-        if not text.isdigit() or int(text) >= 1 << 32:
-            raise Invalid(f'invalid resize {word} "{text}": invalid syntax')
+        if not text.isdigit():
+            reason = "value out of range" if text.removeprefix("-").isdigit() else "invalid syntax"
+            raise Invalid(f'invalid resize {word} "{text}": {reason}')
+        if int(text) >= 1 << 32:
+            raise Invalid(f'invalid resize {word} "{text}": value out of range')
         found.append(int(text))
     return found[0], found[1]
 

@@ -26,10 +26,13 @@ def reference(repository: str, tag: str) -> Reference | None:
     """What `repo=` and `tag=` name; None for nothing. Raises Invalid."""
     if not repository:
         return None
-    found = Reference.parse(repository, tag=tag or None)
+    found = Reference.parse(repository)
     if found.digest:
         raise Invalid("cannot import digest reference")
-    return found.tagged()
+    try:
+        return Reference.parse(found.familiar_name, tag=tag) if tag else found.tagged()
+    except Invalid:
+        raise Invalid("invalid tag format") from None
 
 
 def summary(view: ImageView, version: Version) -> dict[str, Any]:

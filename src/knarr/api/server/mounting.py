@@ -43,6 +43,10 @@ def bind(text: str, volume_driver: str = "", *, shallow: bool = False) -> MountS
     if len(parts) > 3 or not all(parts[:2]) or (len(parts) == 2 and _is_mode(parts[1])):
         raise _bad_bind(text)
     if len(parts) == 1:
+        if clean(text) == "/":
+            raise _bad_bind(text, "volume", "invalid specification: destination can't be '/'")
+        if not text.startswith("/"):
+            raise _bad_bind(text, "volume", f"invalid mount path: '{text}' mount path must be absolute")
         return MountSpec(type="volume", target=parts[0], driver=volume_driver, asked_by="binds")
     source, target = parts[:2]
     words = _split(parts[2]) if len(parts) == 3 else ()
@@ -93,7 +97,7 @@ def _mount(body: spec.Mount, version: Version) -> MountSpec:
         "read_only": body.ReadOnly,
     }
     if body.Type == "bind":
-        return MountSpec(**common, **_bind_options(body.BindOptions or spec.BindOptions(), version))
+        return MountSpec(**common, **_bind_options(body, version))
     if body.Type == "volume":
         volume = body.VolumeOptions or spec.VolumeOptions()
         driver = volume.DriverConfig or spec.DriverConfig()
@@ -116,11 +120,15 @@ def _mount(body: spec.Mount, version: Version) -> MountSpec:
     return MountSpec(**common)
 
 
-def _bind_options(asked: spec.BindOptions, version: Version) -> dict[str, Any]:
+def _bind_options(body: spec.Mount, version: Version) -> dict[str, Any]:
+    asked = body.BindOptions or spec.BindOptions()
     if asked.Propagation and asked.Propagation not in _PROPAGATIONS:
         raise Invalid(f'invalid mount config for type "bind": invalid propagation mode: {asked.Propagation}')
     if version < (1, 44) and asked.ReadOnlyForceRecursive:
         raise Invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
+    if not body.ReadOnly and (asked.ReadOnlyForceRecursive or asked.ReadOnlyNonRecursive):
+        word = "Force" if asked.ReadOnlyForceRecursive else "Non"
+        raise Invalid(f"mount options conflict: !ReadOnly && BindOptions.ReadOnly{word}Recursive")
     return {
         "propagation": asked.Propagation,
         "options": ("nonrecursive",) if asked.NonRecursive and version >= (1, 40) else (),

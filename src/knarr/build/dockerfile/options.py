@@ -227,7 +227,7 @@ def _resources(attributes: Mapping[str, str]) -> Resources | None:
         values.append(value)
     cpus, mems = (_cpuset(name, attributes.get(name, "")) for name in ("cpusetcpus", "cpusetmems"))
     memory, swap, shares, period, quota = values
-    resources = Resources(memory, swap, shares, period, quota, cpus, mems)
+    resources = Resources(memory, swap, shares, period, quota, cpus, mems, attributes.get("network", ""))
     return resources if any(resources) else None
 
 

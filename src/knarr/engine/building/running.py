@@ -111,7 +111,8 @@ class Runner:
         told: Sequence[str],
         limits: Limits | None,
     ) -> Live:
-        network = {Network.HOST: "host", Network.NONE: "none"}.get(command.network, "bridge")
+        joined = (limits.network if limits else "") or "bridge"
+        network = {Network.HOST: "host", Network.NONE: "none"}.get(command.network, joined)
         asked = ContainerSpec(
             image="",
             entrypoint=command.args[:1],

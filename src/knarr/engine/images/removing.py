@@ -235,9 +235,7 @@ async def prune(rooms: Rooms, filters: Mapping[str, Sequence[str]]) -> PrunedIma
     """The use case."""
     docker_filters.check(filters, _PRUNE_FILTERS)
     every = docker_filters.boolean(filters, "dangling") is False
-    limit = min(
-        (docker_filters.moment(text, time.time_ns()) for text in filters.get("until", ())), default=None
-    )
+    limit = min(docker_filters.until(filters, time.time_ns()), default=None)
 
     def write(tx: sqlite3.Connection) -> tuple[_Gone, list[Event]]:
         removed: list[Removed] = []

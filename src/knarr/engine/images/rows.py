@@ -4,6 +4,7 @@ A blob or a layer that no row here names may be deleted; `unreferenced` says whi
 even after their image's name and row are gone.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from knarr.model.reference import Reference
 from knarr.model.system import Event
 
 _decoder = msgspec.json.Decoder(Image)
+_ID = re.compile(r"[0-9a-f]{1,64}\Z")
 _MANY = 500
 
 
@@ -161,11 +163,11 @@ def find(tx: sqlite3.Connection, name: str) -> Image:
 
 
 def _familiar(name: str) -> str:
-    """As docker repeats a name that it does not know: with its tag."""
-    try:
-        return Reference.parse(name).tagged().familiar
-    except Invalid:
+    """As docker repeats a name that it does not know: with its tag. Raises Invalid for what is no name and no id."""
+    bare = name.removeprefix("sha256:")
+    if not name or _ID.match(bare):
         return name
+    return Reference.parse(name).tagged().familiar
 
 
 def _by_id(tx: sqlite3.Connection, name: str) -> str | None:
