@@ -145,7 +145,11 @@ class Engine:
     def _open_bridge(self) -> Bridge | None:
         """Without the kernel's side a daemon can still serve, if it shall have no default bridge."""
         try:
-            bridge = Bridge(obey=self.settings.publish_firewall == "obey")
+            bridge = Bridge(
+                obey=self.settings.publish_firewall == "obey",
+                forward=self.settings.ip_forward,
+                relay=self.settings.userland_proxy,
+            )
         except FirewallMissing:
             if self.settings.bridge == "none":
                 return None

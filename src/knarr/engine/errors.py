@@ -76,8 +76,9 @@ class AlreadyConnected(Denied):
 class NotConnected(Denied):
     """The container is not in the network."""
 
-    def __init__(self, container_id: str, network: str) -> None:
-        super().__init__(f"container {container_id} is not connected to the network {network}")
+    def __init__(self, container_id: str, network: str, *, runs: bool) -> None:
+        the = "" if runs else "the "
+        super().__init__(f"container {container_id} is not connected to {the}network {network}")
 
 
 class NameTaken(Conflict):

@@ -227,7 +227,7 @@ class Networks:
     async def _disconnect(self, net: Net, live: Live) -> None:
         async with live.lock:
             if net not in self._nets_of(live):
-                raise NotConnected(live.id, net.name)
+                raise NotConnected(live.id, net.name, runs=live.runs)
             rest = tuple(each for each in live.spec.endpoints if self._named(each) is not net)
             spec = replace(live.spec, endpoints=rest)
             if live.runs:

@@ -30,6 +30,8 @@ class Settings:
     ip_masq: bool = True
     default_network_opts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     publish_firewall: str = "obey"
+    ip_forward: bool = True
+    userland_proxy: bool = True
     host_gateways: tuple[str, ...] = ()
     default_address_pools: tuple[Pool, ...] = DEFAULT_POOLS
     mirrors: tuple[str, ...] = ()

@@ -42,9 +42,9 @@ class Bridge:
     Raises FirewallMissing when libnftables is not installed.
     """
 
-    def __init__(self, *, obey: bool = False) -> None:
-        self._wiring = Wiring(bypass=not obey)
-        self._ports = HostPorts(PortPool(*local_port_range()))
+    def __init__(self, *, obey: bool = False, forward: bool = True, relay: bool = True) -> None:
+        self._wiring = Wiring(bypass=not obey, forward=forward)
+        self._ports = HostPorts(PortPool(*local_port_range()), relay=relay)
         self._turn = asyncio.Lock()
         self._reaper: asyncio.Task[None] | None = None
         self._condemned = False

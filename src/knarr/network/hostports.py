@@ -39,8 +39,9 @@ class _Hold:
 class HostPorts:
     """Sockets by endpoint id."""
 
-    def __init__(self, pool: PortPool) -> None:
+    def __init__(self, pool: PortPool, *, relay: bool = True) -> None:
         self._pool = pool
+        self._relay = relay
         self._held: dict[str, list[_Hold]] = {}
 
     def reserve(
@@ -77,7 +78,7 @@ class HostPorts:
     def connect(self, endpoint_id: str, address: str, address6: str = "") -> None:
         """From now on, what reaches the sockets themselves is carried to the container, by its address of the same family if
         it has one."""
-        for hold in self._held.get(endpoint_id, ()):
+        for hold in self._held.get(endpoint_id, ()) if self._relay else ():
             if hold.relay is None and hold.sock is not None and hold.published.port.protocol in _TYPES:
                 six = hold.sock.family == socket.AF_INET6
                 target = (address6 or address) if six else (address or address6)

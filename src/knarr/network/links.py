@@ -22,8 +22,9 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 class Links:
     """Works in the network namespace of the thread that made it, over `socket`; sysctls in that of the calling thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, forward: bool = True) -> None:
         self.socket = codec.open_route()
+        self._forward = forward
         self._bridges: dict[str, int] = {}
 
     def close(self) -> None:
@@ -68,7 +69,7 @@ class Links:
             _forgo_ipv6(config.bridge)
         codec.exchange(self.socket, [route.set_up(config.bridge)])
         _write_sysctl(f"ipv4/conf/{config.bridge}/route_localnet", "1")
-        if not config.internal:
+        if self._forward and not config.internal:
             _write_sysctl("ipv4/ip_forward", "1")
         self._bridges[config.bridge] = bridge.ifindex
         return found is None

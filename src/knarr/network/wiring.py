@@ -27,10 +27,10 @@ _MISSING = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
 class Wiring:
     """Made in the daemon's network namespace. Raises FirewallMissing."""
 
-    def __init__(self, *, bypass: bool = True) -> None:
+    def __init__(self, *, bypass: bool = True, forward: bool = True) -> None:
         self._lock = threading.Lock()
         self._firewall = Firewall(bypass=bypass)
-        self._links = Links()
+        self._links = Links(forward=forward)
         self._plans: dict[str, EndpointPlan] = {}
 
     def close(self) -> None:

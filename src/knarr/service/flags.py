@@ -53,6 +53,8 @@ FLAGS = (
     _flag("ip-masq", "bool", "BOOL", "translate what containers of the default network send outward (default true)"),
     _flag("iptables", "bool", "BOOL", "taken if true: rules are nftables'"),
     _flag("ip6tables", "bool", "BOOL", "taken if true: rules are nftables'"),
+    _flag("ip-forward", "bool", "BOOL", "turn the host's IPv4 forwarding on (default true)"),
+    _flag("userland-proxy", "bool", "BOOL", "carry what the kernel cannot send to published ports, such as ::1 (default true)"),
     _flag("publish-firewall", "text", "obey|bypass", "whether published ports obey the host's own firewall, where one is active (default obey)"),
     _flag("default-network-opt", "nested", "DRIVER=KEY=VALUE", "an option of new networks", key="default-network-opts"),
     _flag("ip", "text", "ADDRESS", "the host's address of ports published on the default network (default 0.0.0.0)"),
@@ -103,9 +105,8 @@ REFUSED = {
     "cpu-rt-runtime": "", "cri-containerd": "", "experimental": "",
     "firewall-backend": "", "ip-forward-no-drop": "", "max-download-attempts": "", "metrics-addr": "", "network-control-plane-mtu": "",
     "network-diagnostic-port": "", "node-generic-resource": "node-generic-resources", "nri-opts": "", "rootless": "",
-    "selinux-enabled": "", "storage-opt": "storage-opts", "swarm-default-advertise-addr": "", "userland-proxy": "",
+    "selinux-enabled": "", "storage-opt": "storage-opts", "swarm-default-advertise-addr": "",
     "userland-proxy-path": "", "builder": "", "min-api-version": "", "swarm-raft-heartbeat-tick": "", "swarm-raft-election-tick": "",
-    "ip-forward": "",
     "default-gateway": "", "default-gateway-v6": "",
 }  # fmt: skip
 """What dockerd takes and knarrd has not; the value is the key in daemon.json where that differs."""

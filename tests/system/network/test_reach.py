@@ -1,8 +1,10 @@
 """Who reaches whom: published ports from every side, the way out, and what stays closed."""
 
 import subprocess
+from pathlib import Path
 
 from knarr.loop.blocking import blocking
+from knarr.network.bridge import Bridge
 from tests.system.network.world import OUTSIDE, OUTSIDE_HOST, World, ask, config, isolated, silent, wish
 
 
@@ -44,6 +46,18 @@ async def test_a_published_port_answers_over_ipv6() -> None:
     server.serve(53, "udp")
     assert await blocking(ask, "::1", 8080) == net.gateway
     assert await blocking(ask, "::1", 5353, "udp") == net.gateway
+
+
+@isolated
+async def test_without_a_relay_the_kernel_serves_all_that_it_can() -> None:
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+    world, net = World(Bridge(relay=False, forward=False)), config()
+    await world.bridge.ensure(net)
+    server, _ = await world.container(net, wish("80", 8080))
+    server.serve(80)
+    assert await blocking(ask, "127.0.0.1", 8080) == net.gateway
+    assert await blocking(silent, "::1", 8080)
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
 
 
 @isolated

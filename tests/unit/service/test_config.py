@@ -49,10 +49,13 @@ def test_a_file_and_flags_are_one_table() -> None:
             "host-gateway-ip": "1.2.3.4",
             "default-shm-size": "2m",
             "registry-mirrors": ["https://hub", "quay.io=https://quay"],
+            "userland-proxy": False,
         },
         "--init",
+        "--ip-forward=false",
     )
     settings = config.settings_from(values)
+    assert (settings.userland_proxy, settings.ip_forward) == (False, False)
     assert settings.labels == ("a=b",)
     assert settings.default_ulimits == ("nofile=8:9",)
     assert settings.default_address_pools == (Pool("10.0.0.0/8", 24),)
