@@ -14,7 +14,7 @@ from tests.clients.flagtable import flags
 from tests.support.daemons import BIN, Daemon, Knarrd
 
 # Flags that docker has and knarr has not, or the other way round, each with its reason.
-_BUILD = {"explain-cache": "what only knarr can tell"}
+_BUILD = {"explain-cache": "what only knarr can tell", "verify": "what only knarr proves"}
 EXTRA = {
     **dict.fromkeys(("build", "builder build", "image build"), _BUILD),
     "create": {"on-unhealthy": "knarr's own wish"},

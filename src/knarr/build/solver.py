@@ -45,7 +45,8 @@ class _Hollow(Exception):
 @dataclass(slots=True)
 class Solve:
     """One build's run. `epoch` (seconds) is what times are clamped to where the build was told so; where not, it is the time of
-    the newest file that the client gave, or `made`, when the base images were: so the same build gives the same bytes."""
+    the newest file that the client gave, or `made`, when the base images were: so the same build gives the same bytes.
+    `explain`: each step that runs says why. `scratch`: nothing is taken from the cache, and nothing kept."""
 
     bench: Bench
     flights: Flights
@@ -56,6 +57,7 @@ class Solve:
     epoch: int | None = None
     made: int = 0
     explain: bool = False
+    scratch: bool = False
     locate: Callable[[Vertex, KnarrError], KnarrError] = lambda _, error: error
     _results: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
     _whole: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
@@ -263,13 +265,17 @@ class Solve:
         if found is not None:
             return found
         _need(inputs)
-        read = [await self._shown(mount, inputs) for mount in command.mounts[1:] if mount.input >= 0]
+        mounts = [mount for mount in command.mounts[1:] if mount.input >= 0]
+        read = [await self._shown(mount, inputs) for mount in mounts]
         if read:
             exact = keys.key(vertex, [base.identity, *(name for name, _ in read)], self.epoch)
 
         def parts() -> Parts:
             files = (pair for _, matches in read for each in matches for pair in _sources(each))
-            below = [each.identity if isinstance(each, Tree) else "" for each in inputs]
+            trees = {
+                mount.input: name for mount, (name, found) in zip(mounts, read, strict=True) if not found
+            }
+            below = [base.identity if at == root else trees.get(at, "") for at in range(len(inputs))]
             return explain.parts(vertex, below, files, self.epoch)
 
         async def work() -> Tree:
@@ -302,7 +308,7 @@ class Solve:
 
     async def _cached(self, vertex: Vertex, key: str, base: Tree, *, whole: bool) -> Tree | None:
         """What is kept of the step here, or else elsewhere. `whole`: more than its name."""
-        if vertex.about.ignore_cache:
+        if vertex.about.ignore_cache or self.scratch:
             return None
         found = await self.bench.cached(key, base)
         if found is None or not found.tree.whole:
@@ -324,6 +330,8 @@ class Solve:
         """The work's result, kept under all keys."""
         facts = _facts(vertex)
         found = await self.flights.do(known[0], work)
+        if self.scratch:
+            return found
         await self.bench.keep(known[0], found, replace(facts, parts=parts()))
         for each in known[1:]:
             await self.bench.keep(each, found, replace(facts, exact=known[0]))

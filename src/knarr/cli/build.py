@@ -62,6 +62,7 @@ BUILD = Verb(
         Flag("tag", "t", "stringArray", 'Image identifier (format: "[registry/]repository[:tag]")'),
         Flag("target", "", "string", "Set the target build stage to build"),
         Flag("ulimit", "", "ulimit", "Ulimit options"),
+        Flag("verify", "", "bool", "Build twice from nothing, and say what differs; the exit status tells"),
     ),
     least=1,
     most=1,
@@ -105,19 +106,26 @@ def _build(http: Http, options: Options) -> int:
     from knarr.build.errors import BuildFailed
     from knarr.cli.buildlending import prepared
 
-    screen = _screen(options)
-    with prepared(options, http.host) as (ask, services):
-        try:
-            told = solved(http, ask, services, screen)
-        except BuildFailed:
-            return 1
-        except KeyboardInterrupt:
-            return 130
+    code = 0
+    try:
+        if options.verify:
+            from knarr.cli import buildverify
+
+            told, code = buildverify.verify(http, options)
+        else:
+            screen = screen_of(options)
+            with prepared(options, http.host) as (ask, services):
+                told = solved(http, ask, services, screen)
+    except BuildFailed:
+        return 1
+    except KeyboardInterrupt:
+        return 130
     _keep(told, options)
-    return 0
+    return code
 
 
-def _screen(options: Options) -> "Screen":
+def screen_of(options: Options) -> "Screen":
+    """The display that was asked for. Raises Failed."""
     from knarr.cli import buildscreen, contexts
 
     mode = "quiet" if options.quiet else options.progress
@@ -151,10 +159,15 @@ def dialer(http: Http) -> "Dial":
     return dial
 
 
+def image_of(told: Mapping[str, str]) -> str:
+    """The image's id; "" where the result is none."""
+    return told.get("containerimage.config.digest") or told.get("containerimage.digest") or ""
+
+
 def _keep(told: Mapping[str, str], options: Options) -> None:
     from knarr.cli.buildwish import metadata
 
-    image = told.get("containerimage.config.digest") or told.get("containerimage.digest") or ""
+    image = image_of(told)
     if options.quiet and image:
         print(image)
     if options.iidfile:
@@ -171,7 +184,7 @@ def _question(http: Http, options: Options, method: str, form: str) -> int:
     from knarr.build.errors import BuildFailed
     from knarr.cli.buildlending import prepared
 
-    screen = _screen(options)
+    screen = screen_of(options)
     with prepared(options, http.host, method) as (ask, services):
         error: BuildFailed | None = BuildFailed("Canceled: context canceled")
         try:

@@ -21,7 +21,15 @@ dial-stdio` on the other side.
 """
 _OWN = {
     "": {"bootstrap", "completion"},
-    "flags": {"explain", "explain-cache", "on-unhealthy", "publish-add", "publish-rm"},
+    "flags": {
+        "explain",
+        "explain-cache",
+        "on-unhealthy",
+        "publish-add",
+        "publish-rm",
+        "shell-on-fail",
+        "verify",
+    },
 }
 
 

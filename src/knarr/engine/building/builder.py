@@ -57,6 +57,8 @@ from knarr.model.digest import Digest
 from knarr.model.errors import KnarrError
 
 _LIMIT = 16 << 20
+SCRATCH = "knarr-scratch"
+"""Among a wish's attributes: nothing comes from the cache, nothing goes there, no work is shared."""
 
 
 class EngineBuilder:
@@ -211,24 +213,27 @@ class EngineBuilder:
     ) -> AsyncIterator[Work]:
         """The results, here. What a cache elsewhere promised and cannot give is forgotten, and the build begins again."""
         work = None
-        while work is None:
-            solve, bench = self._solver(loaded, sessions, progress, hold)
-            try:
-                work = await _worked(loaded, solve, bench, hold)
-            except Lost as error:
-                loaded.imports.spoil(error.blob)
-            finally:
-                await bench.settle()
-        yield work
+        scratch = loaded.wish.attrs.get(SCRATCH) == "1"
+        async with self._runner.apart() if scratch else contextlib.nullcontext(self._runner) as runner:
+            while work is None:
+                solve, bench = self._solver(loaded, sessions, progress, hold, runner)
+                solve.scratch = scratch
+                try:
+                    work = await _worked(loaded, solve, bench, hold)
+                except Lost as error:
+                    loaded.imports.spoil(error.blob)
+                finally:
+                    await bench.settle()
+            yield work
 
     def _solver(
-        self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold
+        self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold, runner: Runner
     ) -> tuple[Solve, Workbench]:
         """A run of the whole build."""
         epochs = {result.epoch for result in loaded.results}
         epoch = epochs.pop() if len(epochs) == 1 else None
         made = max((_made(result) for result in loaded.results), default=0)
-        solve = self.solver(loaded.wish.session, epoch, made, sessions, progress, hold, loaded)
+        solve = self.solver(loaded.wish.session, epoch, made, sessions, progress, hold, loaded, runner)
         solve.know(loaded.known)
         assert isinstance(solve.bench, Workbench)
         return solve, solve.bench
@@ -242,15 +247,17 @@ class EngineBuilder:
         progress: Progress,
         hold: Hold,
         loaded: Read | None = None,
+        runner: Runner | None = None,
     ) -> Solve:
-        """Runs what one build needs; errors have the place in `loaded` that they come from."""
+        """Runs what one build needs; errors have the place in `loaded` that they come from. A `runner` of its own keeps the
+        build apart: it shares no work with others."""
         bench = Workbench(
             self._rooms,
             self._views,
             self._files,
             self._origins,
             self._remotes,
-            self._runner,
+            runner or self._runner,
             hold,
             session,
             loaded.imports if loaded is not None else Imports(),
@@ -269,7 +276,7 @@ class EngineBuilder:
 
         return Solve(
             bench=bench,
-            flights=self._flights,
+            flights=self._flights if runner in (None, self._runner) else Flights(),
             slots=self._slots,
             sessions=sessions,
             session=session,

@@ -6,8 +6,11 @@ A daemon that is killed leaves a shim that nobody claims and a snapshot that nob
 import asyncio
 import contextlib
 import os
+import secrets
+import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -18,6 +21,7 @@ from knarr.build.operations import Exec, Network, Security
 from knarr.build.port import Sessions
 from knarr.build.progress import Step
 from knarr.build.tree import Tree
+from knarr.engine.building.cachemounts import CacheMounts
 from knarr.engine.building.stepmounts import SHM, StepMounts, Trees, Workplace
 from knarr.engine.chronicle import Untold
 from knarr.engine.creating import discard_disk
@@ -64,10 +68,22 @@ class Runner:
         ender: Ender,
         workplace: Workplace,
     ):
+        self._tools = (world, roster, places, mounts, ender)
         self._world = world
         self._starter = Starter(world, roster, places, mounts, Untold())
         self._ender = ender
         self._workplace = workplace
+
+    @contextlib.asynccontextmanager
+    async def apart(self) -> AsyncIterator["Runner"]:
+        """The same, but for cache mounts: they begin empty, and go at the end."""
+        path = f"{self._workplace.aside}/{secrets.token_hex(8)}"
+        caches = CacheMounts(path)
+        await blocking(caches.open)
+        try:
+            yield Runner(*self._tools, replace(self._workplace, caches=caches))
+        finally:
+            await blocking(shutil.rmtree, path, True)
 
     async def run(
         self,
