@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from knarr.api.client.http import ApiError, Http
-from knarr.cli import build, imagediff
+from knarr.cli import imagediff
+from knarr.cli.buildcalls import image_of, screen_of, solved
 from knarr.cli.buildlending import prepared
 from knarr.cli.common import Failed
 from knarr.cli.flags import Options
@@ -32,12 +33,12 @@ def verify(http: Http, options: Options) -> tuple[dict[str, str], int]:
     with prepared(options, http.host) as (ask, services):
         if not any(each.type in _IMAGES for each in ask.exporters):
             ask = replace(ask, exporters=(*ask.exporters, Kind("moby")))
-        told = build.solved(http, ask, services, build.screen_of(options))
+        told = solved(http, ask, services, screen_of(options))
     _say(options, "\nVerifying: building once more, apart")
     with prepared(options, http.host) as (ask, services):
         attrs = {**ask.attrs, _SCRATCH: "1"}
         again = replace(ask, attrs=attrs, exporters=[Kind("moby")], cache_to=(), cache_from=())
-        second = build.solved(http, again, services, build.screen_of(options))
+        second = solved(http, again, services, screen_of(options))
     return told, _compared(http, told, second, options)
 
 
@@ -47,12 +48,12 @@ def _compared(http: Http, first: Mapping[str, str], second: Mapping[str, str], o
         _say(options, f"\nVerified: both builds gave {ours}")
         return 0
     print(f"\nNOT reproducible: {ours}, and then {theirs}", file=sys.stderr)
-    identity = build.image_of(second)
+    identity = image_of(second)
     try:
         with tempfile.TemporaryDirectory(prefix="knarr-verify-") as directory:
             paths = [
                 _saved(http, name, os.path.join(directory, str(number)))
-                for number, name in enumerate((build.image_of(first), identity))
+                for number, name in enumerate((image_of(first), identity))
             ]
             lines = list(imagediff.differences(*paths))
     finally:

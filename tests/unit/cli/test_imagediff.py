@@ -86,7 +86,9 @@ def test_what_is_not_in_files(tmp_path: Path) -> None:
         "layer 2: only one of the images has it",
         'config.config.Env[0]: "A=1", and then "A=2"',
         'config.config.User: "me", and then null',
-        'config.history: [{"empty_layer": true}, {"created_by": "RUN 0 # buildkit"}], and then '
-        '[{"empty_layer": true}, {"created_by": "RUN 0 # buildkit"}, {"created_by": "RUN 1 # buildkit"}]',
+        (
+            'config.history: [{"empty_layer": true}, {"created_by": "RUN 0 # buildkit"}], and then '
+            '[{"empty_layer": true}, {"created_by": "RUN 0 # buildkit"}, {"created_by": "RUN 1 # buildkit"}]'
+        ),
         'config.created: null, and then "now"',
     ]

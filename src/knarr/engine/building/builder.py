@@ -174,7 +174,7 @@ class EngineBuilder:
                 return await self.resolve(question, sessions, read.wish.session, hold)
 
         async def scan(edge: Edge, top: str) -> Mapping[str, bytes]:
-            solve, bench = self._solver(read, sessions, progress, hold)
+            solve, bench = self._solver(read, sessions, progress, hold, self._runner)
             try:
                 tree = await bench.here((await solve.results([edge]))[0])
                 entries = await bench.listing(tree, top)
