@@ -18,6 +18,21 @@ LONGEST = 600
 PS_BUDGET = 90
 WORLD = {"os", "socket", "asyncio", "time", "random"}
 HEAVY = {"asyncio", "dataclasses", "sqlite3", "logging", "subprocess", "msgspec", "aiohttp"}
+DAEMON_BUDGET = 300
+LATE = {
+    "bz2",
+    "lzma",
+    "dnslib",
+    "google",
+    "h2",
+    "email",
+    "tempfile",
+    "zipfile",
+    "tarfile",
+    "unittest",
+    "aiohttp",
+}
+"""What knarrd imports when it is first asked for it: all that it has loaded is in memory for as long as it runs."""
 UNTOUCHED = "/run/knarr-nobody-listens-here.sock"
 
 
@@ -117,6 +132,12 @@ run(["-H", "unix://{UNTOUCHED}", "ps"])
     modules = loaded(code)
     assert "knarr.api.client.http" in modules, "ps did not come as far as asking the daemon"
     assert len(modules) <= PS_BUDGET, sorted(modules)
+
+
+def test_the_daemon_loads_what_it_uses_daily() -> None:
+    modules = loaded("import knarr.daemon")
+    assert not {name.partition(".")[0] for name in modules} & LATE
+    assert len([name for name in modules if name.startswith("knarr.")]) <= DAEMON_BUDGET
 
 
 def test_the_zygote_is_light() -> None:

@@ -1,8 +1,6 @@
 """docker cp and export: archives in and out of a container's root, running or not, through jobs of the zygote."""
 
-import bz2
 import contextlib
-import lzma
 import os
 import posixpath
 import zlib
@@ -223,7 +221,7 @@ async def _feed(job: Unpacking, body: AsyncIterator[bytes]) -> None:
 def _decoded(decoder: Callable[[bytes], bytes], data: bytes) -> bytes:
     try:
         return decoder(data)
-    except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
+    except (zlib.error, OSError, EOFError) as error:
         raise Invalid(f"Error processing tar file: {error}") from error
 
 
@@ -232,12 +230,28 @@ def _decoder(head: bytes) -> Callable[[bytes], bytes]:
     if head.startswith(b"\x1f\x8b"):
         return zlib.decompressobj(31).decompress
     if head.startswith(b"BZh"):
+        import bz2
+
         return bz2.BZ2Decompressor().decompress
     if head.startswith(b"\xfd7zXZ\x00"):
-        return lzma.LZMADecompressor().decompress
+        return _xz()
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 
         decompress: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompressobj().decompress
         return decompress
     return bytes
+
+
+def _xz() -> Callable[[bytes], bytes]:
+    import lzma
+
+    decompressor = lzma.LZMADecompressor()
+
+    def decompress(data: bytes) -> bytes:
+        try:
+            return decompressor.decompress(data)
+        except lzma.LZMAError as error:
+            raise OSError(str(error)) from error
+
+    return decompress

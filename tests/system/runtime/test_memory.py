@@ -11,7 +11,7 @@ from tests.system.runtime.conftest import PATIENCE, Runtime
 SHIMS = 10
 OWN = 1_700_000
 """Bytes that a quiet shim has for itself: with its share of the zygote's pages, 2 MB (`make bench` measures that one)."""
-ZYGOTE = 20_000_000
+ZYGOTE = 13_000_000
 LINES, GROWTH = 400_000, 2_000_000
 
 
