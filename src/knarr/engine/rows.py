@@ -142,6 +142,21 @@ def delete_volumes(tx: sqlite3.Connection, names: Iterable[str]) -> None:
     tx.executemany("DELETE FROM volumes WHERE name = ?", [(name,) for name in names])
 
 
+def mark_leaving(tx: sqlite3.Connection, names: Iterable[str]) -> None:
+    """Their files are on their way to the trash."""
+    tx.executemany("INSERT OR IGNORE INTO leaving_volumes (name) VALUES (?)", [(name,) for name in names])
+
+
+def load_leaving(tx: sqlite3.Connection) -> list[str]:
+    """Volumes without a row whose files may still be there."""
+    return [name for (name,) in tx.execute("SELECT name FROM leaving_volumes ORDER BY name")]
+
+
+def unmark_leaving(tx: sqlite3.Connection, names: Iterable[str]) -> None:
+    """Nothing of them is left."""
+    tx.executemany("DELETE FROM leaving_volumes WHERE name = ?", [(name,) for name in names])
+
+
 def use_volumes(tx: sqlite3.Connection, container_id: str, names: Iterable[str]) -> None:
     """The container holds these volumes."""
     tx.executemany(

@@ -1,7 +1,7 @@
 """Named and anonymous volumes: directories below the data root that outlive containers.
 
 A volume's row comes before its directory (`making_for` names the container that it is being made for), so that recovery
-knows what was half-made; it goes after the directory went to the trash.
+knows what was half-made; it goes before the directory does, which is `leaving` until it is in the trash.
 """
 
 import os
@@ -52,6 +52,9 @@ class Volumes:
         for name, _, value in found:
             if value.making_for and name not in self._uses:
                 await self._delete([name])
+        leaving = await self._world.db.read(rows.load_leaving)
+        if leaving:
+            await self._let_go([name for name in leaving if name not in self._volumes], leaving)
         for name in await blocking(os.listdir, self._world.paths.volumes):
             if name not in self._volumes and _ANONYMOUS.fullmatch(name):
                 await self.trash([name])
@@ -228,9 +231,17 @@ class Volumes:
         await blocking(_trash, [os.path.dirname(paths.volume(name)) for name in names], paths.trash)
 
     async def _delete(self, names: Sequence[str], *events: Event) -> None:
-        await self._world.commit(lambda tx: rows.delete_volumes(tx, names), *events)
+        def write(tx: sqlite3.Connection) -> None:
+            rows.delete_volumes(tx, names)
+            rows.mark_leaving(tx, names)
+
+        await self._world.commit(write, *events)
         self.forget(names)
+        await self._let_go(names, names)
+
+    async def _let_go(self, names: Sequence[str], marked: Sequence[str]) -> None:
         await self.trash(names)
+        await self._world.db.write(lambda tx: rows.unmark_leaving(tx, marked))
 
 
 def event(action: str, name: str, driver: str, **attributes: str) -> Event:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from knarr.engine import rows
 from knarr.engine.engine import Engine
 from knarr.engine.settings import Settings
 from knarr.kernel import mounts
@@ -170,6 +172,31 @@ async def test_what_no_row_claims_is_swept(home: Host, tar: bytes) -> None:
     again = await home.open()
     assert await again.containers.list(all=True) == []
     await asyncio.to_thread(host.settle, home.left)
+
+
+async def test_a_volume_that_a_killed_daemon_was_removing_goes(home: Host) -> None:
+    """Its row goes first; a volume of that name that was made since stays."""
+    lab = await home.open()
+    for name in ("gone", "again"):
+        path = Path((await lab.engine.volumes.create(name)).mountpoint)
+        (path / "file").write_text(name)
+
+    def killed(tx: sqlite3.Connection) -> None:
+        rows.delete_volumes(tx, ["gone"])
+        rows.mark_leaving(tx, ["gone", "again"])
+
+    await home.close()
+    db = await Database.open(str(home.base / "data/state.db"))
+    await db.write(killed)
+    await db.close()
+    again = await home.open()
+    assert [volume.name for volume in await again.engine.volumes.list()] == ["again"]
+    assert [path.name for path in (home.base / "data/volumes").iterdir()] == ["again"]
+    await again.engine.volumes.remove("again")
+    await home.close()
+    db = await Database.open(str(home.base / "data/state.db"))
+    assert await db.read(rows.load_leaving) == []
+    await db.close()
 
 
 async def test_a_dead_zygote_is_no_end(lab: Lab) -> None:
