@@ -14,7 +14,11 @@ from tests.clients.flagtable import flags
 from tests.support.daemons import BIN, Daemon, Knarrd
 
 # Flags that docker has and knarr has not, or the other way round, each with its reason.
-_BUILD = {"explain-cache": "what only knarr can tell", "verify": "what only knarr proves"}
+_BUILD = {
+    "explain-cache": "what only knarr can tell",
+    "shell-on-fail": "knarr's own",
+    "verify": "what only knarr proves",
+}
 EXTRA = {
     **dict.fromkeys(("build", "builder build", "image build"), _BUILD),
     "create": {"on-unhealthy": "knarr's own wish"},

@@ -7,7 +7,7 @@ loads it (Dockerfile to graph, nothing run), and exports what was loaded.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from knarr.build.context.entries import Index
 from knarr.build.progress import Progress, Step
@@ -31,6 +31,25 @@ class Contents(Protocol):
 
     async def write(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> bool:
         """Puts a blob there, whole or not at all; False if it was there. Raises BuildFailed."""
+        ...
+
+
+class Typed(NamedTuple):
+    """What a person did at a terminal: wrote something, or gave it another size (columns, rows)."""
+
+    data: bytes = b""
+    window: tuple[int, int] | None = None
+
+
+class Console(Protocol):
+    """A client's terminal."""
+
+    async def write(self, data: bytes) -> None:
+        """Shows something."""
+        ...
+
+    def typed(self) -> AsyncIterator[Typed]:
+        """What a person does, until he leaves."""
         ...
 
 
@@ -62,6 +81,10 @@ class Session(Protocol):
 
     def ssh_agent(self, name: str) -> AbstractAsyncContextManager[str]:
         """The path of a socket on which the client's agent answers inside the `async with`. Raises BuildFailed."""
+        ...
+
+    def console(self, title: str) -> AbstractAsyncContextManager[Console] | None:
+        """The client's terminal, for a step that failed; None where none is lent."""
         ...
 
     async def credentials(self, host: str) -> tuple[str, str]:

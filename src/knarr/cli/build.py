@@ -8,11 +8,16 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from knarr.api.client.http import Http
 from knarr.cli.buildcalls import dialer, image_of, screen_of, solved
 from knarr.cli.common import Failed
 from knarr.cli.flags import Flag, Options, Verb
+
+if TYPE_CHECKING:
+    from knarr.build.frontdoor.services import Service
+    from knarr.cli.buildscreen import Screen
 
 BUILD = Verb(
     "build",
@@ -50,6 +55,7 @@ BUILD = Verb(
         Flag("quiet", "q", "bool", "Suppress the build output and print image ID on success"),
         Flag("sbom", "", "string", 'Shorthand for "--attest=type=sbom"'),
         Flag("secret", "", "stringArray", 'Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")'),
+        Flag("shell-on-fail", "", "bool", "Enter a step that fails: a shell where its command ran"),
         Flag("shm-size", "", "bytes", 'Shared memory size for build containers'),
         Flag("ssh", "", "stringArray", 'SSH agent socket or keys to expose to the build (format: "default|<id>[=<socket>|<key>[,<key>]]")'),
         Flag("tag", "t", "stringArray", 'Image identifier (format: "[registry/]repository[:tag]")'),
@@ -102,12 +108,16 @@ def _build(http: Http, options: Options) -> int:
     code = 0
     try:
         if options.verify:
+            if options.shell_on_fail:
+                raise Failed("--verify and --shell-on-fail cannot be used together")
             from knarr.cli import buildverify
 
             told, code = buildverify.verify(http, options)
         else:
             screen = screen_of(options)
             with prepared(options, http.host) as (ask, services):
+                if options.shell_on_fail:
+                    services.append(_console(options, screen))
                 told = solved(http, ask, services, screen)
     except BuildFailed:
         return 1
@@ -115,6 +125,15 @@ def _build(http: Http, options: Options) -> int:
         return 130
     _keep(told, options)
     return code
+
+
+def _console(options: Options, screen: "Screen") -> "Service":
+    """This terminal, lent. Raises Failed where there is none."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or "-" in (options.args[0], options.file):
+        raise Failed("--shell-on-fail needs a terminal to itself")
+    from knarr.cli.buildshell import console
+
+    return console(screen.pause, screen.resume)
 
 
 def _keep(told: Mapping[str, str], options: Options) -> None:

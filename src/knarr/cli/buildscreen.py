@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TextIO
 
 from knarr.build.errors import BuildFailed
-from knarr.build.progress import Update, Vertex
+from knarr.build.progress import Update
 from knarr.cli import buildboard
 from knarr.cli.buildboard import Board
 from knarr.cli.common import Failed
@@ -31,7 +31,11 @@ class Screen(Protocol):
         ...
 
     def pause(self) -> None:
-        """Leaves the terminal to somebody else until something new is heard."""
+        """Leaves the terminal to somebody else."""
+        ...
+
+    def resume(self) -> None:
+        """Takes it again."""
         ...
 
 
@@ -55,7 +59,17 @@ def screen(mode: str, *, whole: bool = False) -> Screen:
     return _Nothing(sys.stderr)
 
 
-class _Nothing:
+class _Steady:
+    """Shows nothing of its own accord: nothing has to pause."""
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+
+class _Nothing(_Steady):
     """The failure alone."""
 
     def __init__(self, out: TextIO):
@@ -66,15 +80,12 @@ class _Nothing:
         for _ in self._board.feed(updates):
             pass
 
-    def pause(self) -> None:
-        pass
-
     def end(self, error: BuildFailed | None) -> None:
         if error is not None:
             _say(self._out, buildboard.failure(self._board, error))
 
 
-class _Json:
+class _Json(_Steady):
     """BuildKit's SolveStatus, an object a line."""
 
     def __init__(self, out: TextIO):
@@ -90,15 +101,12 @@ class _Json:
         if found:
             _say(self._out, [json.dumps(found)])
 
-    def pause(self) -> None:
-        pass
-
     def end(self, error: BuildFailed | None) -> None:
         if error is not None:
             _say(self._out, [f"ERROR: failed to build: failed to solve: {error}"])
 
 
-class _Lines:
+class _Lines(_Steady):
     """Plain lines."""
 
     def __init__(self, out: TextIO, whole: bool):
@@ -108,9 +116,6 @@ class _Lines:
 
     def heard(self, updates: Sequence[Update]) -> None:
         _say(self._out, self._board.feed(updates))
-
-    def pause(self) -> None:
-        pass
 
     def end(self, error: BuildFailed | None) -> None:
         _say(self._out, buildboard.warned(self._board.warnings, whole=self._whole))
@@ -138,7 +143,6 @@ class _Terminal:
         with self._lock:
             for _ in self._board.feed(updates):
                 pass
-            self._paused = self._paused and not any(isinstance(each, Vertex) for each in updates)
 
     def pause(self) -> None:
         with self._lock:
@@ -147,6 +151,10 @@ class _Terminal:
             self._paused = True
             self._out.write("\x1b[?25h")
             self._out.flush()
+
+    def resume(self) -> None:
+        with self._lock:
+            self._paused = False
 
     def _draw_on(self) -> None:
         while not self._wake.wait(_PAUSE):

@@ -19,9 +19,9 @@ from grpclib.exceptions import GRPCError
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed, NoSuchSession
-from knarr.build.frontdoor import contents, filesend, filesync, sshforward
+from knarr.build.frontdoor import consoles, contents, filesend, filesync, sshforward
 from knarr.build.frontdoor.transport import Caller, translated
-from knarr.build.port import UPLOADED, Session
+from knarr.build.port import UPLOADED, Console, Session
 from knarr.build.progress import Step
 from knarr.build.proto.control_pb2 import BytesMessage
 from knarr.build.proto.secrets_pb2 import GetSecretRequest, GetSecretResponse
@@ -106,6 +106,9 @@ class ClientSession:
         if not self._offers(sshforward.FORWARD_AGENT):
             raise BuildFailed(f"unset ssh forward key {name}")
         return sshforward.forwarded(self._caller, name)
+
+    def console(self, title: str) -> AbstractAsyncContextManager[Console] | None:
+        return consoles.entered(self._caller, title) if self._offers(consoles.ENTER) else None
 
     async def credentials(self, host: str) -> tuple[str, str]:
         if not self._offers(_CREDENTIALS):

@@ -9,7 +9,8 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -18,10 +19,11 @@ from knarr.build.bench import Given
 from knarr.build.errors import BuildFailed
 from knarr.build.graph import Resources as Limits
 from knarr.build.operations import Exec, Network, Security
-from knarr.build.port import Sessions
+from knarr.build.port import Console, Sessions
 from knarr.build.progress import Step
 from knarr.build.tree import Tree
 from knarr.engine.building.cachemounts import CacheMounts
+from knarr.engine.building.entering import converse, shell_of
 from knarr.engine.building.stepmounts import SHM, StepMounts, Trees, Workplace
 from knarr.engine.chronicle import Untold
 from knarr.engine.creating import discard_disk
@@ -44,6 +46,8 @@ from knarr.wire import mux
 
 _PIECE = 64 << 10
 _HOSTNAME = "buildkitsandbox"
+_WRITES = AttachOptions(stdout=True, stderr=True)
+_TALKS = AttachOptions(stdin=True, stdout=True, stderr=True, framed=False)
 
 
 class Around(Trees, Protocol):
@@ -103,10 +107,13 @@ class Runner:
             mounts = StepMounts(
                 self._workplace, key, bench, inputs, partial(sessions.get, bench.session), stack
             )
-            placed = await mounts.place(command)
-            live = self._live(key, base, command, placed, await mounts.environment(command), limits)
-            code = await self._life(live, step)
+            placed, told = await mounts.place(command), await mounts.environment(command)
+            code = await self._life(self._live(key, base, command, placed, told, limits), step)
             if code:
+                console = (await sessions.get(bench.session)).console(step.vertex.name)
+                if console is not None:
+                    live = self._live(key, base, shell_of(command), placed, told, limits, tty=True)
+                    await self._enter(live, console)
                 raise BuildFailed(
                     f'process "{" ".join(command.args)}" did not complete successfully: exit code: {code}',
                     vertex=step.vertex.digest,
@@ -126,6 +133,8 @@ class Runner:
         placed: Sequence[Placed],
         told: Sequence[str],
         limits: Limits | None,
+        *,
+        tty: bool = False,
     ) -> Live:
         joined = (limits.network if limits else "") or "bridge"
         network = {Network.HOST: "host", Network.NONE: "none"}.get(command.network, joined)
@@ -141,6 +150,8 @@ class Runner:
             extra_hosts=tuple(f"{host.name}:{host.address}" for host in command.hosts),
             privileged=command.security == Security.INSECURE,
             log=LogConfig(driver="none"),
+            tty=tty,
+            open_stdin=tty,
             resources=_resources(command, limits),
             cgroup_parent=command.cgroup_parent,
             shm_size=next((m.size for m in command.mounts if m.dest == SHM), 0),
@@ -166,24 +177,37 @@ class Runner:
         return Live(row)
 
     async def _life(self, live: Live, step: Step) -> int:
-        """The exit code. A cancelled step is killed, and nothing of it is left."""
+        """The exit code."""
+        try:
+            return await self._lived(live, _WRITES, lambda sock, _: _relay(sock, step))
+        except (NoSuchCommand, CannotExecute) as error:
+            step.write(2, f"{error}\n".encode())
+            return 1  # as BuildKit reports it, whose runtime could not start the command
+
+    async def _enter(self, live: Live, console: AbstractAsyncContextManager[Console]) -> None:
+        """A shell in place of a command that failed."""
+        async with console as shown:
+            try:
+                await self._lived(live, _TALKS, partial(converse, shown))
+            except (NoSuchCommand, CannotExecute) as error:
+                await shown.write(f"the step cannot be entered: {error}\r\n".encode())
+
+    async def _lived(
+        self, live: Live, options: AttachOptions, during: Callable[[socket.socket, Shim], Awaitable[None]]
+    ) -> int:
+        """The exit code. `during` has the process' streams. A cancelled step is killed, and nothing of it is left."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:
-            live.pending.append(
-                PendingAttach(theirs, AttachOptions(stdout=True, stderr=True, framed=True), b"")
-            )
+            live.pending.append(PendingAttach(theirs, options, b""))
             try:
                 shim, _ = await self._starter.start(live)
-            except (NoSuchCommand, CannotExecute) as error:
-                step.write(2, f"{error}\n".encode())
-                return 1  # as BuildKit reports it, whose runtime could not start the command
             finally:
                 for pending in live.pending:
                     pending.sock.close()
                 live.pending.clear()
             try:
-                await _relay(ours, step)
+                await during(ours, shim)
                 return (await asyncio.shield(shim.exited)).code
             finally:
                 await asyncio.shield(self._end(live, shim))

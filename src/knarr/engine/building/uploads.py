@@ -13,7 +13,7 @@ from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.dockerfile.ignore import Matcher
 from knarr.build.errors import BuildFailed
-from knarr.build.port import Contents
+from knarr.build.port import Console, Contents
 from knarr.build.progress import Step
 from knarr.engine.images.compression import Inflater
 from knarr.engine.images.settled import settled
@@ -141,6 +141,11 @@ class Uploaded:
     def ssh_agent(self, name: str) -> AbstractAsyncContextManager[str]:
         """There is none."""
         raise BuildFailed(f"unset ssh forward key {name}")
+
+    def console(self, title: str) -> AbstractAsyncContextManager[Console] | None:
+        """There is none."""
+        del title
+        return None
 
     async def credentials(self, host: str) -> tuple[str, str]:
         """Those that came with the request."""
