@@ -14,10 +14,9 @@ from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor import encoding
 from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.services import Service
-from knarr.build.frontdoor.worker import pong
+from knarr.build.frontdoor.worker import Worker, pong
 from knarr.build.port import Builder, CacheSpec, Loaded, Sessions, Wish
 from knarr.build.proto import gateway_pb2 as pb
-from knarr.build.proto.worker_pb2 import WorkerRecord
 
 _BUILD_ID = "buildkit-controlapi-buildid"
 _FRONTENDS = ("dockerfile.v0",)
@@ -34,7 +33,7 @@ class Returned(BuildFailed):
 class Bridge:
     """The service's methods."""
 
-    def __init__(self, builder: Builder, jobs: Jobs, sessions: Sessions, worker: WorkerRecord):
+    def __init__(self, builder: Builder, jobs: Jobs, sessions: Sessions, worker: Worker):
         self._builder = builder
         self._jobs = jobs
         self._sessions = sessions
@@ -53,7 +52,7 @@ class Bridge:
     async def ping(self, _: pb.PingRequest, metadata: Any) -> pb.PongResponse:
         """Also proves that the build is there."""
         await self._job(metadata)
-        return pong(self._worker)
+        return pong(self._worker())
 
     async def solve(self, asked: pb.SolveRequest, metadata: Any) -> pb.SolveResponse:
         """Raises BuildFailed."""

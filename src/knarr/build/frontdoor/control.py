@@ -20,10 +20,9 @@ from knarr.build.frontdoor.annals import Annals
 from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.services import Service
-from knarr.build.frontdoor.worker import VERSION
+from knarr.build.frontdoor.worker import VERSION, Worker
 from knarr.build.port import Builder, Cache, CacheSpec, Exported, Exporter, Wish
 from knarr.build.proto import control_pb2 as pb
-from knarr.build.proto.worker_pb2 import WorkerRecord
 from knarr.build.pruning import Pruning
 
 _PIECE = 64 << 10
@@ -38,7 +37,7 @@ class Control:
         cache: Cache,
         jobs: Jobs,
         lenders: Lenders,
-        worker: WorkerRecord,
+        worker: Worker,
         annals: Annals,
     ):
         self._builder = builder
@@ -71,7 +70,7 @@ class Control:
 
     async def list_workers(self, _: pb.ListWorkersRequest, __: Any) -> pb.ListWorkersResponse:
         """There is one."""
-        return pb.ListWorkersResponse(record=[self._worker])
+        return pb.ListWorkersResponse(record=[self._worker()])
 
     async def info(self, _: pb.InfoRequest, __: Any) -> pb.InfoResponse:
         """The version of the protocol that is spoken."""

@@ -12,13 +12,14 @@ from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.transport import serve
 from knarr.build.frontdoor.worker import record
 from knarr.build.port import Builder, Cache, Records
+from knarr.build.proto.worker_pb2 import WorkerRecord
 from knarr.model.platform import Platform
 
 _STORE = "org.mobyproject.buildkit.worker.snapshotter"
 
 
 class FrontDoor:
-    """One for a daemon. `name` is its worker."""
+    """One for a daemon. `name` is its worker; `platforms` tells what runs here at the moment."""
 
     def __init__(
         self,
@@ -27,10 +28,13 @@ class FrontDoor:
         cache: Cache,
         records: Records,
         name: str,
-        platforms: Sequence[Platform],
+        platforms: Callable[[], Sequence[Platform]],
     ):
         jobs = Jobs()
-        worker = record(name, platforms, {_STORE: "overlay2"})
+
+        def worker() -> WorkerRecord:
+            return record(name, platforms(), {_STORE: "overlay2"})
+
         self.lenders = Lenders(files)
         annals = Annals(records)
         self._services = (

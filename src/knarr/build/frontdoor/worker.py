@@ -5,7 +5,7 @@ come from here; by the capability `exporter.image.attestations` that attestation
 let it send every kind of cache: what this builder lacks is refused here, by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from knarr.build.proto.caps_pb2 import APICap
 from knarr.build.proto.gateway_pb2 import PongResponse
@@ -82,6 +82,9 @@ _LLB_CAPS = (
     "mergeop",
     "diffop",
 )
+
+
+Worker = Callable[[], WorkerRecord]
 
 
 def record(name: str, platforms: Sequence[Platform], labels: dict[str, str]) -> WorkerRecord:

@@ -39,6 +39,7 @@ from knarr.engine.building.caching.importing import Importer
 from knarr.engine.building.caching.imports import Imports
 from knarr.engine.building.caching.supply import Lost, Supply
 from knarr.engine.building.credentials import lent
+from knarr.engine.building.emulation import runnable
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.made import Made
@@ -57,6 +58,7 @@ from knarr.model.digest import Digest
 from knarr.model.errors import KnarrError
 
 _LIMIT = 16 << 20
+_NOT_BEGUN = 255
 SCRATCH = "knarr-scratch"
 """Among a wish's attributes: nothing comes from the cache, nothing goes there, no work is shared."""
 
@@ -269,6 +271,7 @@ class EngineBuilder:
             if isinstance(error, BuildFailed) and error.place is not None:
                 return error
             found = error if isinstance(error, BuildFailed) else BuildFailed(str(error))
+            found = self._foreign(vertex, found)
             found.vertex = found.vertex or vertex.digest
             if loaded is not None and vertex.about.lines and loaded.source:
                 found.place = place(loaded.filename, loaded.source, [vertex.about.lines])
@@ -286,6 +289,14 @@ class EngineBuilder:
             explain=loaded is not None and _asked(loaded.wish, "KNARR_EXPLAIN_CACHE"),
             locate=locate,
         )
+
+    def _foreign(self, vertex: Vertex, error: BuildFailed) -> BuildFailed:
+        """Names the platform of a command that could not be begun, if its programs do not run here."""
+        wanted = vertex.platform
+        if error.exit_code != _NOT_BEGUN or wanted is None or wanted in runnable(self._rooms.platform):
+            return error
+        text = f"{error}: exec format error: programs of {wanted} do not run here"
+        return BuildFailed(text, place=error.place, vertex=error.vertex, exit_code=error.exit_code)
 
     async def resolve(
         self, question: ImageQuestion, sessions: Sessions, session: str, hold: Hold

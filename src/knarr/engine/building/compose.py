@@ -10,6 +10,7 @@ from knarr.engine.building.builder import EngineBuilder
 from knarr.engine.building.caching.exporting import CacheExport
 from knarr.engine.building.caching.importing import Importer
 from knarr.engine.building.classic import Line
+from knarr.engine.building.emulation import runnable
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.history import History
 from knarr.engine.building.hoard import Hoard
@@ -69,7 +70,9 @@ class Workshop:
             images.layers,
             Attestor(rooms, remotes.pins),
         )
-        self._door = FrontDoor(self.builder, self._files, hoard, History(rooms), worker, [rooms.platform])
+        self._door = FrontDoor(
+            self.builder, self._files, hoard, History(rooms), worker, lambda: runnable(rooms.platform)
+        )
         self._opening = asyncio.Lock()
         self._opened = False
 
