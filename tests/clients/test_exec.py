@@ -257,3 +257,21 @@ def test_a_client_that_reads_past_its_buffer_loses_nothing(daemon: Daemon, peer:
         while data := client.recv(65536):
             heard += data
         assert heard.endswith(b"\1\0\0\0\0\0\0\4out\n")
+
+
+def test_a_second_start_is_told_in_the_stream(daemon: Daemon, box: str) -> None:
+    """compose attaches to an exec, which starts it, and starts it once more."""
+    made = daemon.api("POST", f"/containers/{box}/exec", {"Cmd": ["true"]})[1]["Id"]
+    assert daemon.api("POST", f"/exec/{made}/start", {"Detach": True})[0] == 200
+    host.wait_for(lambda: not daemon.api("GET", f"/exec/{made}/json")[1]["Running"], "its end")
+    assert daemon.api("POST", f"/exec/{made}/start", {"Detach": True})[0] == 409
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(str(daemon.socket))
+        head = f"POST /exec/{made}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(head.encode() + b"Content-Length: 2\r\n\r\n{}")
+        heard = b""
+        while data := client.recv(65536):
+            heard += data
+    assert heard.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert heard.endswith(f"exec command {made} has already run\r\n".encode())

@@ -69,13 +69,8 @@ class Execs:
             raise NoSuchExec(exec_id) from None
 
     async def check(self, exec_id: str) -> ExecView:
-        """What `start` would refuse, before the answer's head is sent. Raises NoSuchExec, Conflict, NotRunning."""
+        """What is refused before the answer's head is sent. Raises NoSuchExec, NotRunning, IsPaused, IsRestarting."""
         found = self._find(exec_id)
-        if found.started:
-            raise Conflict(
-                f"exec command {exec_id} has already run" if not found.running else
-                f"exec command {exec_id} is already running"
-            )  # fmt: skip
         found.container.unpaused_shim()
         return _view(found)
 
@@ -93,10 +88,12 @@ class Execs:
 
         `console_size` is (height, width), `tty` whether the client expects raw bytes, not frames. Raises NoSuchExec, Conflict if it was started, NoSuchCommand, CannotExecute.
         """
-        await self.check(exec_id)
         found = self._find(exec_id)
         live = found.container
         shim = live.unpaused_shim()
+        if found.started:
+            state = "is already running" if found.running else "has already run"
+            raise Conflict(f"exec command {exec_id} {state}")
         found.started = found.running = True
         spec = found.spec
         process = exec_process(
