@@ -60,9 +60,13 @@ class Blobs:
         """Where the blob is, or would be."""
         return self._blobs / digest.algorithm / digest.hex
 
-    def has(self, digest: Digest) -> bool:
-        """True if the blob is here, whole."""
-        return self.path(digest).exists()
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """True if the blob is here, whole. One that was not synced may not be, after a power failure: its `size` tells."""
+        try:
+            found = self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return False
+        return size is None or found == size
 
     def size(self, digest: Digest) -> int:
         """In bytes. Raises NoSuchBlob."""
@@ -241,8 +245,10 @@ class Ingest:
             raise Invalid(f"unsupported digest algorithm {digest.algorithm}")
         self._digest = digest
 
-    def commit(self) -> Digest:
-        """Verifies, syncs and names the blob. Raises CorruptBlob, and then nothing is kept."""
+    def commit(self, *, lasting: bool = True) -> Digest:
+        """Verifies, syncs and names the blob. Raises CorruptBlob, and then nothing is kept.
+
+        Without `lasting` it is not synced: for what can be made again, and where a wrong size is looked for."""
         found = Digest(self._hash.name, self._hash.hexdigest())
         if self._expected_size is not None and self.offset != self._expected_size:
             self.abort()
@@ -252,20 +258,23 @@ class Ingest:
         if self._digest is not None and found != self._digest:
             self.abort()
             raise CorruptBlob(f"blob {self._digest} arrived as {found}")
-        if self._store.has(found):
+        if self._store.has(found, self.offset):
             self.abort()
             return found
         try:
-            self._name(self._store.path(found))
+            self._name(self._store.path(found), lasting=lasting)
         except OSError:
             self.abort()
             raise
         self.close()
         return found
 
-    def _name(self, target: Path) -> None:
+    def _name(self, target: Path, *, lasting: bool) -> None:
         target.parent.mkdir(exist_ok=True)
         os.fchmod(self._descriptor, 0o644)
+        if not lasting:
+            self._path.rename(target)
+            return
         os.fsync(self._descriptor)
         self._path.rename(target)
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -4,8 +4,9 @@ Afterwards "/" is the container's root and nothing of the host can be reached by
 has made there, for the mounts are seen in a namespace of one's own, without devices. Single-threaded callers only.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knarr.kernel import mounts
@@ -29,6 +30,7 @@ def enter(view: Mapping[str, Any]) -> None:
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     trees = [(tree_below(source, below), place) for source, place, below in view.get("binds") or ()]
     ((kind, source, options),) = view["mounts"]
+    _unmark(options)
     root = make_root(kind, source, options)
     mounts.attach_mount(root, AT_FDCWD, view["place"])
     os.fchdir(root)
@@ -38,6 +40,17 @@ def enter(view: Mapping[str, Any]) -> None:
         for tree, place in trees:
             place_tree(inside, tree, place)
     _without_devices()
+
+
+def _unmark(options: Sequence[str]) -> None:
+    """A volatile overlay keeps a mark of having been mounted, so that nobody uses it after a crash (overlayfs.rst, "Volatile
+    mount"); between two jobs nothing crashed."""
+    work = next((word.partition("=")[2] for word in options if word.startswith("workdir=")), "")
+    if "volatile" in options:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{work}/work/incompat/volatile/dirty")
+            os.rmdir(f"{work}/work/incompat/volatile")
+            os.rmdir(f"{work}/work/incompat")
 
 
 def _without_devices() -> None:

@@ -29,6 +29,7 @@ from knarr.build.proto.session_pb2 import CredentialsRequest, CredentialsRespons
 from knarr.loop.blocking import blocking
 
 PATIENCE = 5.0
+IGNORE = ".dockerignore"
 _GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 _PULL = "/moby.upload.v1.Upload/Pull"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
@@ -56,7 +57,8 @@ class ClientSession:
     ) -> Index:
         if not self._offers(filesync.DIFF_COPY):
             raise BuildFailed(f"no local sources enabled: {name}")
-        key = f"{self._key}\0{name}" if self._key else ""
+        # What is asked for alone is small, and must not take the place of the whole context's index.
+        key = f"{self._key}\0{name}" if self._key and tuple(follow) != (IGNORE,) else ""
         known = await blocking(self._files.remembered, key) if key else {}
         metadata = [("dir-name", name)]
         for header, values in (

@@ -19,27 +19,23 @@ from knarr.build.operations import Act, Exec, Source
 from knarr.build.port import Sessions
 from knarr.build.progress import Step
 from knarr.build.tree import Layer, Tree
-from knarr.engine.archive import stream
 from knarr.engine.building import records, steps
 from knarr.engine.building.acting import Actor
 from knarr.engine.building.caching import mounts
 from knarr.engine.building.caching.imports import Imports
 from knarr.engine.building.caching.supply import Supply
+from knarr.engine.building.layering import layer_of
 from knarr.engine.building.listing import first_file, list_tree, plain_part
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
-from knarr.engine.building.stubs import stubs
 from knarr.engine.building.views import Views, held
 from knarr.engine.images.holding import Hold
 from knarr.engine.images.rooms import Rooms
-from knarr.engine.images.settled import closing, settled
-from knarr.engine.images.unpacking import Pipeline, unpack_new
 from knarr.engine.world import now
 from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.errors import KnarrError, NotFound
-from knarr.model.mount import Mount
 from knarr.model.platform import Platform
 from knarr.snapshots.errors import NoSuchPath
 from knarr.snapshots.maketar import TarOptions
@@ -97,10 +93,9 @@ class Workbench:
         if not found.tree.whole:
             return found
         held(found.tree, self._hold)
-        for layer in found.tree.layers:
-            if not await blocking(self._rooms.blobs.has, layer.blob.digest):
-                await self._rooms.db.write(lambda tx: records.forget(tx, key))
-                return None
+        if not await blocking(self._has_blobs, found.tree):
+            await self._rooms.db.write(lambda tx: records.forget(tx, key))
+            return None
         return found
 
     async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:
@@ -144,10 +139,12 @@ class Workbench:
 
         await self._rooms.db.write(write)
 
+    def _has_blobs(self, tree: Tree) -> bool:
+        return all(self._rooms.blobs.has(layer.blob.digest, layer.blob.size) for layer in tree.layers)
+
     def _is_here(self, tree: Tree) -> bool:
-        return tree.whole and all(
-            self._rooms.blobs.has(layer.blob.digest) and self._rooms.snapshots.layer_exists(chain)
-            for chain, layer in zip(tree.chain, tree.layers, strict=True)
+        return (
+            tree.whole and self._has_blobs(tree) and all(map(self._rooms.snapshots.layer_exists, tree.chain))
         )
 
     async def earlier(self, key: str, parts: Parts) -> Earlier:
@@ -229,25 +226,5 @@ class Workbench:
 
     async def layer(self, key: str, base: Tree, *, mounted: Sequence[str] | None = None) -> Tree:
         """What snapshot `key` has beyond `base`, as one more layer. `mounted`: a container ran on it, with mounts there."""
-        delta = await blocking(self._rooms.snapshots.delta, key)
-        if delta.form != "overlay":
-            raise BuildFailed("builds need the storage driver overlay2")
-        view = RootView(mounts=(Mount("bind", delta.upper, ("rbind", "ro")),))
-        left_out = () if mounted is None else await blocking(stubs, delta, mounted)
         latest = None if self.epoch is None else self.epoch * _SECOND
-        job = await self._rooms.zygote.archive_get(
-            view, "/", TarOptions(whiteouts=True, latest=latest, without=left_out)
-        )
-
-        async def pour(pipeline: Pipeline) -> None:
-            async with closing(stream(job)) as pieces:
-                async for data in pieces:
-                    await settled(pipeline.write, data)
-
-        try:
-            row, blob = await unpack_new(
-                self._rooms, base.chain[-1] if base.layers else None, self._hold, pour
-            )
-        finally:
-            job.close()
-        return Tree((*base.layers, Layer(row.diff, blob, row.size)))
+        return await layer_of(self._rooms, self._hold, key, base, latest, mounted)

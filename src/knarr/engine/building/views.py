@@ -76,4 +76,4 @@ def held(tree: Tree, hold: Hold) -> None:
 
 
 def _prepare(rooms: Rooms, key: str, tree: Tree) -> tuple[Mount, ...]:
-    return rooms.snapshots.prepare(key, tree.chain)
+    return rooms.snapshots.prepare(key, tree.chain, volatile=True)

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import NoReturn
 
 from knarr.content.store import CorruptBlob, Ingest
@@ -44,11 +45,11 @@ class Keeper:
         self._ingest.write(data)
         self.size += len(data)
 
-    def commit(self) -> Digest:
-        """Names it."""
+    def commit(self, *, lasting: bool = True) -> Digest:
+        """Names it; see Ingest.commit."""
         digest = Digest("sha256", self._hash.hexdigest())
         self._hold.add(rows.blob(digest))
-        return self._ingest.commit()
+        return self._ingest.commit(lasting=lasting)
 
 
 class Pipeline:
@@ -99,7 +100,7 @@ async def unpack_new(
     """`pour` writes the stream of a layer that is not known yet: it is compressed anew, and both are leased."""
     with await blocking(rooms.blobs.ingest, None) as ingest:
         keeper = Keeper(ingest, hold)
-        async with _staged(rooms, _UNKNOWN) as staged:
+        async with staged_new(rooms) as staged:
             diff, facts = await _fill(rooms, staged, pour, Deflater(keeper.write))
             staged.chain_id = child_chain(parent, diff)
             hold.add(rows.layer(staged.chain_id))
@@ -111,6 +112,11 @@ async def unpack_new(
 def child_chain(parent: Digest | None, diff: Digest) -> Digest:
     """The ChainID of a layer on its parent."""
     return diff if parent is None else Digest.of(f"{parent} {diff}".encode())
+
+
+def staged_new(rooms: Rooms) -> AbstractAsyncContextManager[StagedLayer]:
+    """A directory for a layer whose ChainID is not known before its end."""
+    return _staged(rooms, _UNKNOWN)
 
 
 @contextlib.asynccontextmanager
