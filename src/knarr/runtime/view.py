@@ -4,7 +4,6 @@ Afterwards "/" is the container's root and nothing of the host can be reached by
 has made there, for the mounts are seen in a namespace of one's own, without devices. Single-threaded callers only.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,11 +45,14 @@ def _unmark(options: Sequence[str]) -> None:
     """A volatile overlay keeps a mark of having been mounted, so that nobody uses it after a crash (overlayfs.rst, "Volatile
     mount"); between two jobs nothing crashed."""
     work = next((word.partition("=")[2] for word in options if word.startswith("workdir=")), "")
-    if "volatile" in options:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{work}/work/incompat/volatile/dirty")
-            os.rmdir(f"{work}/work/incompat/volatile")
-            os.rmdir(f"{work}/work/incompat")
+    if "volatile" not in options:
+        return
+    try:
+        os.unlink(f"{work}/work/incompat/volatile/dirty")
+        os.rmdir(f"{work}/work/incompat/volatile")
+        os.rmdir(f"{work}/work/incompat")
+    except FileNotFoundError:
+        pass  # the first mount
 
 
 def _without_devices() -> None:

@@ -1,6 +1,7 @@
 """Contents by digest, and the index that each client's context had last, so that only what changed is sent again.
 
-    files/AB/CDEF…   one content, named by its SHA-256; written aside and renamed, never changed
+    files/AB/CDEF…   one content, named by its SHA-256 and never changed: large ones are written aside and renamed, small ones
+                     in place; one that is not as long as it should be is as good as none
     contexts/KEY     the last index of a context: a cache, not synced; one that cannot be read is as good as none
 
 Everything here can be fetched again: a sweep keeps what living builds hold and what the remembered indexes name.
@@ -16,7 +17,9 @@ from pathlib import Path
 import msgspec
 
 from knarr.build.context.entries import Entry, Index
+from knarr.kernel.files import write_all
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _INDEX = msgspec.msgpack.Decoder(list[Entry])
 
 
@@ -40,20 +43,46 @@ class Files:
         """Where the content `digest` (hex) is."""
         return f"{self._files}/{digest[:2]}/{digest[2:]}"
 
-    def has(self, digest: str) -> bool:
-        return os.path.exists(self.path(digest))
+    def has(self, digest: str, size: int) -> bool:
+        """Whether it is here, whole: what a killed daemon or a dead machine left of it is shorter."""
+        try:
+            return os.stat(self.path(digest)).st_size == size
+        except FileNotFoundError:
+            return False
 
     def put(self, contents: Sequence[bytes]) -> list[str]:
-        """Keeps small contents whole; their digests."""
+        """Keeps small contents whole; their digests. One that is new is written where it will be: a rename would double the
+        work of the file system, which is most of the work."""
         digests = []
         for content in contents:
             digest = hashlib.sha256(content).hexdigest()
-            if not self.has(digest):
-                with self.writing() as writing:
-                    writing.write(content)
-                    writing.finish()
+            try:
+                self._write(digest, content)
+            except FileExistsError:
+                if not self.has(digest, len(content)):
+                    self._write_aside(content)
             digests.append(digest)
         return digests
+
+    def _write(self, digest: str, content: bytes) -> None:
+        path = self.path(digest)
+        try:
+            fd = os.open(path, _NEW, 0o600)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            fd = os.open(path, _NEW, 0o600)
+        try:
+            write_all(fd, content)
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+
+    def _write_aside(self, content: bytes) -> None:
+        with self.writing() as writing:
+            writing.write(content)
+            writing.finish()
 
     def writing(self) -> "Writing":
         """One content that comes in pieces."""

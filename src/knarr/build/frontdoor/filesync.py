@@ -109,7 +109,7 @@ class _Receiving:
         await self._stream.send_message(Packet(type=Packet.PACKET_REQ, ID=number))
 
     async def _there(self, known: Entry) -> bool:
-        return bool(known.digest) and self._files.has(known.digest)
+        return bool(known.digest) and self._files.has(known.digest, known.size)
 
     async def _data(self, number: int, data: bytes) -> None:
         entry = self._asked.get(number)
