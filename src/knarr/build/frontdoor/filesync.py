@@ -6,6 +6,7 @@ client → DATA id … , an empty DATA ends it; files may interleave
 daemon → FIN, client → FIN.  ERR with a text ends it from either side
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from stat import S_ISLNK, S_ISREG
 
@@ -18,11 +19,11 @@ from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.gomode import to_mode
 from knarr.build.frontdoor.transport import Caller
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
-from knarr.loop.blocking import blocking
+from knarr.loop.blocking import blocking, hop
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 _SMALL = 256 << 10
-_BATCH_FILES, _BATCH_BYTES = 128, 4 << 20
+_BATCH_FILES, _BATCH_BYTES, _AT_ONCE = 128, 2 << 20, 3
 
 
 async def receive(
@@ -57,6 +58,7 @@ class _Receiving:
         self._parts: dict[int, bytearray | Writing] = {}
         self._small: list[tuple[Entry, bytes]] = []
         self._small_bytes = 0
+        self._writing: list[tuple[list[Entry], asyncio.Future[list[str]]]] = []
         self._links: list[tuple[Entry, str]] = []
         self.entries: dict[str, Entry] = {}
 
@@ -71,6 +73,7 @@ class _Receiving:
                     await self._data(packet.ID, packet.data)
             await self._keep_small()
         finally:
+            await asyncio.gather(*(future for _, future in self._writing), return_exceptions=True)
             for part in self._parts.values():
                 if isinstance(part, Writing):
                     part.__exit__()
@@ -127,7 +130,7 @@ class _Receiving:
         self._small.append((entry, bytes(part or b"")))
         self._small_bytes += len(part or b"")
         if len(self._small) >= _BATCH_FILES or self._small_bytes >= _BATCH_BYTES:
-            await self._keep_small()
+            await self._keep_small(_AT_ONCE)
 
     async def _part(self, number: int, data: bytes) -> None:
         part = self._parts.setdefault(number, bytearray())
@@ -139,11 +142,17 @@ class _Receiving:
             part = self._parts[number] = self._files.writing()
         await blocking(part.write, data)
 
-    async def _keep_small(self) -> None:
-        small, self._small, self._small_bytes = self._small, [], 0
-        digests = await blocking(self._files.put, [content for _, content in small])
-        for (entry, _), digest in zip(small, digests, strict=True):
-            self._add(entry, digest)
+    async def _keep_small(self, at_most: int = 0) -> None:
+        """Begins to write what waits, and waits until at most so many batches are being written: a file system lets one wait for
+        a journal, and the next ones come meanwhile."""
+        if self._small:
+            small, self._small, self._small_bytes = self._small, [], 0
+            future = hop(self._files.put, [content for _, content in small])
+            self._writing.append(([entry for entry, _ in small], future))
+        while len(self._writing) > at_most:
+            entries, future = self._writing.pop(0)
+            for entry, digest in zip(entries, await future, strict=True):
+                self._add(entry, digest)
 
     def _add(self, entry: Entry, digest: str) -> None:
         self.entries[entry.path] = replace(entry, digest=digest)

@@ -57,8 +57,16 @@ def test_a_sweep_keeps_what_is_named_or_held(files: Files) -> None:
     named, held, lost = files.put([b"named", b"held", b"lost"])
     files.remember("key", [entry("a", named)])
     assert files.sweep([held]) == len(b"lost")
-    assert files.has(named)
-    assert files.has(held)
-    assert not files.has(lost)
+    assert files.has(named, 5)
+    assert files.has(held, 4)
+    assert not files.has(lost, 4)
     assert files.sweep([], forget=True) == len(b"named") + len(b"held")
     assert files.remembered("key") == {}
+
+
+def test_a_content_that_was_cut_short_is_not_there_and_is_written_again(files: Files) -> None:
+    (digest,) = files.put([b"whole"])
+    Path(files.path(digest)).write_bytes(b"who")
+    assert not files.has(digest, 5)
+    assert files.put([b"whole"]) == [digest]
+    assert Path(files.path(digest)).read_bytes() == b"whole"
