@@ -121,6 +121,7 @@ def test_an_annotation_for_a_platform_that_is_not_built() -> None:
         ({"annotation-layer.a": "b"}, "unrecognized annotation type layer"),
         ({"annotation": "b"}, "invalid annotation key annotation"),
         ({"name": "NOT VALID"}, "invalid reference format"),
+        ({"name": "a:1", "push-by-digest": "true"}, "can't push tagged ref docker.io/library/a:1 by digest"),
     ],
 )
 def test_what_is_not_understood_is_named(attrs: dict[str, str], message: str) -> None:

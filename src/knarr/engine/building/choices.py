@@ -92,6 +92,9 @@ def choices(exporter: Exporter) -> Choices:
         compression=_compression(attrs),
         annotations=_annotations(attrs),
     )
+    for name in attrs.get("name", "").split(",") if found.by_digest else ():
+        if name and Reference.parse(name).tag:
+            raise BuildFailed(f"can't push tagged ref {Reference.parse(name)} by digest")
     if found.oci is False:
         if found.compression.kind == "zstd":
             raise BuildFailed('exporter option "compression=zstd" conflicts with "oci-mediatypes=false"')

@@ -20,6 +20,7 @@ from knarr.engine.images.making import Piece, make_index
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.rows import LayerRow
 from knarr.engine.images.settled import closing
+from knarr.loop.blocking import blocking
 from knarr.model.descriptor import Descriptor
 from knarr.model.digest import Digest
 from knarr.model.reference import Reference
@@ -143,8 +144,11 @@ class Export:
             raise BuildFailed("tag is needed when pushing to registry")
         with progress.begin("exporting to image") as step:
             packed = await self._packed(made, wish, step, hold, multi=multi, oci=True)
-            names = _names(wish, packed)
-            await self._store(made, packed, names, step, hold)
+            if wish.store:
+                await self._store(made, packed, _names(wish, packed), step, hold)
+            else:
+                for data in packed.documents.values():
+                    await blocking(self._rooms.blobs.put, data)
             if wish.push:
                 await self._push(wish, packed, session, sessions, step)
         return packed, _told(packed, wish.names)
