@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import host
 
+PARENTS = ("default", "docker", "libpod_parent")
 PARENT = f"knarr-test-oci-{os.getpid()}"
 STUB = "import sys; from knarr.runtime.oci.main import main; sys.argv[0] = 'knarr-oci'; sys.exit(main())"
 
@@ -124,3 +125,23 @@ def no_cgroup_stays() -> Iterator[None]:
         for parent in (host.CGROUP / PARENT, *host.CGROUP.glob(f"*/{PARENT}")):
             if parent.is_dir():
                 parent.rmdir()
+
+
+@pytest.fixture(scope="module")
+def no_engines_cgroup_stays() -> Iterator[None]:
+    """The engines leave their own parents behind, empty ones; they go if they were not there before."""
+    before, others = _parents(), _of_containers()
+    yield
+    host.settle(lambda: _of_containers() - others)
+    for parent in sorted(_parents() - before):
+        for where, _, _ in os.walk(parent, topdown=False):
+            os.rmdir(where)
+
+
+def _of_containers() -> set[str]:
+    return {path for name in PARENTS for path in host.cgroups(name) if not path.endswith("/conmon")}
+
+
+def _parents() -> set[str]:
+    found = (path for name in PARENTS for path in (host.CGROUP / name, *host.CGROUP.glob(f"*/{name}")))
+    return {str(path) for path in found if path.is_dir()}

@@ -12,33 +12,11 @@ import pytest
 
 from tests.support import host
 from tests.support.daemons import PEERS, Dockerd, busybox_tar
+from tests.support.podmans import Podman
 from tests.support.terminal import Terminal
 from tests.system.oci.conftest import STUB
 
-pytestmark = pytest.mark.timeout(240)
-
-
-PARENTS = ("default", "docker", "libpod_parent")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_cgroup_stays() -> Iterator[None]:
-    """The engines leave their own parents behind, empty ones; they go if they were not there before."""
-    before, others = _parents(), _of_containers()
-    yield
-    host.settle(lambda: _of_containers() - others)
-    for parent in sorted(_parents() - before):
-        for where, _, _ in os.walk(parent, topdown=False):
-            os.rmdir(where)
-
-
-def _of_containers() -> set[str]:
-    return {path for name in PARENTS for path in host.cgroups(name) if not path.endswith("/conmon")}
-
-
-def _parents() -> set[str]:
-    found = (path for name in PARENTS for path in (host.CGROUP / name, *host.CGROUP.glob(f"*/{name}")))
-    return {str(path) for path in found if path.is_dir()}
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("no_engines_cgroup_stays")]
 
 
 @pytest.fixture(scope="module")
@@ -54,49 +32,6 @@ def runtime(place: Path) -> str:
     path.write_text(f"#!{sys.executable}\n{STUB}\n")
     path.chmod(0o755)
     return str(path)
-
-
-class Podman:
-    """Debian's podman on storage of its own."""
-
-    def __init__(self, place: Path, rootfs: Path, runtime: str):
-        self.rootfs, self._runtime = rootfs, runtime
-        self._dirs = {name: str(place / name) for name in ("root", "runroot", "tmpdir")}
-        (place / "storage.conf").write_text(
-            f'[storage]\ndriver = "vfs"\ngraphroot = "{self._dirs["root"]}"\nrunroot = "{self._dirs["runroot"]}"\n'
-        )
-        (place / "containers.conf").write_text('[engine]\nevents_logger = "none"\n')
-        self.environment = {
-            **os.environ,
-            "CONTAINERS_STORAGE_CONF": str(place / "storage.conf"),
-            "CONTAINERS_CONF": str(place / "containers.conf"),
-        }
-
-    def argv(self, *words: str) -> list[str]:
-        """The whole command line."""
-        own = [word for name, path in self._dirs.items() for word in (f"--{name}", path)]
-        return ["podman", "--runtime", self._runtime, "--cgroup-manager", "cgroupfs", *own, *words]
-
-    def __call__(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs it."""
-        done = subprocess.run(
-            self.argv(*words),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert not check or done.returncode == 0, done
-        return done
-
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`podman run` of the test's root file system."""
-        *options, separator = words[: words.index("--") + 1]
-        assert separator == "--"
-        command = words[len(options) + 1 :]
-        plain = ("run", "--network", "none", *options, "--rootfs", str(self.rootfs), *command)
-        return self(*plain, check=check)
 
 
 @pytest.fixture(scope="module")
