@@ -12,12 +12,12 @@ from knarr.engine.plan import overlay_environment, process_environment
 from knarr.engine.record import Placed
 from knarr.engine.userns import NO_IDS, Ids
 from knarr.model.container import ContainerSpec, ExecSpec, Resources
-from knarr.runtime import defaults
+from knarr.runtime import defaults, netns
 from knarr.runtime.caps import ALL, DEFAULT
 
 CPU_PERIOD = 100_000
 _INIT_TARGET = "/sbin/docker-init"
-_NET_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+_NET_SYSCTLS = {f"net.ipv4.{name}": value for name, value in netns.SYSCTLS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +257,8 @@ def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
     masked = spec.masked_paths if spec.masked_paths is not None else defaults.MASKED_PATHS
     readonly = spec.readonly_paths if spec.readonly_paths is not None else defaults.READONLY_PATHS
     own_network = spec.network_mode != "host" and not spec.network_mode.startswith("container:")
-    net_sysctls = {**_NET_SYSCTLS, **_ping_groups(facts.ids)}
+    set_already = bool(facts.joined.get("network")) and not facts.ids.gids
+    net_sysctls = {} if set_already else {**_NET_SYSCTLS, **_ping_groups(facts.ids)}
     return {
         "namespaces": namespaces,
         **_mappings(facts.ids),

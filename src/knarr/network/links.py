@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import socket
 import zlib
@@ -16,6 +17,7 @@ from knarr.network.rules import with_address
 # Deleting a link waits 15 to 20 ms for RCU, however many links go at once: they are condemned one by one and reaped
 # together. Daemons share the group; reaping each other's condemned links does no harm.
 _CONDEMNED = 0x6B6E6172
+_LEAST_MTU = 1280
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -175,7 +177,16 @@ def _port(plan: EndpointPlan) -> codec.Request:
     # With bridge-nf-call-iptables the firewall's forward chain keeps containers apart, and a packet to a published port
     # is translated while it is bridged: an isolated port would lose it.
     isolated = not plan.network.icc and not _bridged_packets_are_filtered()
-    return route.set_bridge_port(plan.veth, hairpin=True, isolated=isolated)
+    # The host's end speaks to nobody: with an address it would have three routes, which whoever takes a link up or down
+    # walks through, ask for routers, and tell of multicast groups. A link that is too narrow for IPv6 (RFC 8200, 5) has none.
+    six = plan.network.mtu >= _LEAST_MTU and _knows_ipv6()
+    return route.set_bridge_port(plan.veth, hairpin=True, isolated=isolated, link_local=not six)
+
+
+@functools.cache
+def _knows_ipv6() -> bool:
+    """Asked once: with many namespaces around, paths of sysctls are slow."""
+    return os.path.exists("/proc/sys/net/ipv6")
 
 
 def _bridged_packets_are_filtered() -> bool:

@@ -8,9 +8,9 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Mapping
 
 from knarr.kernel import mounts
-from knarr.kernel.files import write_text
 from knarr.kernel.process import CLONE_NEWNET, setns, unshare
 from knarr.runtime.idmap import namespaces_of
 from knarr.runtime.plan_namespaces import IdMap
@@ -18,11 +18,17 @@ from knarr.runtime.plan_namespaces import IdMap
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 _IPV6 = "/proc/sys/net/ipv6/conf/default"
+"""The networks have IPv4 only: an interface that is put here listens to no neighbour's router advertisement
+(CVE-2020-13401) and has no address of IPv6 (CVE-2024-32473). lo is there already and keeps its own."""
+_IPV4 = "/proc/sys/net/ipv4"
+SYSCTLS = {"ip_unprivileged_port_start": "0", "ping_group_range": "0 2147483647"}
+"""Docker's, of _IPV4. With a user namespace they depend on its ids, and are left to its container."""
 
 
 def make() -> tuple[int, socket.socket]:
     """The calling thread moves into a new namespace: its descriptor, and a NETLINK_ROUTE socket in it."""
     unshare(CLONE_NEWNET)
+    _set(_IPV4, SYSCTLS)
     return _furnish()
 
 
@@ -68,21 +74,29 @@ def listen(path: str, address: str, port: int) -> tuple[socket.socket, socket.so
 
 def _furnish() -> tuple[int, socket.socket]:
     """The calling thread stands in it."""
-    _forgo_ipv6()
+    _set(_IPV6, {"accept_ra": "0", "disable_ipv6": "1"})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
     route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), route
 
 
-def _forgo_ipv6() -> None:
-    """The networks have IPv4 only: an interface that is put here listens to no neighbour's router advertisement
-    (CVE-2020-13401) and has no address of IPv6 (CVE-2024-32473). lo is there already and keeps its own."""
-    for setting, value in (("accept_ra", "0"), ("disable_ipv6", "1")):
-        try:
-            write_text(f"{_IPV6}/{setting}", value)
-        except FileNotFoundError:
-            return
+def _set(place: str, settings: Mapping[str, str]) -> None:
+    """Several of one directory: each namespace's have the same names, and the kernel looks through all of them for each
+    path. Without IPv6 there is nothing to set."""
+    try:
+        directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        for name, value in settings.items():
+            file = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                os.write(file, value.encode())
+            finally:
+                os.close(file)
+    finally:
+        os.close(directory)
 
 
 def unname(path: str) -> None:

@@ -41,7 +41,12 @@ def test_defaults() -> None:
         "mount", "network", "pid", "ipc", "uts", "cgroup",
     }  # fmt: skip
     assert "/proc/kcore" in config["linux"]["maskedPaths"]
-    assert config["linux"]["sysctl"]["net.ipv4.ip_unprivileged_port_start"] == "0"
+    assert config["linux"]["sysctl"] == {}  # the engine's namespaces have them already
+    alone = made(spec())["linux"]["sysctl"]
+    assert alone == {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": "0 2147483647",
+    }
 
 
 def test_privileged_opens_everything() -> None:

@@ -50,7 +50,8 @@ class CgroupV1:
         return f"{self._mounts[controller]}/{self.path}".rstrip("/")
 
     def create(self) -> None:
-        """Makes the directories; those of the parents inherit cpuset's two files, without which nobody may enter."""
+        """Makes the directories; those of the parents inherit cpuset's two files, without which nobody may enter, and hand
+        them on by themselves from then on (cgroups(7), cgroup.clone_children)."""
         for directory in self._all():
             try:
                 os.mkdir(directory)
@@ -64,16 +65,20 @@ class CgroupV1:
     def _all(self) -> list[str]:
         return [*self._directories, self.beside] if self.beside else self._directories
 
-    def _fill_cpuset(self, path: str) -> None:
+    def _fill_cpuset(self, path: str) -> bool:
+        """Whether something was missing. A parent that had nothing is filled by nobody else."""
         root = self._mounts["cpuset"]
+        filled = False
         for name in ("cpuset.cpus", "cpuset.mems"):
             file = f"{root}/{path}/{name}"
             if read_text(file).strip():
                 continue
             parent = os.path.dirname(path)
-            if parent:
-                self._fill_cpuset(parent)
+            if parent and self._fill_cpuset(parent):
+                write_text(f"{root}/{parent}/cgroup.clone_children", "1")
             write_text(file, read_text(f"{root}/{parent}/{name}".replace("//", "/")).strip())
+            filled = True
+        return filled
 
     def enter(self) -> None:
         """Moves the calling thread."""

@@ -157,10 +157,11 @@ def new_dummy(name: str) -> Request:
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"make dummy {name}")
 
 
-def set_bridge_port(name: str, hairpin: bool, isolated: bool) -> Request:
-    """How a bridge treats one of its ports."""
+def set_bridge_port(name: str, hairpin: bool, isolated: bool, *, link_local: bool = True) -> Request:
+    """How a bridge treats one of its ports; without `link_local` it takes no IPv6 address of its own when it has a carrier."""
     body = _link(
         text(IFLA_IFNAME, name),
+        *(() if link_local else (_no_link_local(),)),
         nested(
             IFLA_LINKINFO,
             text(IFLA_INFO_SLAVE_KIND, "bridge"),
@@ -172,8 +173,12 @@ def set_bridge_port(name: str, hairpin: bool, isolated: bool) -> Request:
 
 def set_no_link_local(name: str) -> Request:
     """No IPv6 link-local address for a link that is still down."""
+    return Request(RTM_NEWLINK, 0, _link(text(IFLA_IFNAME, name), _no_link_local()), f"set {name}")
+
+
+def _no_link_local() -> bytes:
     inet6 = nested(socket.AF_INET6, u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE))
-    return Request(RTM_NEWLINK, 0, _link(text(IFLA_IFNAME, name), nested(IFLA_AF_SPEC, inet6)), f"set {name}")
+    return nested(IFLA_AF_SPEC, inet6)
 
 
 def set_up(name: str) -> Request:
