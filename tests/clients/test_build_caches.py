@@ -155,10 +155,8 @@ def fetched(registry: str, path: str) -> tuple[str, Any, bytes]:
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        ("mode=max", "application/vnd.oci.image.manifest.v1+json"),
-        ("mode=min", "application/vnd.oci.image.manifest.v1+json"),
-        ("mode=max,image-manifest=false", "application/vnd.oci.image.index.v1+json"),
-        ("mode=max,oci-mediatypes=false", "application/vnd.docker.distribution.manifest.list.v2+json"),
+        ("mode=max,compression=zstd,force-compression=true", "application/vnd.oci.image.manifest.v1+json"),
+        ("mode=min,oci-mediatypes=false", "application/vnd.docker.distribution.manifest.list.v2+json"),
     ],
 )
 def test_a_registry_carries_a_cache(

@@ -38,6 +38,16 @@ def every(edges: Sequence[Edge | None], look: Look) -> list[TreeLayer]:
     return list(found.values())
 
 
+def steps_own(edges: Sequence[Edge | None], look: Look) -> set[str]:
+    """The blobs that steps gave, unlike those of base images."""
+    every_one = [look(vertex) for vertex in walk(*edges)]
+    return {
+        str(each.given.layers[-1].blob.digest)
+        for each in every_one
+        if each.keys and isinstance(each.given, Tree)
+    }
+
+
 def inline(config: Config, image: Sequence[str]) -> list[Record]:
     """The records for an image with these blobs: its layers are numbered by their place in it."""
     for record in config.records:

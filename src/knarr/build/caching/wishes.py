@@ -19,7 +19,7 @@ _COMPRESSIONS = ("uncompressed", "gzip", "estargz", "zstd")
 
 class To(NamedTuple):
     """One export. `all`: every step's layers, not only the results'. `oci`: its media types; `artifact`: an image manifest
-    instead of an index. `mounts`: cache mounts go along."""
+    instead of an index. `force`: layers that the build did not make are compressed like that, too. `mounts`: cache mounts go along."""
 
     kind: str
     ref: Reference | None = None
@@ -28,6 +28,8 @@ class To(NamedTuple):
     oci: bool = True
     artifact: bool = True
     compression: str = "gzip"
+    level: int | None = None
+    force: bool = False
     ignore_error: bool = False
     mounts: bool = False
 
@@ -113,8 +115,8 @@ def _configured(spec: CacheSpec) -> To:
     compression = attrs.get("compression", "gzip")
     if compression not in _COMPRESSIONS:
         raise BuildFailed(f"unsupported compression type {compression}")
-    if compression != "gzip":
-        raise BuildFailed(f"compression {compression} is not supported by this builder's cache exports")
+    if compression == "estargz":
+        raise BuildFailed("compression estargz is not supported by this builder")
     if spec.type == "registry":
         _flag(attrs, "registry.insecure", default=False)
     return To(
@@ -125,18 +127,29 @@ def _configured(spec: CacheSpec) -> To:
         oci=oci,
         artifact=artifact,
         compression=compression,
+        level=_level(attrs.get("compression-level")),
+        force=_flag(attrs, "force-compression", default=False, empty=True),
         ignore_error=attrs.get("ignore-error", "") in _TRUE,
         mounts=_flag(attrs, "mounts", default=False),
     )
 
 
-def _flag(attrs: Mapping[str, str], name: str, *, default: bool) -> bool:
+def _flag(attrs: Mapping[str, str], name: str, *, default: bool, empty: bool | None = None) -> bool:
     text = attrs.get(name)
     if text is None:
         return default
+    if not text and empty is not None:
+        return empty
     if text not in (*_TRUE, *_FALSE):
         raise BuildFailed(f'failed to parse {name}: strconv.ParseBool: parsing "{text}": invalid syntax')
     return text in _TRUE
+
+
+def _level(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise BuildFailed(f"non-integer value {text} specified for compression-level") from None
 
 
 def _key(spec: CacheSpec) -> str:

@@ -21,6 +21,8 @@ from knarr.build.tree import Layer, Tree
 from knarr.engine.building.cachemounts import CacheMounts
 from knarr.engine.building.caching import mounts
 from knarr.engine.building.caching.supply import Supply
+from knarr.engine.building.choices import Compression
+from knarr.engine.building.converting import converted
 from knarr.engine.building.credentials import lent
 from knarr.engine.images import rows
 from knarr.engine.images.config import dump_json
@@ -110,7 +112,8 @@ class CacheExport:
 
     async def _export(self, wanted: To, work: Work, target: Target, step: Step) -> dict[str, str]:
         with step.task("preparing build cache for export"):
-            made, blobs = _prepared(wanted, work)
+            made, layers = _prepared(wanted, work)
+            blobs = await self._compressed(wanted, made, layers, work)
             carried = await self._mounts(wanted, work, step)
         if not made.layers:
             with step.task("skipping cache export for empty result"):
@@ -128,6 +131,26 @@ class CacheExport:
             with step.task(f"{words} {manifest.digest}"):
                 await target.finish(manifest, data, await self._kept(data, work.hold))
         return {"cache.manifest": dump_json(_plain(manifest)).decode()}
+
+    async def _compressed(
+        self, wanted: To, made: config.Config, layers: Sequence[Layer], work: Work
+    ) -> list[Descriptor]:
+        """The layers' blobs as they are wished for; the configuration names them then."""
+        wish = Compression(kind=wanted.compression, level=wanted.level, force=wanted.force)
+        names: dict[str, str] = {}
+        found = []
+        own = chart.steps_own(work.edges, work.look)
+        for layer in layers:
+            blob = layer.blob
+            if not wish.plain:
+                await self._here(blob, work)
+                base = 0 if str(blob.digest) in own else 1
+                (blob,) = await converted(self._rooms, [layer], base, wish, work.hold)
+            names[str(layer.blob.digest)] = str(blob.digest)
+            found.append(_described(layer, blob, wanted, work.epoch))
+        for each in made.layers:
+            each.blob = names[each.blob]
+        return list({each.digest: each for each in found}.values())
 
     async def _mounts(self, wanted: To, work: Work, step: Step) -> list[Descriptor]:
         """The cache mounts of the build's steps, where they shall go along."""
@@ -174,22 +197,22 @@ def inline_records(edge: Edge | None, tree: Tree, look: Look, epoch: int) -> byt
     return config.dump(records) if records else b""
 
 
-def _prepared(wanted: To, work: Work) -> tuple[config.Config, list[Descriptor]]:
-    """The configuration, and the blobs that it names in its order."""
+def _prepared(wanted: To, work: Work) -> tuple[config.Config, list[Layer]]:
+    """The configuration, and the layers that it names in its order."""
     layers: list[Layer] = [layer for tree in work.trees for layer in tree.layers]
     if wanted.all:
         layers += chart.every(work.edges, work.look)
     known = {str(layer.blob.digest): layer for layer in reversed(layers)}
     made = chart.chart(work.edges, work.look, known.keys(), work.epoch)
     named = dict.fromkeys(layer.blob for layer in made.layers)
-    return made, [_described(known[name], wanted, work.epoch) for name in named]
+    return made, [known[name] for name in named]
 
 
-def _described(layer: Layer, wanted: To, epoch: int) -> Descriptor:
-    kind = layer.blob.media_type
+def _described(layer: Layer, blob: Descriptor, wanted: To, epoch: int) -> Descriptor:
+    kind = blob.media_type
     kind = _OCI.get(kind, kind) if wanted.oci else _DOCKER.get(kind, kind)
     notes = {config.UNCOMPRESSED: str(layer.diff), _CREATED: chart.moment(epoch)}
-    return Descriptor(kind, layer.blob.digest, layer.blob.size, annotations=notes)
+    return Descriptor(kind, blob.digest, blob.size, annotations=notes)
 
 
 def _manifest(wanted: To, blobs: Sequence[Descriptor], told: Descriptor) -> bytes:
