@@ -101,7 +101,8 @@ class EngineBuilder:
         options = frontend_options.parse(wish.attrs, self._rooms.platform, wish.session)
         options = replace(options, inputs=dict(_inputs(wish)))
         attestations = asked(wish.attrs)
-        wanted = wishes.imports([*wish.cache_from, *wishes.listed(wish.attrs)])
+        asking = bool(options.request_id)  # of the Dockerfile only: nothing is built
+        wanted = [] if asking else wishes.imports([*wish.cache_from, *wishes.listed(wish.attrs)])
         importing = asyncio.create_task(self._importer.run(wanted, wish.session, sessions, progress))
         try:
             async with self._holding() as hold:
