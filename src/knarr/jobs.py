@@ -100,10 +100,11 @@ def mount(request: dict[str, Any], fds: list[int]) -> Reply:
 
 
 def mount_root(request: dict[str, Any], fds: list[int]) -> Reply:
-    """A snapshot on the host, which nobody may write to."""
+    """A snapshot on the host, which nobody may write to unless that is asked for."""
     kind, source, options = request["mount"]
     tree = make_root(kind, source, options)
-    mounts.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=mounts.MOUNT_ATTR_RDONLY)
+    if not request["writable"]:
+        mounts.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=mounts.MOUNT_ATTR_RDONLY)
     mounts.attach_mount(tree, AT_FDCWD, request["target"])
     return {}, []
 

@@ -18,13 +18,15 @@ class Place:
 
 
 class BuildFailed(KnarrError):
-    """A build that could not be done; `str` is BuildKit's sentence. `vertex` is the step's digest, `exit_code` its process'."""
+    """A build that could not be done; `str` is BuildKit's sentence. `vertex` is the step's digest, `exit_code` its process';
+    `around` are the places that lead to `place`."""
 
     def __init__(
         self, text: str, *, place: Place | None = None, vertex: str = "", exit_code: int | None = None
     ):
         super().__init__(text)
         self.place = place
+        self.around: Sequence[Place] = ()
         self.vertex = vertex
         self.exit_code = exit_code
 

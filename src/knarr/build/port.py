@@ -134,13 +134,15 @@ class Exporter:
 class Wish:
     """What shall be built. `attrs` are the Dockerfile frontend's options by BuildKit's names (`filename`, `target`,
     `build-arg:X`, `context:NAME`, `platform`, `no-cache`, …); `inputs` are results of other builds. `only`: images of this
-    engine whose layers alone may serve as cached steps, with what their own caches tell; None: all that there is."""
+    engine whose layers alone may serve as cached steps, with what their own caches tell; None: all that there is.
+    `granted`: see build.entitlements."""
 
     ref: str
     session: str
     attrs: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, "Loaded"] = field(default_factory=dict)
     cache_from: Sequence[CacheSpec] = ()
+    granted: frozenset[str] = frozenset()
     only: Sequence[str] | None = None
 
 

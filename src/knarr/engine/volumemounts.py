@@ -70,7 +70,7 @@ class VolumeMounts:
     async def _mount_image(self, placed: Placed) -> None:
         (mount,) = await blocking(self._world.snapshots.mounts, placed.snapshot)
         await blocking(os.makedirs, placed.source, 0o711, exist_ok=True)
-        await self._world.zygote.mount_root(mount, placed.source)
+        await self._world.zygote.mount_root(mount, placed.source, writable=placed.writable)
 
     async def settled(self, user: str) -> None:
         """It has its own clones by now: nobody needs the images' mounts on the host any more."""

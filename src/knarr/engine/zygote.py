@@ -228,11 +228,10 @@ class Zygote:
         asked = {"source": source, "target": target, "kind": kind, "flags": flags, "data": data}
         await self._call({"job": "mount", **asked})
 
-    async def mount_root(self, mount: Mount, target: str) -> None:
-        """A snapshot on the host, read-only. Raises OSError."""
-        await self._call(
-            {"job": "mount-root", "mount": [mount.type, mount.source, list(mount.options)], "target": target}
-        )
+    async def mount_root(self, mount: Mount, target: str, *, writable: bool) -> None:
+        """A snapshot on the host. Raises OSError."""
+        told = [mount.type, mount.source, list(mount.options)]
+        await self._call({"job": "mount-root", "mount": told, "target": target, "writable": writable})
 
     async def copy_up(self, view: RootView, path: str, target: str) -> None:
         """Copies what the view has at directory `path` into `target` on the host; a missing path is no error."""

@@ -45,7 +45,7 @@ def _make_all(root: RootFd, path: str, mode: int, owner: tuple[int, int], mtime:
         with Fd(fd) as made:
             _own(made.fileno(), mode, owner, mtime)
     if not stat.S_ISDIR(root.stat(path or "/").st_mode):
-        raise NotADirectory(f"{path}: not a directory")
+        raise NotADirectory(f"mkdir {path}: not a directory")
     return created
 
 

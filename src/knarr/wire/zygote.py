@@ -23,7 +23,7 @@ JOBS = {
     "archive-put": "{view, options} + [tar stream] → {size, entries}",
     "archive-stat": "{view, path} → {name, size, mode, mtime, link_target}; mode is st_mode, mtime nanoseconds",
     "mount": "{source, target, kind, flags, data}: mount(2) on the host",
-    "mount-root": "{mount: [type, source, [option…]], target}: a snapshot, read-only, on the host",
+    "mount-root": "{mount: [type, source, [option…]], target, writable}: a snapshot on the host",
     "read": "{view, path, limit} → {data: base64}: a small file of a container",
     "copy-up": "{view, path, target}: copies what the image has at `path` into an empty volume's directory `target`",
 }

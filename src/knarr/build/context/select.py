@@ -51,8 +51,8 @@ def select(index: Index, copy: Copy) -> list[Match]:
 class NothingThere(BuildFailed):
     """A copy's source that is not there."""
 
-    def __init__(self, source: str):
-        super().__init__(f'"/{source.strip("/")}": not found')
+    def __init__(self, source: str, why: str = ""):
+        super().__init__(why or f'"/{source.strip("/")}": not found')
 
 
 def _match(index: Index, path: str, copy: Copy) -> Match:
@@ -112,7 +112,7 @@ def resolve(index: Index, path: str, *, last: bool) -> str | None:
             left = [*entry.link.split("/"), *left]
             continue
         done.append(part)
-    raise BuildFailed(f"too many levels of symbolic links: {path}")
+    raise NothingThere(path, "too many links")
 
 
 def _matching(index: Index, pattern: str) -> Iterator[str]:

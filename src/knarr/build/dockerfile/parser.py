@@ -124,7 +124,10 @@ class _Parser:
 
     def _comment(self, line: str) -> None:
         comment = line[1:].strip(SPACES)
-        self.comments = [*self.comments, comment] if comment else []
+        if comment:
+            self.comments.append(comment)
+        else:
+            self.comments = []
 
     def _read(self, line: str, *, first: bool) -> str:
         """Counts a line, tries it as a directive, and drops comments."""

@@ -73,6 +73,7 @@ class Bridge:
             ref=job.ref,
             session=job.session,
             attrs=dict(asked.FrontendOpt),
+            granted=job.granted,
             inputs={
                 name: self._jobs.result(encoding.referred(definition))
                 for name, definition in asked.FrontendInputs.items()

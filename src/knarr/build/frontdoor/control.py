@@ -13,6 +13,7 @@ from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from knarr.build import entitlements
 from knarr.build.caching import wishes
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor import encoding
@@ -97,7 +98,7 @@ class Control:
 
     async def solve(self, asked: pb.SolveRequest, _: Any) -> pb.SolveResponse:
         """The whole build. Raises BuildFailed."""
-        job = self._jobs.begin(asked.Ref, asked.Session)
+        job = self._jobs.begin(asked.Ref, asked.Session, entitlements.check_asked(asked.Entitlements))
         made: Exported | None = None
         failed: BaseException | None = None
         self._annals.begin(asked)
@@ -130,6 +131,7 @@ class Control:
             ref=job.ref,
             session=job.session,
             attrs=dict(asked.FrontendAttrs),
+            granted=job.granted,
             cache_from=[CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Imports],
         )
         return await self._builder.load(wish, self._lenders, job.progress)

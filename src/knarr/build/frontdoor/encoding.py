@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from knarr.build.pruning import Record
 from knarr.model.errors import Invalid, KnarrError, NotFound
 
 REFERENCE = "knarr-ref://"
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _OPS = 2
 _DETAILS = "github.com/moby/buildkit"
 
@@ -68,11 +70,11 @@ def _vertex(vertex: Vertex) -> control.Vertex:
     return control.Vertex(
         digest=vertex.digest,
         inputs=vertex.inputs,
-        name=vertex.name,
+        name=clean(vertex.name),
         cached=vertex.cached,
         started=moment(vertex.started),
         completed=moment(vertex.completed),
-        error=vertex.error,
+        error=clean(vertex.error),
     )
 
 
@@ -80,7 +82,7 @@ def _status(status: Status) -> control.VertexStatus:
     return control.VertexStatus(
         ID=status.id,
         vertex=status.vertex,
-        name=status.name,
+        name=clean(status.name),
         current=status.current,
         total=status.total,
         timestamp=moment(status.moment),
@@ -93,8 +95,8 @@ def _warning(warned: Warned) -> control.VertexWarning:
     return control.VertexWarning(
         vertex=warned.vertex,
         level=warned.level,
-        short=warned.short.encode(),
-        detail=[line.encode() for line in warned.detail],
+        short=clean(warned.short).encode(),
+        detail=[clean(line).encode() for line in warned.detail],
         url=warned.url,
         info=SourceInfo(filename=warned.filename, data=warned.source, language="Dockerfile"),
         ranges=[_range(spot) for spot in warned.ranges],
@@ -163,7 +165,12 @@ def failure(error: KnarrError) -> GRPCError:
         code = Code.NOT_FOUND
     elif isinstance(error, Invalid) and not isinstance(error, BadBuild):
         code = Code.INVALID_ARGUMENT
-    return GRPCError(code, str(error), list(_details(error)))
+    return GRPCError(code, clean(str(error)), list(_details(error)))
+
+
+def clean(text: str) -> str:
+    """Without what is no text: a Dockerfile may have any bytes, a message may not."""
+    return text if text.isascii() else _NO_TEXT.sub("\ufffd", text)
 
 
 class Details(StatusDetailsCodecBase):
@@ -181,8 +188,9 @@ def _details(error: KnarrError) -> Iterable[Packed]:
     if not isinstance(error, BuildFailed):
         return
     yield from getattr(error, "details", ())
-    if error.place is not None:
-        yield _packed("errdefs.Source+json", _source(error.place))
+    for each in (error.place, *error.around):
+        if each is not None:
+            yield _packed("errdefs.Source+json", _source(each))
     if error.vertex:
         yield _packed("errdefs.Vertex+json", {"digest": error.vertex})
     if error.exit_code is not None:

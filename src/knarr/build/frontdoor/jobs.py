@@ -26,6 +26,7 @@ class Job:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     session: str = ""
+    granted: frozenset[str] = frozenset()
     running: bool = False
 
 
@@ -37,11 +38,11 @@ class Jobs:
         self._ended: dict[str, Job] = {}
         self._waiting: dict[str, asyncio.Future[Job]] = {}
 
-    def begin(self, ref: str, session: str) -> Job:
+    def begin(self, ref: str, session: str, granted: frozenset[str] = frozenset()) -> Job:
         """A build starts. Raises BuildFailed if there is one of that name."""
         if ref in self._jobs:
             raise BuildFailed(f"job ID {ref} exists")
-        job = self._jobs[ref] = Job(ref, session=session)
+        job = self._jobs[ref] = Job(ref, session=session, granted=granted)
         waiting = self._waiting.pop(ref, None)
         if waiting is not None:
             waiting.set_result(job)

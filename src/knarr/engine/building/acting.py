@@ -15,6 +15,7 @@ from knarr.build.errors import BuildFailed
 from knarr.build.operations import (
     KEEP_MODE,
     NO_TIME,
+    NOTHING,
     Act,
     Copy,
     MakeDirectory,
@@ -54,6 +55,11 @@ class Actor:
             await self._do(act, given)
         except (NoSuchPath, NotADirectory, Invalid) as error:
             raise BuildFailed(str(error)) from error
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise BuildFailed(
+                f"open {getattr(act, 'path', None) or getattr(act, 'dest', '')}: {reason}"
+            ) from error
 
     async def _do(self, act: Act, given: Given | None) -> None:
         match act:
@@ -88,13 +94,16 @@ class Actor:
                 await self._zygote.file_act(self._view, "rm", facts)
             case Copy():
                 if given is None:
-                    raise BuildFailed("a copy without a source")
+                    raise BuildFailed(f"lstat {act.src}: no such file or directory")
                 await self._copy(act, given)
 
     async def _owner(self, owner: Owner | None) -> tuple[int, int]:
         """Numbers for names, by the tree's own files."""
         if owner is None:
             return 0, 0
+        for who in owner:
+            if who is not None and who.name and who.input == NOTHING:
+                raise BuildFailed(f"invalid user index: {NOTHING}")
         passwd, group = await self._read("/etc/passwd"), await self._read("/etc/group")
         uid = gid = 0
         if owner.user is not None:
@@ -177,7 +186,7 @@ class Actor:
                 "name": match.name,
                 "tree": match.is_dir,
                 "contents": act.contents_only,
-                "mode": 0o755 if _mode(act) is None else act.mode,
+                "mode": 0o755 if _mode(act) is None else act.mode & 0o777,
                 "owner": owner or (0, 0),
                 "mtime": _time(act.timestamp),
             },

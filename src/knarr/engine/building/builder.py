@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from knarr.build import entitlements
 from knarr.build.attest.asked import Provenance, asked
 from knarr.build.attest.statement import Attestation
 from knarr.build.bench import Bench, Given
 from knarr.build.caching import wishes
 from knarr.build.context.entries import Entry, Index
+from knarr.build.context.select import resolve
 from knarr.build.context.store import Files
 from knarr.build.dockerfile import options as frontend_options
 from knarr.build.dockerfile.frontend import Result
@@ -47,6 +49,7 @@ from knarr.engine.building.origins import Origins
 from knarr.engine.building.reading import Read, Reading, place
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
+from knarr.engine.building.uploads import Uploaded
 from knarr.engine.building.views import Views
 from knarr.engine.images.config import dump_json
 from knarr.engine.images.holding import Hold, holding
@@ -56,6 +59,7 @@ from knarr.engine.images.rooms import Rooms
 from knarr.loop.blocking import blocking
 from knarr.model.digest import Digest
 from knarr.model.errors import KnarrError
+from knarr.model.reference import Reference
 
 _LIMIT = 16 << 20
 _NOT_BEGUN = 255
@@ -215,6 +219,7 @@ class EngineBuilder:
         self, loaded: Read, sessions: Sessions, progress: Progress, hold: Hold
     ) -> AsyncIterator[Work]:
         """The results, here. What a cache elsewhere promised and cannot give is forgotten, and the build begins again."""
+        entitlements.check_needed([result.output for result in loaded.results], loaded.wish.granted)
         work = None
         scratch = loaded.wish.attrs.get(SCRATCH) == "1"
         async with self._runner.apart() if scratch else contextlib.nullcontext(self._runner) as runner:
@@ -312,13 +317,18 @@ class EngineBuilder:
         async def lend(domain: str) -> Auth | None:
             return await lent(sessions, session, domain)
 
-        origin = await self._origins.resolve(
-            question.reference,
-            question.platform,
-            pull=question.mode == "pull",
-            lend=lend,
-            hold=hold,
-        )
+        try:
+            origin = await self._origins.resolve(
+                question.reference,
+                question.platform,
+                pull=question.mode == "pull",
+                lend=lend,
+                hold=hold,
+            )
+        except KnarrError as error:
+            if isinstance(sessions, Uploaded):
+                raise
+            raise _unresolved(question.reference, error) from error
         return ImageAnswer(origin.name, str(origin.digest), origin.config)
 
     async def is_archive(self, index: Index, name: str) -> bool:
@@ -334,7 +344,7 @@ class EngineBuilder:
         if isinstance(given, Tree):
             assert isinstance(bench, Workbench)
             return await bench.read(given, path)
-        entry = given.get(path)
+        entry = given.get(resolve(given, path, last=True) or "")
         if entry is None or not entry.is_regular:
             return None
         return await blocking(_content, self._files, entry)
@@ -371,6 +381,13 @@ def _asked(wish: Wish, name: str) -> bool:
 def _content(files: Files, entry: Entry) -> bytes:
     with open(files.path(entry.digest), "rb") as file:
         return file.read(_LIMIT)
+
+
+def _unresolved(reference: str, error: KnarrError) -> BuildFailed:
+    """BuildKit's sentence; what a registry said stays in Docker's words."""
+    ref = Reference.parse(reference).tagged()
+    said = f"{ref}: not found" if str(error).startswith("manifest for ") else str(error)
+    return BuildFailed(f"failed to resolve source metadata for {ref}: {said}")
 
 
 def _made(result: Result) -> int:

@@ -133,8 +133,7 @@ class Reading:
         try:
             return await self._read(definition)
         except DockerfileError as error:
-            found = place(definition.filename, definition.text, error.locations)
-            raise BadBuild(str(error), place=found) from error
+            raise _bad(definition, error) from error
 
     async def _remote(self, remote: Remote) -> Definition:
         """The context is elsewhere; the Dockerfile is in it, unless the client has one of its own."""
@@ -260,6 +259,14 @@ class Reading:
 
     def _session_of(self, name: str) -> str:
         return self._options.sessions.get(name) or self._wish.session
+
+
+def _bad(definition: Definition, error: DockerfileError) -> BadBuild:
+    found = [place(definition.filename, definition.text, [lines]) for lines in error.locations]
+    places = [each for each in found if each is not None]
+    bad = BadBuild(str(error), place=places[0] if places else None)
+    bad.around = places[1:]
+    return bad
 
 
 def place(filename: str, source: bytes, locations: Sequence[Sequence[int]]) -> Place | None:

@@ -6,12 +6,14 @@ git is the program: it is fetched into a directory of its own that goes with the
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files, Writing
@@ -19,12 +21,14 @@ from knarr.build.errors import BuildFailed
 from knarr.build.operations import Source
 from knarr.build.progress import Step
 from knarr.loop.blocking import blocking
+from knarr.registry.client.words import dialled
 
 if TYPE_CHECKING:
     import aiohttp
 
 _CHUNK = 1 << 18
 _REMEMBERED = 256
+_LOOKED_UP = "failed to load cache key"
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -54,11 +58,15 @@ class Remotes:
                     client.get(url) as reply,
                 ):
                     if reply.status >= 400:
-                        raise BuildFailed(f"invalid response status {reply.status}")
+                        raise BuildFailed(f"{_LOOKED_UP}: invalid response status {reply.status}")
                     size = await _save(reply.content, writing, task.at)
                     modified = reply.headers.get("Last-Modified", "")
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise BuildFailed(f'Get "{url}": {error}') from error
+            except aiohttp.ClientPayloadError as error:
+                raise BuildFailed(f"{_LOOKED_UP}: unexpected EOF") from error
+            except (aiohttp.ClientConnectorError, TimeoutError) as error:
+                raise BuildFailed(f'{_LOOKED_UP}: Get "{url}": {dialled(error, _host(url))}') from error
+            except aiohttp.ClientError as error:
+                raise BuildFailed(f'{_LOOKED_UP}: Get "{url}": {error}') from error
             digest = await blocking(writing.finish)
         self._pin(source, f"sha256:{digest}")
         wanted = source.attribute("http.checksum")
@@ -83,20 +91,25 @@ class Remotes:
         place = f"{self._aside}/{secrets.token_hex(8)}"
         os.mkdir(place, 0o700)
         try:
-            commit = await _check_out(place, remote, ref or "HEAD", step)
+            await _git(place, step, "init", "--quiet")
+            await _git(place, step, "remote", "add", "origin", remote)
+            commit = await _check_out(place, ref or await _main(place, remote, step), step)
             wanted = source.attribute("git.checksum")
             if wanted and not commit.startswith(wanted):
                 raise BuildFailed(f"expected checksum to match {wanted}, got {commit}")
             self._pin(source, f"sha1:{commit}")
             if source.attribute("git.keepgitdir") != "true":
                 await blocking(shutil.rmtree, f"{place}/.git")
-            return await blocking(self._index, os.path.join(place, below.strip("/")))
+            return await blocking(self._index, place, below.strip("/"))
         finally:
             await blocking(shutil.rmtree, place, True)
 
-    def _index(self, root: str) -> dict[str, Entry]:
+    def _index(self, place: str, below: str) -> dict[str, Entry]:
+        root = os.path.join(place, below)
         if not os.path.isdir(root):
-            raise BuildFailed(f"{os.path.basename(root)}: no such directory in the repository")
+            raise BuildFailed(
+                f'invalid subdir /{below}: failed to lstat "{below}": statat {below}: no such file or directory'
+            )
         return {entry.path: entry for entry in self._walk(root, "")}
 
     def _walk(self, root: str, below: str) -> Iterator[Entry]:
@@ -138,19 +151,34 @@ def _moment(text: str) -> int:
         return 0
 
 
-async def _check_out(place: str, remote: str, ref: str, step: Step) -> str:
+async def _main(place: str, remote: str, step: Step) -> str:
+    """The branch that the repository's HEAD names."""
+    try:
+        told = await _git(place, step, "ls-remote", "--symref", "origin", "HEAD")
+    except GitFailed as error:
+        raise BuildFailed(
+            f"{_LOOKED_UP}: error fetching default branch for repository {remote}: {error.whole}"
+        ) from error
+    found = re.search(r"^ref: (\S+)\s+HEAD$", told, re.MULTILINE)
+    return found[1].removeprefix("refs/heads/") if found else "HEAD"
+
+
+async def _check_out(place: str, ref: str, step: Step) -> str:
     """The commit that `ref` (a branch, a tag, a commit) is."""
-    await _git(place, step, "init", "--quiet")
-    await _git(place, step, "remote", "add", "origin", remote)
     try:
         await _git(place, step, "fetch", "--quiet", "--depth=1", "origin", ref)
     except BuildFailed:
         # A server need not give single commits, and an abbreviated one must be looked for.
         await _git(place, step, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
         try:
-            await _git(place, step, "checkout", "--quiet", "--detach", f"origin/{ref}")
+            await _git(place, step, "checkout", "--quiet", "--detach", f"origin/{ref}", "--")
         except BuildFailed:
-            await _git(place, step, "checkout", "--quiet", "--detach", ref)
+            try:
+                await _git(place, step, "checkout", "--quiet", "--detach", ref, "--")
+            except BuildFailed as error:
+                raise BuildFailed(
+                    f'{_LOOKED_UP}: repository does not contain ref {ref}, output: ""'
+                ) from error
     else:
         await _git(place, step, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     await _git(place, step, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
@@ -179,10 +207,19 @@ async def _git(place: str, step: Step, *words: str) -> str:
     if problems:
         step.write(2, problems)
     if process.returncode:
-        last = problems.decode(errors="replace").strip().splitlines()[-1:]
-        raise BuildFailed(f"failed to fetch remote {_shown(words)}: {' '.join(last)}")
+        raise GitFailed(words, problems.decode(errors="replace"), process.returncode)
     return out.decode()
 
 
-def _shown(words: Sequence[str]) -> str:
-    return " ".join(("git", *words))
+class GitFailed(BuildFailed):
+    """What git said last; `whole` is all of it, as BuildKit tells it."""
+
+    def __init__(self, words: Sequence[str], said: str, code: int):
+        last = said.strip().splitlines()[-1:]
+        super().__init__(f"failed to fetch remote {' '.join(('git', *words))}: {' '.join(last)}")
+        self.whole = f"git stderr:\n{said}: exit status {code}"
+
+
+def _host(url: str) -> str:
+    found = urlsplit(url)
+    return f"{found.hostname}:{found.port or (443 if found.scheme == 'https' else 80)}"

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Any
 
+from knarr.build import entitlements
 from knarr.build.context.store import Files
 from knarr.build.dockerfile.parser import decode, parse
 from knarr.build.errors import BuildFailed
@@ -42,7 +43,11 @@ async def build(
         index = {} if "context" in wish.attrs else await receive(body, files)
         uploaded = Uploaded(index, wish.credentials)
         progress = Progress()
-        asked = Wish(ref=wish.ref, session=uploaded.id, attrs=wish.attrs, only=wish.cache_from)
+        host = wish.attrs.get("force-network-mode") == "host"
+        granted = frozenset({entitlements.NETWORK} if host else ())
+        asked = Wish(
+            ref=wish.ref, session=uploaded.id, attrs=wish.attrs, only=wish.cache_from, granted=granted
+        )
         read = await builder.load(asked, uploaded, progress)
     except BaseException:
         hoard.uploaded(held)

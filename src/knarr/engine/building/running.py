@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from knarr.build.bench import Given
+from knarr.build.dockerfile.golike import quote
 from knarr.build.errors import BuildFailed
 from knarr.build.graph import Resources as Limits
 from knarr.build.operations import Exec, Network, Security
@@ -40,7 +41,7 @@ from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World, now
 from knarr.loop.blocking import blocking
 from knarr.model.container import ContainerSpec, ContainerState, LogConfig, Resources, Status, Ulimit
-from knarr.model.errors import CannotExecute, NoSuchCommand
+from knarr.model.errors import CannotExecute, Invalid, NoSuchCommand
 from knarr.model.image import ImageConfig
 from knarr.wire import mux
 
@@ -108,16 +109,14 @@ class Runner:
                 self._workplace, key, bench, inputs, partial(sessions.get, bench.session), stack
             )
             placed, told = await mounts.place(command), await mounts.environment(command)
-            code = await self._life(self._live(key, base, command, placed, told, limits), step)
+            code = await self._life(self._live(key, base, command, placed, told, limits), command, step)
             if code:
                 console = (await sessions.get(bench.session)).console(step.vertex.name)
                 if console is not None:
                     live = self._live(key, base, shell_of(command), placed, told, limits, tty=True)
                     await self._enter(live, console)
                 raise BuildFailed(
-                    f'process "{" ".join(command.args)}" did not complete successfully: exit code: {code}',
-                    vertex=step.vertex.digest,
-                    exit_code=code,
+                    _incomplete(command, f"exit code: {code}"), vertex=step.vertex.digest, exit_code=code
                 )
             return await bench.layer(key, base, mounted=[mount.target for mount in placed])
 
@@ -176,13 +175,17 @@ class Runner:
         )
         return Live(row)
 
-    async def _life(self, live: Live, step: Step) -> int:
+    async def _life(self, live: Live, command: Exec, step: Step) -> int:
         """The exit code."""
         try:
             return await self._lived(live, _WRITES, lambda sock, _: _relay(sock, step))
         except (NoSuchCommand, CannotExecute) as error:
             step.write(2, f"{error}\n".encode())
             return 1  # as BuildKit reports it, whose runtime could not start the command
+        except Invalid as error:
+            if not str(error).lower().startswith("unable to find "):
+                raise
+            raise BuildFailed(_incomplete(command, str(error)), vertex=step.vertex.digest) from error
 
     async def _enter(self, live: Live, console: AbstractAsyncContextManager[Console]) -> None:
         """A shell in place of a command that failed."""
@@ -219,6 +222,10 @@ class Runner:
         await self._ender.clean(live, shim, live.extra.endpoints)
         if live.leaving is not None:
             await asyncio.wait([live.leaving])
+
+
+def _incomplete(command: Exec, why: str) -> str:
+    return f"process {quote(' '.join(command.args))} did not complete successfully: {why}"
 
 
 async def _relay(sock: socket.socket, step: Step) -> None:

@@ -6,11 +6,12 @@ client's files are copied.
 
 import contextlib
 import os
+import posixpath
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from knarr.build.bench import Given
@@ -86,7 +87,7 @@ class StepMounts:
     async def place(self, command: Exec) -> list[Placed]:
         """Everything but the root. Raises BuildFailed."""
         wanted = [mount for mount in command.mounts[1:] if mount.dest != SHM]
-        placed = [await self._place(mount) for mount in wanted]
+        placed = [await self._place(_absolute(mount, command.cwd)) for mount in wanted]
         return [each for each in placed if each is not None]
 
     async def environment(self, command: Exec) -> list[str]:
@@ -107,6 +108,7 @@ class StepMounts:
                 return _bound(mount, await self._cache(mount))
             case MountKind.SECRET:
                 path = await self._secret_file(mount)
+                mount = replace(mount, readonly=True)
             case MountKind.SSH:
                 path = await self._agent(mount)
             case _:
@@ -114,7 +116,7 @@ class StepMounts:
                 if isinstance(given, Tree) and given.layers and self._workplace.world.remap is None:
                     return await self._view(mount, given)
                 path = await self._directory(self._workplace.aside)
-                await self._fill(path, given, mount.selector)
+                path = await self._fill(path, given, mount.selector)
         return None if path is None else _bound(mount, path)
 
     def _given(self, mount: Mount) -> Given:
@@ -140,7 +142,7 @@ class StepMounts:
             path = await self._directory(self._workplace.aside)
             if not await self._trees.restored(mount.cache.id, path):
                 path = await self._directory(self._workplace.aside)
-                await self._fill(path, self._given(mount), mount.selector)
+                path = await self._fill(path, self._given(mount), mount.selector)
             return path
 
         held = self._workplace.caches.held(mount.cache.id, mount.cache.sharing, fill)
@@ -181,21 +183,24 @@ class StepMounts:
         self._stack.push_async_callback(blocking, shutil.rmtree, path, True)
         return path
 
-    async def _fill(self, directory: str, given: Given, selector: str) -> None:
-        """A copy of what is at `selector`."""
+    async def _fill(self, directory: str, given: Given, selector: str) -> str:
+        """A copy of what is at `selector`: the directory, or the file in it."""
         await blocking(os.chmod, directory, 0o755)
         if given == Tree():
-            return
+            return directory
+        name = ""
         unpacking = await self._workplace.world.zygote.unpack(directory, UntarOptions())
         try:
             if isinstance(given, Tree):
                 await self._pour(given, selector, unpacking.feed)
             else:
                 (match,) = select(given, Copy(selector or "/", "/", follow_symlink=True))
+                name = "" if match.is_dir else match.name
                 await blocking(write_archive, unpacking.feed, self._workplace.files, match)
         finally:
             unpacking.close_feed()
         await unpacking.result()
+        return f"{directory}/{name}" if name else directory
 
     async def _pour(self, tree: Tree, selector: str, feed: int) -> None:
         options = TarOptions(name=".", follow=True)
@@ -205,6 +210,10 @@ class StepMounts:
                 while data := await blocking(os.read, job.drain, _PIECE):
                     await blocking(write_all, feed, data)
                 await job.result()
+
+
+def _absolute(mount: Mount, directory: str) -> Mount:
+    return replace(mount, dest=posixpath.join(directory or "/", mount.dest))
 
 
 def _bound(mount: Mount, source: str) -> Placed:

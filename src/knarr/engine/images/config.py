@@ -1,6 +1,7 @@
 """An image's configuration: the JSON of the OCI image spec (config.md) to `model.image` values and back. Pure."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from knarr.model.ports import Port
 
 Json = dict[str, Any]
 # What was read is typed once more: a row that cannot be read back would stand in the way of every list.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _image_type = msgspec.json.Decoder(Image)
 _history_type = msgspec.json.Decoder(tuple[History, ...])
 
@@ -34,7 +36,8 @@ def load_json(data: bytes, what: str) -> Json:
 
 def dump_json(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """The one form in which this store writes JSON: compact, in the order given."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _NO_TEXT.sub("\ufffd", text).encode()
 
 
 def parse_image(data: bytes, *, manifest: Digest | None = None) -> Image:

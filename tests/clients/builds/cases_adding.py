@@ -1,0 +1,136 @@
+"""ADD, and the flags that COPY and ADD share: archives, the web, git, and each flag's good and bad values."""
+
+from collections.abc import Mapping
+
+from tests.clients.builds.archives import EVERYTHING, archive
+from tests.clients.builds.case import Case, File
+
+_FIRST = "sha256:" + "0" * 64
+_FILE = "sha256:451f3e8714562111c7fc96b639f49f404507d4436dcd0ec3d539defcc2577d86"
+TREE: Mapping[str, str | File] = {
+    "a.txt": "a",
+    "b.txt": "b",
+    "c.md": "c",
+    "d/e/one.txt": "1",
+    "d/e/two.md": "2",
+    "d/f/three.txt": "3",
+    "d/four.txt": "4",
+}
+
+
+def _add(
+    name: str,
+    *lines: str,
+    files: Mapping[str, str | File] | None = None,
+    args: tuple[str, ...] = (),
+) -> Case:
+    return Case(f"add/{name}", "\n".join(("FROM busybox", *lines)) + "\n", {**TREE, **(files or {})}, args)
+
+
+def _tar(compression: str) -> dict[str, str | File]:
+    return {"t.tar": File(archive(EVERYTHING, compression))}
+
+
+CASES = (
+    *(_add(f"tar-{kind or 'plain'}", "ADD t.tar /x/", files=_tar(kind)) for kind in ("", "gz", "bz2", "xz", "zst")),
+    _add("tar-is-copied-as-it-is", "COPY t.tar /x/", files=_tar("")),
+    _add("tar-unpack-false", "ADD --unpack=false t.tar /x/", files=_tar("")),
+    _add("tar-unpack-true", "ADD --unpack=true t.tar /x/", files=_tar("")),
+    _add("tar-chown", "ADD --chown=5:6 t.tar /x/", files=_tar("")),
+    _add("tar-to-a-new-name", "ADD t.tar /x/y", files=_tar("gz")),
+    _add("tar-over-a-directory", "RUN mkdir -p /x/t/sub && touch /x/t/old", "ADD t.tar /x", files=_tar("")),
+    _add("tar-over-a-file", "RUN touch /x", "ADD t.tar /x", files=_tar("")),
+    _add("tar-and-files", "ADD t.tar a.txt /x/", files=_tar("")),
+    _add("tar-by-wildcard", "ADD *.tar /x/", files=_tar("")),
+    _add("tar-in-a-directory", "ADD s /x/", files={"s/t.tar": File(archive({"f": b"1"}, ""))}),
+    _add("tar-that-is-none", "ADD t.tar /x/", files={"t.tar": "no tar"}),
+    _add("tar-empty", "ADD t.tar /x/", files={"t.tar": File(archive({}, ""))}),
+    _add("tar-absolute-names", "ADD t.tar /x/", files={"t.tar": File(archive({"/abs/f": b"1"}, ""))}),
+
+    _add("web", "ADD http://{web}/file.txt /x"),
+    _add("web-to-directory", "ADD http://{web}/file.txt /x/"),
+    _add("web-named", "ADD http://{web}/named /x/"),
+    _add("web-redirect", "ADD http://{web}/moved /x"),
+    _add("web-flags", "ADD --chown=3:4 --chmod=0751 http://{web}/file.txt /x/y/z"),
+    _add("web-tar-stays", "ADD http://{web}/tree.tar.gz /x/"),
+    _add("web-tar-unpacked", "ADD --unpack=true http://{web}/tree.tar.gz /x/"),
+    _add("web-and-file", "ADD http://{web}/file.txt a.txt /x/"),
+    _add("web-variable", "ARG W={web}", "ADD http://$W/file.txt /x"),
+    _add("web-checksum", f"ADD --checksum={_FILE} http://{{web}}/file.txt /x"),
+    _add("web-link", "ADD --link http://{web}/file.txt /x/"),
+    _add("web-wrong-checksum", f"ADD --checksum={_FIRST} http://{{web}}/file.txt /x"),
+    _add("web-bad-checksum", "ADD --checksum=md5:1 http://{web}/file.txt /x"),
+    _add("web-checksum-of-two", f"ADD --checksum={_FIRST} http://{{web}}/file.txt http://{{web}}/named /x/"),
+    _add("web-404", "ADD http://{web}/none /x"),
+    _add("web-500", "ADD http://{web}/fails-500 /x"),
+    _add("web-cut", "ADD http://{web}/fails-cut /x"),
+    _add("web-nobody-there", "ADD http://127.0.0.1:1/x /x"),
+    _add("web-without-name", "ADD http://{web}/ /x/"),
+    _add("web-copy", "COPY http://{web}/file.txt /x"),
+    _add("checksum-of-a-file", f"ADD --checksum={_FIRST} a.txt /x"),
+    _add("checksum-on-copy", f"COPY --checksum={_FIRST} a.txt /x"),
+    _add("from-on-add", "ADD --from=busybox /etc/passwd /x"),
+
+    _add("git", "ADD http://{web}/repo.git /x"),
+    _add("git-branch", "ADD http://{web}/repo.git#other /x/"),
+    _add("git-tag", "ADD http://{web}/repo.git#v1 /x"),
+    _add("git-directory", "ADD http://{web}/repo.git#main:sub /x"),
+    _add("git-flags", "ADD --chown=3:4 --chmod=0755 http://{web}/repo.git#v1:sub /x"),
+    _add("git-keeps-its-directory", "ADD --keep-git-dir=true http://{web}/repo.git#v1 /y", "RUN ls -A /y > /x; cat /y/.git/HEAD >> /x; rm -r /y/.git"),
+    _add("git-keep-false", "ADD --keep-git-dir=false http://{web}/repo.git#v1 /x"),
+    _add("git-no-such-branch", "ADD http://{web}/repo.git#none /x"),
+    _add("git-no-such-directory", "ADD http://{web}/repo.git#main:none /x"),
+    _add("git-no-such-repository", "ADD http://{web}/none.git /x"),
+    _add("git-keep-bad", "ADD --keep-git-dir=maybe http://{web}/repo.git /x"),
+    _add("keep-git-dir-on-copy", "COPY --keep-git-dir=true a.txt /x"),
+
+    _add("exclude", "COPY --exclude=*.md . /x/"),
+    _add("exclude-many", "COPY --exclude=*.md --exclude=d/e . /x/"),
+    _add("exclude-deep", "COPY --exclude=**/*.txt d /x/"),
+    _add("exclude-and-take-back", "COPY --exclude=*.txt --exclude=!a.txt . /x/"),
+    _add("exclude-variable", "ARG E=*.md", "COPY --exclude=$E . /x/"),
+    _add("exclude-on-add", "ADD --exclude=d . /x/"),
+    _add("wildcards-of-many-levels", "COPY **/*.txt /x/"),
+    _add("link-and-chmod", "COPY --link --chmod=0701 a.txt /x/y"),
+    _add("link-false", "COPY --link=false a.txt /x"),
+    _add("link-bad", "COPY --link=maybe a.txt /x"),
+    _add("chmod-sticky", "COPY --chmod=7755 a.txt d /x/"),
+    _add("chmod-symbolic-many", "COPY --chmod=u=rw,g+x,o-r a.txt d /x/"),
+    _add("chmod-capital-x", "COPY --chmod=go=u-w,a+X d /x/"),
+    _add("chmod-copied-class", "COPY --chmod=g=u,o=g a.txt /x", files={"a.txt": File(b"a", 0o640)}),
+    _add("chmod-variable", "ARG M=0711", "COPY --chmod=$M a.txt /x"),
+    _add("chmod-too-big", "COPY --chmod=77777 a.txt /x"),
+    _add("chmod-bad-symbolic", "COPY --chmod=u~x a.txt /x"),
+    _add("chmod-nothing", "COPY --chmod= a.txt /x"),
+    _add("chown-group-by-name", "COPY --chown=3:audio a.txt /x"),
+    _add("chown-names", "COPY --chown=daemon:audio a.txt /x", "COPY --chown=nobody b.txt /y"),
+    _add("chown-variable", "ARG U=3", "ENV G=4", "COPY --chown=$U:$G a.txt /x"),
+    _add("chown-nothing", "COPY --chown= a.txt /x"),
+    _add("chown-too-big", "COPY --chown=99999999999 a.txt /x"),
+    _add("chown-unknown-group", "COPY --chown=0:nogroup2 a.txt /x"),
+    _add("chown-name-on-scratch", "FROM scratch", "COPY --chown=daemon a.txt /x"),
+
+    _add("kept-mode-and-time", "COPY a.txt s /x/", files={"a.txt": File(b"a", 0o4751, 883800000), "s/f": File(b"f", 0o600, 1), "s/": File(mode=0o1777)}),
+    _add("kept-capability-of-a-stage", "ADD t.tar /", "FROM busybox AS b", "COPY --from=0 /t/capable /x", files=_tar("")),
+    _add("pipe-in-the-context", "COPY s /x/", files={"s/p": File(fifo=True), "s/f": "1"}),
+    _add("pipe-itself", "COPY p /x", files={"p": File(fifo=True)}),
+    _add("names", "COPY . /x/", files={"-dash": "1", "sp ace": "2", "naïve": "3", "quo'te\"": "4", "back\\slash": "5", "tab\tx": "6", "[ab]": "7"}),
+    _add("name-with-brackets", "COPY [[]ab] /x/", files={"[ab]": "7"}),
+    _add("destination-above-root", "COPY a.txt /../../x"),
+    _add("destination-dot", "WORKDIR /w", "COPY a.txt .", "COPY b.txt ./"),
+    _add("destination-is-a-link-out", "RUN ln -s /etc /x && ln -s ../../../../tmp /y", "COPY a.txt /x/", "COPY a.txt /y/"),
+    _add("source-above-context", "COPY ../a.txt /x"),
+    _add("source-absolute", "COPY /d/e/one.txt /x"),
+    _add("source-slash", "COPY / /x/"),
+    _add("many-to-a-file", "ADD a.txt b.txt /x"),
+    _add("heredoc-and-file", "COPY <<one a.txt /x/", "here", "one"),
+    _add("heredoc-flags", "COPY --chown=3:4 --chmod=0601 <<one /x/y/", "here", "one"),
+    _add("heredoc-dash-and-quotes", 'COPY <<-"one" /x', "\there $A", "one"),
+    _add("heredoc-empty", "COPY <<one /x", "one"),
+    _add("heredoc-on-add", "ARG A=1", "ADD <<one <<two /x/", "$A", "one", "${A:-2}$$", "two"),
+    _add("heredoc-without-destination", "COPY <<one", "here", "one"),
+    _add("big-file", "COPY big /x", files={"big": File(bytes(range(256)) * 20_000)}),
+    _add("nothing", "ADD"),
+    _add("one-word", "ADD a.txt"),
+    _add("unknown-flag", "ADD --chmode=1 a.txt /x"),
+)  # fmt: skip
