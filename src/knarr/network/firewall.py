@@ -94,8 +94,12 @@ class Firewall:
         self._nft.run(text)
 
     def guarded(self) -> bool:
-        """Whether the host has a firewall of its own (see `hostrules`)."""
-        return hostrules.guarded(self._nft.list("list ruleset", terse=True))
+        """Whether the host has a firewall of its own (see `hostrules`). A context keeps what it saw last: not a whole ruleset."""
+        once = Nftables()
+        try:
+            return hostrules.guarded(once.list("list ruleset", terse=True))
+        finally:
+            once.close()
 
     def _tables(self, config: NetworkConfig) -> Iterator[tuple[str, dict[str, Any]]]:
         for family in rules.families(config):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
+from knarr.kernel import malloc
 from knarr.model.system import Step
 from knarr.network import flows, parents
 from knarr.network.config import NetworkConfig
@@ -154,12 +155,14 @@ class Wiring:
 
     def guarded(self) -> bool:
         """Whether the host has a firewall of its own; rules that cannot be read are one."""
-        with self._lock:
-            try:
+        try:
+            with self._lock:
                 return self._firewall.guarded()
-            except (OSError, ValueError) as error:
-                log.warning("cannot read the host's firewall, so that published ports obey it: %s", error)
-                return True
+        except (OSError, ValueError) as error:
+            log.warning("cannot read the host's firewall, so that published ports obey it: %s", error)
+            return True
+        finally:
+            malloc.trim()  # a whole ruleset is megabytes
 
     def subnets(self) -> tuple[str, ...]:
         """The subnets of the host's routes."""
