@@ -122,6 +122,21 @@ def test_saved_whole_or_by_platform(store: Daemon, context: Path, tmp_path: Path
     (top,) = blobs(part)[""]["manifests"]
     assert top["digest"] == index["manifests"][1]["digest"]
     assert index["manifests"][0]["digest"] not in blobs(part)
+    store.docker("rmi", "indexed:3")
+    assert "Loaded image: indexed:3" in store.docker("load", "-i", str(whole)).stdout
+    assert inspected(store, "indexed:3", "--platform=linux/arm64")["Architecture"] == "arm64"
+    assert inspected(store, "indexed:3")["Architecture"] == "amd64"
+
+
+def test_an_archive_with_attestations_is_loaded_whole(store: Daemon, context: Path, tmp_path: Path) -> None:
+    path, again = tmp_path / "out.tar", tmp_path / "again.tar"
+    output = f"type=oci,dest={path},name=loaded:1"
+    build(store, context, "--platform", BOTH, "-o", output, provenance="mode=min")
+    store.docker("load", "-i", str(path))
+    store.docker("save", "-o", str(again), "loaded:1")
+    (before,), (after,) = (blobs(each)[""]["manifests"] for each in (path, again))
+    assert after["digest"] == before["digest"]
+    assert {each for each in blobs(path) if each} <= set(blobs(again))
 
 
 def test_pushed_and_pulled(store: Daemon, context: Path, tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ older archives have them, are compressed once.
 """
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from knarr.content.store import CorruptBlob
-from knarr.engine.images import rows
+from knarr.engine.images import indexes, rows
 from knarr.engine.images.compression import sniff
 from knarr.engine.images.config import load_json, parse_image
 from knarr.engine.images.errors import BadImage
@@ -52,6 +53,15 @@ class Packed(NamedTuple):
     manifest: Digest | None
 
 
+class Group(NamedTuple):
+    """An index of an archive that has all its images, with the documents of what else is in it (attestations)."""
+
+    top: Digest
+    members: tuple[Packed, ...]
+    names: tuple[Reference, ...]
+    others: tuple[Digest, ...]
+
+
 async def load(
     rooms: Rooms,
     stream: AsyncIterator[bytes],
@@ -63,12 +73,41 @@ async def load(
     """The use case."""
     async with holding(rooms, leftovers=True) as hold:
         received = await receive(rooms, hold, stream)
+        groups = [] if platform is not None else await blocking(_groups, rooms, received)
         packed = await blocking(_packed, rooms, received, platform)
         if not packed:
             raise BadImage("invalid archive: it has no image")
         fresh: dict[Digest, Layer] = {}
+        for group in groups:
+            for one in group.members:
+                await _Load(rooms, hold, report, one, None, fresh, quiet=quiet).bring()
+            await _grouped(rooms, group, packed, report)
+        done = {one.config for group in groups for one in group.members}
         for one in packed:
-            await _Load(rooms, hold, report, one, platform, fresh, quiet=quiet).run()
+            if one.config not in done:
+                await _Load(rooms, hold, report, one, platform, fresh, quiet=quiet).run()
+
+
+async def _grouped(rooms: Rooms, group: Group, packed: Sequence[Packed], report: Report) -> None:
+    """Records an index whose images are here, and its names: also those that docker's own list gives one of its images."""
+    inside = {one.config for one in group.members}
+    listed = (name for one in packed if one.config in inside for name in one.names)
+    names = tuple(dict.fromkeys((*group.names, *listed)))
+
+    def write(tx: sqlite3.Connection) -> tuple[tuple[Image, list[str | None]], list[Event]]:
+        images = [rows.read(tx, one.config) for one in group.members]
+        found = [image for image in images if image is not None]
+        first = next((image for image in found if image.platform.matches(rooms.platform)), found[0])
+        rows.keep_blobs(tx, first.id, (group.top, *group.others))
+        parts = [(one.manifest or one.config, one.config) for one in group.members]
+        indexes.insert(tx, group.top, first.id, parts)
+        replaced = [rows.named(tx, ref) for ref in names]
+        for ref in names:
+            rows.name_it(tx, ref, first.id, group.top)
+        return (first, replaced), []
+
+    image, replaced = await rooms.commit(write)
+    _tell(report, image, names, replaced)
 
 
 class _Load:
@@ -91,6 +130,14 @@ class _Load:
         self._platform = platform
         self._quiet = quiet
 
+    async def bring(self) -> None:
+        """The image alone: an index has its names."""
+        self._packed = self._packed._replace(names=())
+        config = await _document(self._rooms, self._packed.config)
+        image = parse_image(config)
+        if await self._rooms.db.read(lambda tx: rows.read(tx, image.id)) is None:
+            await self._make(config, image)
+
     async def run(self) -> None:
         config = await _document(self._rooms, self._packed.config)
         image = parse_image(config)
@@ -102,17 +149,20 @@ class _Load:
             )
         replaced = await self._rooms.db.read(lambda tx: [rows.named(tx, ref) for ref in self._packed.names])
         if not await name_known(self._rooms, image, self._packed.names, _told):
-            manifest = self._packed.manifest
-            await make_image(
-                self._rooms,
-                self._hold,
-                config,
-                await self._layers(image),
-                self._packed.names,
-                _told,
-                manifest=None if manifest is None else await _document(self._rooms, manifest),
-            )
-        self._tell(image, replaced)
+            await self._make(config, image)
+        _tell(self._report, image, self._packed.names, replaced)
+
+    async def _make(self, config: bytes, image: Image) -> None:
+        manifest = self._packed.manifest
+        await make_image(
+            self._rooms,
+            self._hold,
+            config,
+            await self._layers(image),
+            self._packed.names,
+            _told,
+            manifest=None if manifest is None else await _document(self._rooms, manifest),
+        )
 
     async def _layers(self, image: Image) -> list[Layer]:
         descriptors: Sequence[Descriptor | None] = [None] * len(image.layers)
@@ -163,17 +213,18 @@ class _Load:
 
         return pour
 
-    def _tell(self, image: Image, replaced: Sequence[str | None]) -> None:
-        for ref, before in zip(self._packed.names, replaced, strict=True):
-            if before not in (None, str(image.id)):
-                self._report(
-                    Progress(
-                        stream=f"The image {ref.familiar} already exists, renaming the old one with ID {before} to empty string\n"
-                    )
+
+def _tell(report: Report, image: Image, names: Sequence[Reference], replaced: Sequence[str | None]) -> None:
+    for ref, before in zip(names, replaced, strict=True):
+        if before not in (None, str(image.id)):
+            report(
+                Progress(
+                    stream=f"The image {ref.familiar} already exists, renaming the old one with ID {before} to empty string\n"
                 )
-            self._report(Progress(stream=f"Loaded image: {ref.familiar}\n"))
-        if not self._packed.names:
-            self._report(Progress(stream=f"Loaded image ID: {image.id}\n"))
+            )
+        report(Progress(stream=f"Loaded image: {ref.familiar}\n"))
+    if not names:
+        report(Progress(stream=f"Loaded image ID: {image.id}\n"))
 
 
 def _told(image: Image) -> list[Event]:
@@ -217,6 +268,49 @@ def _packed(rooms: Rooms, received: Received, platform: Platform | None) -> list
             layers = same.layers
         found.append(Packed(config, layers, names, same.manifest if same else None))
     return found
+
+
+def _groups(rooms: Rooms, received: Received) -> list[Group]:
+    """The indexes of an OCI layout whose images are all in the archive."""
+    listed = received.find("index.json")
+    found: dict[Digest, Group] = {}
+    for entry in parse_index(_read_small(rooms, listed)) if listed is not None else ():
+        digest = _blob(received, entry.digest)
+        if digest is None:
+            continue
+        data = _read_small(rooms, digest)
+        if not is_index(media_type(data, entry.media_type)):
+            continue
+        group = _group(rooms, received, digest, data)
+        if group is not None:
+            names = found[digest].names if digest in found else ()
+            found[digest] = group._replace(names=tuple(dict.fromkeys((*names, *_names(entry)))))
+    return list(found.values())
+
+
+def _group(rooms: Rooms, received: Received, digest: Digest, data: bytes) -> Group | None:
+    members: list[Packed] = []
+    others: list[Digest] = []
+    for entry in parse_index(data):
+        attestation = entry.platform is not None and entry.platform.os == "unknown"
+        inner = None if attestation else _entry(rooms, received, entry, None)
+        if inner is not None and inner.manifest == entry.digest:
+            members.append(inner)
+        elif attestation:
+            others += _attached(rooms, received, entry)
+        else:
+            return None
+    return Group(digest, tuple(members), (), tuple(others)) if members else None
+
+
+def _attached(rooms: Rooms, received: Received, entry: Descriptor) -> list[Digest]:
+    """An attestation's manifest with what it names, as far as it is here."""
+    digest = _blob(received, entry.digest)
+    if digest is None:
+        return []
+    manifest = parse_manifest(_read_small(rooms, digest), entry.media_type)
+    blobs = [_blob(received, each.digest) for each in (manifest.config, *manifest.layers)]
+    return [digest, *(each for each in blobs if each is not None)]
 
 
 def _list(data: bytes) -> list[dict[str, Any]]:
