@@ -168,7 +168,7 @@ async def test_removal_needs_force_while_it_runs(lab: Lab) -> None:
     with pytest.raises(CannotRemove) as caught:
         await lab.containers.remove("one")
     assert str(caught.value) == (
-        'cannot remove container "/one": container is running: stop the container before removing or force remove'
+        'cannot remove container "one": container is running: stop the container before removing or force remove'
     )
     waiting = await lab.containers.begin_wait("one", "removed")
     await lab.containers.remove("one", force=True)
