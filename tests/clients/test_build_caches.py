@@ -88,20 +88,18 @@ def context(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def emptied(near: Daemon, far: Daemon) -> Iterator[None]:
-    """No build's leavings before and after."""
-    _empty(near, far)
-    yield
+def emptied(near: Daemon, far: Daemon) -> None:
+    """No build's leavings before."""
     _empty(near, far)
 
 
 def _empty(*daemons: Daemon) -> None:
     for daemon in daemons:
-        images = daemon.docker("images", "-q", "built*").stdout.split()
-        images += daemon.docker("images", "-q", "*/built*").stdout.split()
-        if images:
-            daemon.docker("rmi", "-f", *set(images))
-        daemon.docker("buildx", "prune", "-af")
+        _, images = daemon.api("GET", "/images/json")
+        for name in (tag for image in images for tag in image["RepoTags"] or ()):
+            if re.match(r"(\S+/)?built(/|:)", name):
+                daemon.api("DELETE", f"/images/{name}?force=1")
+        daemon.api("POST", "/build/prune?all=1")
 
 
 def build(
@@ -281,14 +279,15 @@ def test_an_image_that_is_here_carries_its_cache(near: Daemon, context: Path, pe
     assert ran(steps) == []
 
 
-@pytest.mark.parametrize("kind", ["azblob,name=x,account_url=y", "s3,region=x,bucket=b"])
-def test_other_kinds_are_refused_by_name(near: Daemon, context: Path, kind: str) -> None:
-    """As an export; an import is a warning."""
-    name = kind.partition(",")[0]
-    steps = build(near, context, "--cache-to", f"type={kind}", check=False)
-    assert f'unknown cache exporter: "{name}"' in steps[""]
-    steps = build(near, context, "--cache-from", f"type={kind}")
-    assert f"ERROR: unknown cache importer: {name}" in steps.values()
+def test_other_kinds_are_refused_by_name(near: Daemon, context: Path) -> None:
+    """As an export; an import is a warning. So is what is wrong with the words."""
+    steps = build(near, context, "--cache-to", "type=azblob,name=x,account_url=y", check=False)
+    assert 'unknown cache exporter: "azblob"' in steps[""]
+    words = "type=registry,ref=a,image-manifest=true,oci-mediatypes=false"
+    steps = build(near, context, "--cache-to", words, check=False)
+    assert "failed to configure registry cache exporter: invalid configuration" in steps[""]
+    steps = build(near, context, "--cache-from", "type=s3,region=x,bucket=b")
+    assert "ERROR: unknown cache importer: s3" in steps.values()
 
 
 def test_a_cache_that_is_not_there(near: Daemon, context: Path) -> None:
@@ -303,22 +302,6 @@ def test_a_cache_that_is_not_there(near: Daemon, context: Path) -> None:
     assert "error writing layer blob: " in done.stderr
     steps = build(near, context, "--cache-to", f"{target},ignore-error=true")
     assert steps["exporting cache to registry"].startswith("ERROR: ")
-
-
-def test_wrong_words(near: Daemon, context: Path) -> None:
-    """BuildKit's."""
-    for words, answer in {
-        "type=registry,ref=A B": "invalid reference format",
-        "type=registry,ref=a,oci-mediatypes=maybe": "failed to parse oci-mediatypes",
-        "type=registry,ref=a,compression=lz": "unsupported compression type lz",
-        "type=registry,ref=a,image-manifest=true,oci-mediatypes=false": "OCI mediatypes are required",
-    }.items():
-        done = near.docker("build", "--cache-to", words, str(context), check=False)
-        assert done.returncode == 1
-        assert answer in done.stderr
-    twice = ["--cache-to", "type=registry,ref=a"] * 2
-    done = near.docker("build", *twice, str(context), check=False)
-    assert "duplicate cache exports [registry]" in done.stderr
 
 
 def test_a_spoiled_cache_is_no_cache(
@@ -368,7 +351,8 @@ def test_cache_mounts_go_along(near: Daemon, far: Daemon, registry: str, context
 
 
 def files(daemon: Daemon) -> set[str]:
-    """Blobs, layers and builds' directories on the daemon's disk."""
+    """Blobs, layers and builds' directories on the daemon's disk, but for the records of builds."""
+    daemon.docker("buildx", "history", "rm", "--all", check=False)
     names = ("blobs", "ingest", "layers", "build/mounts", "build/cachemounts")
     found: set[str] = set()
     for name in names:

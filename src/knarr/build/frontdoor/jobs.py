@@ -68,7 +68,7 @@ class Jobs:
 
     async def get(self, ref: str) -> Job:
         """Waits a while for one that was not begun yet. Raises BuildFailed."""
-        if ref not in self._jobs:
+        if ref not in self._jobs and ref not in self._ended:
             waiting = self._waiting.setdefault(ref, asyncio.get_running_loop().create_future())
             try:
                 async with asyncio.timeout(PATIENCE):
