@@ -16,7 +16,7 @@ demo: dev ## pull nginx, run it on port 8080, fetch its page; build an app and r
 	@scripts/demo
 
 test: dev .cache/clients/.stamp .cache/peers/.stamp images ## every test (root, real kernel, real clients)
-	$(PYTEST) tests
+	scripts/run-tests tests
 
 test-peer: dev .cache/clients/.stamp .cache/peers/.stamp images ## the client tests against dockerd: what judges us must pass there first
 	$(PYTEST) tests/clients --peer

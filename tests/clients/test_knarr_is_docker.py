@@ -13,6 +13,8 @@ from knarr.cli.verbs import ALIASES, MISSING, PLUGINS, VERBS, all_verbs
 from tests.clients.flagtable import flags
 from tests.support.daemons import BIN, Daemon, Knarrd
 
+pytestmark = pytest.mark.timeout(300)  # for one fixture that asks everything
+
 # Flags that docker has and knarr has not, or the other way round, each with its reason.
 _BUILD = {
     "explain-cache": "what only knarr can tell",

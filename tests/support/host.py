@@ -1,11 +1,12 @@
 """What knarr could leave on a host, read from the host itself: the ground truth of "nothing is left"."""
 
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -88,6 +89,17 @@ def network_namespaces(pid: int) -> set[str]:
         with contextlib.suppress(FileNotFoundError):
             found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
     return {link for link in found if link.startswith("net:")} - {os.readlink(f"/proc/{pid}/ns/net")}
+
+
+@contextlib.contextmanager
+def cgroups_alone() -> Iterator[None]:
+    """Nobody else here uses what has one name for all of the host: the parents that other engines give their cgroups."""
+    fd = os.open(CGROUP, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def nft(*arguments: str) -> str:

@@ -24,7 +24,7 @@ class Namespaces:
         self._tasks = tasks
         self._ready: list[Netns] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closed = self._filling = False
 
     async def take(self) -> Netns:
         """One without a name; the caller closes it."""
@@ -38,13 +38,17 @@ class Namespaces:
 
     def refill(self) -> None:
         """Makes what is missing, in the background."""
-        if not self._closed:
+        if not self._closed and not self._filling:
+            self._filling = True
             self._tasks.start(self._fill(), "spare network namespaces")
 
     async def _fill(self) -> None:
-        while len(self._ready) < SPARES and not self._closed:
-            made = await alone(_make)
-            self._ready.append(made)
+        try:
+            while len(self._ready) < SPARES and not self._closed:
+                made = await alone(_make)
+                self._ready.append(made)
+        finally:
+            self._filling = False
         if self._closed:
             self.close()
 

@@ -130,12 +130,13 @@ def no_cgroup_stays() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def no_engines_cgroup_stays() -> Iterator[None]:
     """The engines leave their own parents behind, empty ones; they go if they were not there before."""
-    before, others = _parents(), _of_containers()
-    yield
-    host.settle(lambda: _of_containers() - others)
-    for parent in sorted(_parents() - before):
-        for where, _, _ in os.walk(parent, topdown=False):
-            os.rmdir(where)
+    with host.cgroups_alone():
+        before, others = _parents(), _of_containers()
+        yield
+        host.settle(lambda: _of_containers() - others)
+        for parent in sorted(_parents() - before):
+            for where, _, _ in os.walk(parent, topdown=False):
+                os.rmdir(where)
 
 
 def _of_containers() -> set[str]:
