@@ -25,7 +25,8 @@ class Source:
     def members(self) -> Iterator[Header]:
         """Until the end-of-archive block or the stream's end. Raises BadArchive."""
         while True:
-            self._skip(self._left + self._padding)
+            self._skip(self._left)
+            self._pad(self._padding)
             self._left = self._padding = 0
             found = self._member()
             if found is None:
@@ -89,6 +90,11 @@ class Source:
 
     def _skip(self, size: int) -> None:
         while size:
+            size -= len(self._some(size))
+
+    def _pad(self, size: int) -> None:
+        """As `_skip`, but an archive may end here: docker's CLI writes the last file's padding not always."""
+        while size and (self._start < self._end or self._fill(1)):
             size -= len(self._some(size))
 
     def _drain(self) -> None:

@@ -4,20 +4,24 @@ The builder is loaded when the first of them comes.
 """
 
 import binascii
+import posixpath
 import secrets
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import encode, reply
 from knarr.api.server.streams import Body, error_line
+from knarr.api.spec.decode import syntax
 from knarr.loop.http.messages import Response
 from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid, Unsupported
 from knarr.model.reference import Reference
 
+T = TypeVar("T")
 _HEAD = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
 
@@ -43,8 +47,7 @@ async def session(call: Call) -> Response | None:
 
 async def build(call: Call) -> Response:
     """POST /build: the classic API. What is wrong with the Dockerfile has a status, a step that fails is a line."""
-    if call.text("version") == "2":
-        raise Unsupported("POST /build with version=2 is not supported: BuildKit's clients use /grpc")
+    _refuse(call)
     from knarr.engine.building.requests import ClassicWish
 
     wish = ClassicWish(
@@ -65,6 +68,24 @@ async def build(call: Call) -> Response:
             yield error_line(error)
 
     return Response(200, Body(body(), lines), {"Content-Type": "application/json"})
+
+
+def _refuse(call: Call) -> None:
+    """What the classic API knows, and this builder does not. Raises Invalid, Unsupported."""
+    version = call.text("version")
+    if version == "2":
+        raise Unsupported("POST /build with version=2 is not supported: BuildKit's clients use /grpc")
+    if version not in ("", "1"):
+        raise Invalid(f'invalid version "{version}"')
+    file = call.text("dockerfile")
+    if posixpath.normpath(file).startswith(".."):
+        raise Invalid(f"forbidden path outside the build context: {file} ()")
+    if call.flag("squash"):
+        raise Invalid("squash is only supported with experimental mode")
+    if call.texts("securityopt"):
+        raise Invalid("security options are not supported on linux")
+    if call.text("isolation") not in ("", "default"):
+        raise Invalid(f'unsupported isolation: "{call.text("isolation")}"')
 
 
 async def prune(call: Call) -> Response:
@@ -125,10 +146,10 @@ _PRUNE_FILTERS = frozenset(
 def _attributes(call: Call) -> dict[str, str]:
     """The query by the frontend's names. Raises Invalid."""
     attrs = {"filename": call.text("dockerfile") or "Dockerfile", "image-resolve-mode": "default"}
-    for name, value in _json(call, "buildargs").items():
+    for name, value in _json(call, "buildargs", "build args", dict[str, str | None]).items():
         if value is not None:
             attrs[f"build-arg:{name}"] = str(value)
-    for name, value in _json(call, "labels").items():
+    for name, value in _json(call, "labels", "labels", dict[str, str]).items():
         attrs[f"label:{name}"] = str(value)
     if call.text("remote"):
         attrs["context"] = call.text("remote")
@@ -139,6 +160,13 @@ def _attributes(call: Call) -> dict[str, str]:
     for key, name in _PLAIN.items():
         if call.text(key):
             attrs[name] = call.text(key)
+    for key in _NUMBERS:
+        # What is no number is none to dockerd.
+        if call.text(key).removeprefix("-").isdigit() and int(call.text(key)):
+            attrs[key] = call.text(key)
+    ulimits = _json(call, "ulimits", "ulimit settings", list[_Ulimit])
+    if ulimits:
+        attrs["ulimit"] = ",".join(f"{each.Name}={each.Soft}:{each.Hard}" for each in ulimits)
     network = call.text("networkmode")
     if network in ("host", "none"):
         attrs["force-network-mode"] = network
@@ -155,24 +183,29 @@ _PLAIN = {
     "platform": "platform",
     "shmsize": "shm-size",
     "cgroupparent": "cgroup-parent",
-    "memory": "memory",
-    "memswap": "memswap",
-    "cpushares": "cpushares",
-    "cpuperiod": "cpuperiod",
-    "cpuquota": "cpuquota",
     "cpusetcpus": "cpusetcpus",
     "cpusetmems": "cpusetmems",
 }
 
 
-def _json(call: Call, key: str) -> dict[str, str | None]:
+_NUMBERS = ("memory", "memswap", "cpushares", "cpuperiod", "cpuquota")
+
+
+class _Ulimit(msgspec.Struct):
+    """One of them, as Docker has it."""
+
+    Name: str
+    Soft: int = 0
+    Hard: int = 0
+
+
+def _json(call: Call, key: str, name: str, kind: type[T]) -> T:
+    """A field of the query that is JSON. Raises Invalid."""
     text = call.text(key)
-    if not text:
-        return {}
     try:
-        return msgspec.json.decode(text, type=dict[str, str | None])
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        raise Invalid(f"invalid {key}: {text}") from None
+        return msgspec.json.decode(text, type=kind | None) or kind() if text else kind()
+    except msgspec.DecodeError as error:
+        raise Invalid(f"error reading {name}: {syntax(text.encode(), str(error))}") from None
 
 
 def _cache_from(call: Call) -> list[str] | None:

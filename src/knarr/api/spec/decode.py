@@ -72,6 +72,11 @@ def _decode_as_go(kind: type[T], data: bytes) -> T:
         raise Invalid(f"invalid JSON: {_mismatch(kind, str(error))}") from None
 
 
+def syntax(data: bytes, text: str) -> str:
+    """What Go says of bytes that are no JSON; `text` where it has no words of its own for it."""
+    return _syntax(data, text)
+
+
 def _fold(value: Any, kind: Any) -> Any:
     """`value` with the names that `kind` has; nulls become zero values."""
     kind = _not_none(kind)

@@ -7,6 +7,7 @@ from typing import Any
 
 from knarr.build import entitlements
 from knarr.build.context.store import Files
+from knarr.build.dockerfile.nodes import Node
 from knarr.build.dockerfile.parser import decode, parse
 from knarr.build.errors import BuildFailed
 from knarr.build.graph import walk
@@ -79,7 +80,7 @@ class Held:
 async def _lines(
     builder: EngineBuilder, wish: ClassicWish, read: Read, uploaded: Uploaded, progress: Progress
 ) -> AsyncGenerator[Line, None]:
-    nodes = parse(decode(read.source)).nodes
+    nodes = [*parse(decode(read.source)).nodes, *_labels(wish)]
     operations = list(walk(*(result.output for result in read.results)))
     narrator = Narrator(nodes, operations, cached=read.allowed is None or bool(read.allowed))
     exporter = Exporter(type="moby", attrs={"name": ",".join(wish.names)})
@@ -112,6 +113,16 @@ async def _lines(
         if not work.done():
             work.cancel()
             await asyncio.wait([work])
+
+
+def _labels(wish: ClassicWish) -> list[Node]:
+    """Labels that came with the request: a step each, as if the Dockerfile ended with them."""
+    labels = sorted(
+        (name.removeprefix("label:"), value)
+        for name, value in wish.attrs.items()
+        if name.startswith("label:")
+    )
+    return [Node("LABEL", f"LABEL {name}={value}") for name, value in labels]
 
 
 def _failed(error: KnarrError) -> Line:
