@@ -32,6 +32,20 @@ class Match:
     def is_dir(self) -> bool:
         return self.entry is None or self.entry.is_dir
 
+    def named(self) -> Iterator[tuple[str, Entry]]:
+        """All of it, by the names that it gets."""
+        return self._below(self.name)
+
+    def sources(self) -> Iterator[tuple[str, Entry]]:
+        """All of it, by the paths where it is."""
+        return ((path.lstrip("/"), entry) for path, entry in self._below(self.path))
+
+    def _below(self, top: str) -> Iterator[tuple[str, Entry]]:
+        if self.entry is not None:
+            yield top, self.entry
+        for path, entry in self.members:
+            yield f"{top}/{path}", entry
+
 
 def select(index: Index, copy: Copy) -> list[Match]:
     """What the copy takes, in walking order; its patterns choose among what is below a directory. Raises BuildFailed."""
