@@ -167,8 +167,10 @@ class Exported:
 class Records(Protocol):
     """The records of builds that are over, and the blobs that they name."""
 
-    async def put(self, ref: str, completed: int, record: bytes, blobs: Sequence[bytes]) -> None:
-        """Keeps a record and what it names; old ones go."""
+    async def put(
+        self, ref: str, completed: int, record: bytes, blobs: Sequence[bytes], documents: Sequence[bytes]
+    ) -> None:
+        """Keeps a record and what it names: blobs of its own, and documents that images may have as well. Old records go."""
         ...
 
     async def all(self, ref: str = "") -> Sequence[tuple[bytes, bool]]:

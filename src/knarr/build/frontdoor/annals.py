@@ -55,7 +55,7 @@ class Annals:
 
         async def write() -> None:
             done = recording.ended(record, job.progress.told, exported, error, now)
-            await self._records.put(job.ref, now, done.record.SerializeToString(), done.blobs)
+            await self._records.put(job.ref, now, done.record.SerializeToString(), done.blobs, done.documents)
             self._tell(pb.BuildHistoryEvent(type=pb.COMPLETE, record=done.record))
 
         task = asyncio.create_task(write(), name=f"record {job.ref}")

@@ -25,10 +25,11 @@ _CANCELLED, _UNKNOWN = 1, 2
 
 @dataclass(slots=True)
 class Recorded:
-    """A finished record, with the blobs that it names."""
+    """A finished record, with the blobs that it names: its own, and documents of what was made."""
 
     record: pb.BuildHistoryRecord
     blobs: list[bytes] = field(default_factory=list)
+    documents: list[bytes] = field(default_factory=list)
 
     def keep(
         self, data: bytes, media_type: str, annotations: Mapping[str, str] | None = None
@@ -102,7 +103,7 @@ def _results(found: Recorded, exported: Exported) -> None:
             found.record.Result.Results[number].CopyFrom(described)
             if not number:
                 found.record.Result.ResultDeprecated.CopyFrom(described)
-    found.blobs += exported.told.documents.values()
+    found.documents += exported.told.documents.values()
 
 
 def _error(found: Recorded, error: BaseException) -> None:

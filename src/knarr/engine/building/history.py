@@ -24,13 +24,16 @@ class History:
     def __init__(self, rooms: Rooms):
         self._rooms = rooms
 
-    async def put(self, ref: str, completed: int, record: bytes, blobs: Sequence[bytes]) -> None:
-        """See the port."""
-        digests = [Digest.of(data) for data in blobs]
+    async def put(
+        self, ref: str, completed: int, record: bytes, blobs: Sequence[bytes], documents: Sequence[bytes]
+    ) -> None:
+        """See the port. What only a record has is not waited for to be on the disk."""
+        digests = [Digest.of(data) for data in (*blobs, *documents)]
         with self._rooms.leases.create(brief=True) as lease:
             lease.add(*map(rows.blob, digests))
-            for data in blobs:
+            for data in documents:
                 await settled(self._rooms.blobs.put, data)
+            await settled(self._keep, blobs)
 
             def write(tx: sqlite3.Connection) -> list[Resource]:
                 tx.execute(
@@ -45,6 +48,14 @@ class History:
             freed = await self._rooms.db.write(write)
         if freed:
             await removing.discard(self._rooms, freed)
+
+    def _keep(self, blobs: Sequence[bytes]) -> None:
+        for data in blobs:
+            digest = Digest.of(data)
+            if not self._rooms.blobs.has(digest):
+                with self._rooms.blobs.ingest(digest, len(data), resume=False) as ingest:
+                    ingest.write(data)
+                    ingest.commit(lasting=False)
 
     async def all(self, ref: str = "") -> Sequence[tuple[bytes, bool]]:
         """See the port."""

@@ -40,7 +40,7 @@ def test_a_record_tells_what_became_of_a_build() -> None:
     record = done.record
     assert (record.numTotalSteps, record.numCachedSteps, record.numCompletedSteps) == (2, 1, 2)
     assert record.Result.Attestations[0].annotations["in-toto.io/predicate-type"].endswith("v0.2")
-    assert b"four" in done.blobs
+    assert done.documents == [b"four"]
     (message,) = recording.read_log(next(blob for blob in done.blobs if b"text" in blob))
     assert [each.msg for each in message.logs] == [b"text\n"]
     assert record.logs.size == len(done.blobs[0])
