@@ -106,6 +106,8 @@ def make(http: Http, options: Options, *, attach: bool) -> dict[str, Any]:
     try:
         made = _create(http, query, body)
     except ApiError as error:
+        if error.status == 400 and ("reference format" in str(error) or "repository name" in str(error)):
+            named(image)  # docker says so itself
         if error.status != 404 or options.pull != "missing" or "image" not in str(error).lower():
             raise
         named(image)
