@@ -6,6 +6,7 @@ takes and not on their neighbours.
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from stat import S_IFMT, S_IMODE
 
 import msgspec
@@ -13,13 +14,17 @@ import msgspec
 from knarr.build.context.entries import Entry, Index
 from knarr.build.graph import Vertex
 from knarr.build.llb import encode
+from knarr.build.operations import Exec
 
 VERSION = b"knarr-build-1"
 
 
 def operation(vertex: Vertex) -> bytes:
-    """The operation itself, whatever it works on."""
-    return hashlib.sha256(encode(vertex.operation, [], vertex.platform)).digest()
+    """The operation itself, whatever it works on and whichever proxies it goes through."""
+    what = vertex.operation
+    if isinstance(what, Exec):
+        what = replace(what, proxy=None)
+    return hashlib.sha256(encode(what, [], vertex.platform)).digest()
 
 
 def key(vertex: Vertex, inputs: Sequence[str], epoch: int | None) -> str:

@@ -126,6 +126,7 @@ def test_nasty_words_end_soon(word: str) -> None:
         "ENV " + "A=1 " * 10_000,
         "ONBUILD " * 5000,
         "#" * 60_000,
+        "# c\n" * 50_000 + "RUN a",
     ],
     ids=lambda text: text[:12],
 )
