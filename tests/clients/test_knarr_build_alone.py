@@ -185,3 +185,23 @@ def test_ctrl_c_ends_it_at_once(daemon: Daemon, tmp_path: Path, mode: str) -> No
 def _sleeping() -> list[str]:
     done = subprocess.run(["pgrep", "-f", "^sleep 98765"], capture_output=True, text=True, check=False)
     return done.stdout.split()
+
+
+def test_caches_and_images_in_directories(daemon: Daemon, context: Path, tmp_path: Path, peer: bool) -> None:
+    if peer:
+        pytest.skip("dockerd without containerd's image store exports no caches")
+    cache, layout = tmp_path / "cache", tmp_path / "layout"
+    build(daemon, "--cache-to", f"type=local,dest={cache},mode=max", str(context))
+    daemon.api("POST", "/build/prune?all=1")
+    done = build(daemon, "--cache-from", f"type=local,src={cache}", str(context))
+    assert done.stderr.count(b" CACHED\n") == 2
+    done = build(daemon, "--cache-from", f"type=local,src={tmp_path}/none", str(context))
+    assert f"local cache import at {tmp_path}/none not found".encode() in done.stderr
+    archive = build(daemon, "-q", "-o", "type=oci,dest=-", str(context)).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(layout, filter="data")
+    words = ("-t", "alone", "--build-context", f"base=oci-layout://{layout}", "-f", "-", str(context))
+    build(daemon, *words, data=b"FROM base\nRUN cp /hi /again\n")
+    assert daemon.docker("run", "--rm", "alone", "cat", "/again").stdout == "hi nobody\n"
+    done = build(daemon, "--build-context", f"base=oci-layout://{tmp_path}:x", str(context), code=1)
+    assert b"no image x in the OCI layout" in done.stderr

@@ -103,7 +103,7 @@ def _call(options: Options) -> tuple[str, str]:
 
 def _build(http: Http, options: Options) -> int:
     from knarr.build.errors import BuildFailed
-    from knarr.cli.buildlending import prepared
+    from knarr.cli.buildlending import keep_caches, prepared
 
     code = 0
     try:
@@ -119,6 +119,7 @@ def _build(http: Http, options: Options) -> int:
                 if options.shell_on_fail:
                     services.append(_console(options, screen))
                 told = solved(http, ask, services, screen)
+            keep_caches(told, ask.cache_to)
     except BuildFailed:
         return 1
     except KeyboardInterrupt:

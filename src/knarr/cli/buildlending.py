@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import json
 import os
+import secrets
 import signal
 import socket
 import stat
@@ -17,6 +19,9 @@ from knarr.build.client import lending
 from knarr.build.client.calls import Ask, Kind
 from knarr.build.client.receiving import Results, Sink
 from knarr.build.client.sending import Directories
+from knarr.build.client.stores import Stores
+from knarr.build.client.stores import found as layout_digest
+from knarr.build.client.stores import put as name_in_layout
 from knarr.build.frontdoor.services import Service
 from knarr.build.port import UPLOADED
 from knarr.cli import buildwish, config
@@ -25,6 +30,7 @@ from knarr.cli.flags import Options
 
 _ARCHIVES = ((257, b"ustar"), (0, b"\x1f\x8b"), (0, b"\x28\xb5\x2f\xfd"), (0, b"BZh"), (0, b"\xfd7zXZ"))
 _PIECE = 64 << 10
+_LAYOUT = "oci-layout://"
 _ELSEWHERE = ("docker-image://", "target:", "input:")
 _HUB = ("docker.io", "registry-1.docker.io", "index.docker.io")
 
@@ -35,6 +41,7 @@ class Contexts(NamedTuple):
     attrs: dict[str, str]
     roots: dict[str, str | Mapping[str, bytes]]
     uploads: dict[str, Iterator[bytes]]
+    stores: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -44,14 +51,22 @@ def prepared(options: Options, host: str, question: str = "") -> Iterator[tuple[
     attrs = buildwish.attributes(options, config.proxies(host, given))
     contexts = _contexts(options)
     attrs.update(contexts.attrs)
+    stores = dict(contexts.stores)
+    cache_from = [
+        _read_from(Kind(*each), stores) for each in buildwish.caches(options.cache_from, "cache-from")
+    ]
+    cache_to = [Kind(*each) for each in buildwish.caches(options.cache_to, "cache-to")]
+    stores |= {
+        f"local:{each.attrs['dest']}": each.attrs["dest"] for each in cache_to if each.attrs.get("dest")
+    }
     outputs = [] if question else buildwish.outputs(options)
     if question:
         attrs |= {"requestid": f"frontend.{question}", "frontend.caps": "moby.buildkit.frontend.subrequests"}
     ask = Ask(
         attrs=attrs,
         exporters=[Kind(each.type, each.attrs) for each in outputs],
-        cache_from=[Kind(*each) for each in buildwish.caches(options.cache_from, "cache-from")],
-        cache_to=[Kind(*each) for each in buildwish.caches(options.cache_to, "cache-to")],
+        cache_from=[each for each in cache_from if each is not None],
+        cache_to=cache_to,
         entitlements=buildwish.entitlements(options),
         shared_key=_shared_key(contexts.roots),
     )
@@ -61,6 +76,8 @@ def prepared(options: Options, host: str, question: str = "") -> Iterator[tuple[
         lending.credentials(_credentials),
         lending.secrets(_Secrets(buildwish.secrets(options.secret))),
     ]
+    if stores:
+        services.append(Stores(stores).service())
     if contexts.uploads:
         services.append(lending.uploads(contexts.uploads))
     if sinks := {number: _sink(each) for number, each in enumerate(outputs) if each.dest}:
@@ -74,7 +91,7 @@ def prepared(options: Options, host: str, question: str = "") -> Iterator[tuple[
 def _contexts(options: Options) -> Contexts:
     """Raises Failed."""
     (path,) = options.args
-    found = Contexts({"filename": os.path.basename(options.file) or "Dockerfile"}, {}, {})
+    found = Contexts({"filename": os.path.basename(options.file) or "Dockerfile"}, {}, {}, {})
     if path == "-":
         _standard_input(options, found)
     elif buildwish.is_remote(path):
@@ -120,8 +137,9 @@ def _named(word: str, found: Contexts) -> None:
     if not equals or not name:
         raise Failed(f"invalid context value: {word}, expected key=value")
     name = name.lower()
-    if value.startswith("oci-layout://"):
-        raise Failed("contexts from an OCI layout need buildx: use `knarr buildx build`")
+    if value.startswith(_LAYOUT):
+        _layout(name, value.removeprefix(_LAYOUT), found)
+        return
     if value.startswith(_ELSEWHERE) or buildwish.is_remote(value):
         found.attrs[f"context:{name}"] = value
         return
@@ -129,6 +147,42 @@ def _named(word: str, found: Contexts) -> None:
         raise Failed(f"failed to get build context {name}: stat {value}: no such file or directory")
     found.attrs[f"context:{name}"] = f"local:{name}"
     found.roots[name] = value
+
+
+def _layout(name: str, text: str, found: Contexts) -> None:
+    """An image in a directory, by PATH, PATH:TAG or PATH@DIGEST."""
+    path, _, digest = text.partition("@")
+    tag = ""
+    if not digest and not os.path.isdir(path):
+        path, _, tag = path.rpartition(":")
+    digest = digest or layout_digest(path, tag)
+    if not digest:
+        raise Failed(
+            f"failed to get build context {name}: no image {tag or 'latest'} in the OCI layout {path!r}"
+        )
+    store = secrets.token_hex(12)
+    found.stores[f"oci:{store}"] = path
+    found.attrs[f"context:{name}"] = f"{_LAYOUT}{store}@{digest}"
+
+
+def _read_from(each: Kind, stores: dict[str, str]) -> Kind | None:
+    """A cache of this machine's directories with the digest that its index has; one that is not there is warned of."""
+    if each.type != "local" or not each.attrs.get("src"):
+        return each
+    path = each.attrs["src"]
+    digest = each.attrs.get("digest") or layout_digest(path, each.attrs.get("tag", ""))
+    if not digest:
+        print(f"WARNING: local cache import at {path} not found", file=sys.stderr)
+        return None
+    stores[f"local:{path}"] = path
+    return Kind(each.type, {**each.attrs, "digest": digest})
+
+
+def keep_caches(told: Mapping[str, str], wished: Sequence[Kind]) -> None:
+    """Names what was written to directories, as the builder told."""
+    for each in wished:
+        if each.type == "local" and "cache.manifest" in told:
+            name_in_layout(each.attrs["dest"], json.loads(told["cache.manifest"]), each.attrs.get("tag", ""))
 
 
 def _shared_key(roots: Mapping[str, str | Mapping[str, bytes]]) -> str:

@@ -4,7 +4,7 @@ The store is named in each call's metadata. What was read is not verified here: 
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from google.protobuf.empty_pb2 import Empty
 from grpclib.client import Stream, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
@@ -33,12 +33,23 @@ INFO = f"{_SERVICE}/Info"
 _READ = f"{_SERVICE}/Read"
 _WRITE = f"{_SERVICE}/Write"
 _ABORT = f"{_SERVICE}/Abort"
-_STORE = "buildkit-attachable-store-id"
+STORE = "buildkit-attachable-store-id"
 _PIECE = 1 << 20
 
 
 class _There(Exception):
     """The store has it already."""
+
+
+@contextlib.contextmanager
+def _there() -> Iterator[None]:
+    """Around the whole call: it is at its end that the status is told once more."""
+    try:
+        yield
+    except GRPCError as error:
+        if error.status == Status.ALREADY_EXISTS:
+            raise _There from None
+        raise
 
 
 _Writing = Stream[WriteContentRequest, WriteContentResponse]
@@ -49,7 +60,7 @@ class ClientContents:
 
     def __init__(self, caller: Caller, store: str):
         self._caller = caller
-        self._metadata = [(_STORE, store)]
+        self._metadata = [(STORE, store)]
 
     async def size(self, digest: Digest) -> int:
         method = UnaryUnaryMethod[InfoRequest, InfoResponse](self._caller, INFO, InfoRequest, InfoResponse)
@@ -80,7 +91,7 @@ class ClientContents:
         )
         begin = WriteContentRequest(action=STAT, ref=name, total=size, expected=str(digest))
         try:
-            with translated():
+            with translated(), _there():
                 async with method.open(metadata=self._metadata) as stream:
                     await _answered(stream, begin)
                     await _poured(stream, digest, size, chunks)
@@ -116,15 +127,9 @@ async def _poured(stream: _Writing, digest: Digest, size: int, chunks: AsyncIter
 async def _answered(
     stream: _Writing, message: WriteContentRequest, *, end: bool = False
 ) -> WriteContentResponse:
-    try:
-        await stream.send_message(message, end=end)
-        reply = await stream.recv_message()
-        if reply is None:
-            await stream.recv_trailing_metadata()
-    except GRPCError as error:
-        if error.status == Status.ALREADY_EXISTS:
-            raise _There from None
-        raise
+    await stream.send_message(message, end=end)
+    reply = await stream.recv_message()
     if reply is None:
+        await stream.recv_trailing_metadata()
         raise BuildFailed("the client ended a write to its content store")
     return reply
