@@ -201,6 +201,20 @@ def test_provenance_in_an_archive(store: Daemon, running: Path, tmp_path: Path, 
     assert steps[1]["op"]["Op"]["exec"]["meta"]["args"] == ["/bin/sh", "-c", "echo told $V"]
 
 
+def test_provenance_with_an_epoch_is_the_same_again(
+    store: Daemon, running: Path, tmp_path: Path, peer: bool
+) -> None:
+    if peer:
+        pytest.skip("dockerd tells the moment and the build")
+    found = []
+    for name in ("one.tar", "two.tar"):
+        output = f"type=oci,dest={tmp_path / name}"
+        epoch = "--build-arg=SOURCE_DATE_EPOCH=1700000000"
+        build(store, running, "-o", output, epoch, "--sbom=true", provenance="mode=max")
+        found.append(blobs(tmp_path / name)[""]["manifests"][0]["digest"])
+    assert found[0] == found[1]
+
+
 def test_provenance_of_a_directory(store: Daemon, running: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     build(store, running, "-o", f"type=local,dest={out}", provenance="mode=min")

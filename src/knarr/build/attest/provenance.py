@@ -40,7 +40,8 @@ class Captured:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """One result's making. `args` are the frontend's options; `started`, `finished` nanoseconds; `steps`, `source` and `layers`
-    are only told in mode max: `source` is the Dockerfile's name and text, `lines` the lines of vertices by their digests."""
+    are only told in mode max: `source` is the Dockerfile's name and text, `lines` the lines of vertices by their digests.
+    `repeatable`: what names the client's session is left out, so that the same build tells the same again."""
 
     args: Mapping[str, str]
     captured: Captured
@@ -49,6 +50,7 @@ class Made:
     finished: int
     builder_platform: Platform
     steps: Steps
+    repeatable: bool = False
     filename: str = ""
     source: bytes = b""
     lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -138,7 +140,9 @@ def _arguments(made: Made) -> tuple[Json, Json, Json]:
     args = {
         name: value
         for name, value in sorted(made.args.items())
-        if name not in _HOST_SPECIFIC and not name.startswith("attest:")
+        if name not in _HOST_SPECIFIC
+        and not name.startswith("attest:")
+        and not (made.repeatable and name.startswith("local-sessionid:"))
     }
     vcs = {name.removeprefix("vcs:"): args.pop(name) for name in list(args) if name.startswith("vcs:")}
     place: Json = {}
@@ -203,7 +207,8 @@ def _info(made: Made) -> Json:
 def _config(made: Made) -> Json | None:
     if not made.steps.definition:
         return None
-    return {"llbDefinition": list(made.steps.definition), "digestMapping": made.steps.mapping}
+    found: Json = {"llbDefinition": list(made.steps.definition)}
+    return found if made.repeatable else {**found, "digestMapping": made.steps.mapping}
 
 
 def _v02(made: Made, wish: Provenance) -> Json:

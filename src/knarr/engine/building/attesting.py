@@ -2,6 +2,7 @@
 packages they have. Times and names of the record are the build's; with SOURCE_DATE_EPOCH they are of its inputs.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -58,13 +59,12 @@ class Attestor:
         return provenance.Made(
             args=read.wish.attrs,
             captured=provenance.captured(vertices, self._pins, lent),
-            invocation=(result.output.digest[7:32] if result.output else "scratch")
-            if told
-            else read.wish.ref,
+            invocation=_known(found) if told else read.wish.ref,
             started=moment if told else read.started,
             finished=moment if told else time.time_ns(),
             builder_platform=self._rooms.platform,
             steps=found,
+            repeatable=told,
             filename=read.filename,
             source=read.source,
             lines=lines,
@@ -102,6 +102,11 @@ class Attestor:
         )
         files = await scan(edge, generating.OUT)
         return [generating.read(name, data) for name, data in sorted(files.items()) if name.endswith(".json")]
+
+
+def _known(found: Steps) -> str:
+    """A name for a build that is made of its steps."""
+    return hashlib.sha256(json.dumps(list(found.definition)).encode()).hexdigest()[:25]
 
 
 def _layers(vertices: Sequence[Vertex], found: Steps, look: Look) -> dict[str, list[list[Any]]]:
