@@ -123,6 +123,8 @@ def _known(config: Config, blobs: Mapping[str, Descriptor]) -> dict[str, Known]:
             continue
         if told is not None and told != diff:
             raise BadCache(f"record {number} gives {told}, and its layer is {diff}")
+        if blob is not None:  # what a cache notes beside it is not the image's
+            blob = Descriptor(blob.media_type, blob.digest, blob.size)
         other = exact.get(number, key)
         found[key] = Known(diff, blob, other if _KEY.match(other) else key)
     return found
