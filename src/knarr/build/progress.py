@@ -179,14 +179,16 @@ class Task:
         self._progress = progress
         self._status = status
         self._told = status.moment
+        self._current = status.current
         progress.tell(status)
 
     def at(self, current: int) -> None:
-        """How far it is."""
+        """How far it is; called for each of a context's packets, 80,000 of them for 20,000 files."""
+        self._current = current
         now = time.time_ns()
-        self._status = replace(self._status, current=current, moment=now)
         if now - self._told > _PACE:
             self._told = now
+            self._status = replace(self._status, current=current, moment=now)
             self._progress.tell(self._status)
 
     def __enter__(self) -> "Task":
@@ -194,7 +196,7 @@ class Task:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         now = time.time_ns()
-        self._status = replace(self._status, moment=now, completed=now)
+        self._status = replace(self._status, current=self._current, moment=now, completed=now)
         self._progress.tell(self._status)
 
 
