@@ -6,7 +6,6 @@ elsewhere may know a result by its name only: that names what is built on it, an
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -17,10 +16,11 @@ from knarr.build.context.entries import Index
 from knarr.build.context.select import Match, NothingThere, select
 from knarr.build.errors import BuildFailed
 from knarr.build.explain import Parts
+from knarr.build.fetching import fetch
 from knarr.build.flights import Flights
 from knarr.build.graph import Edge, Vertex, walk
 from knarr.build.operations import Act, Copy, Diff, Exec, File, Merge, Mount, Source
-from knarr.build.port import UPLOADED, Sessions
+from knarr.build.port import Sessions
 from knarr.build.progress import Progress, Step
 from knarr.build.tree import Tree
 from knarr.loop.blocking import blocking
@@ -169,24 +169,7 @@ class Solve:
 
     async def _source(self, vertex: Vertex, source: Source) -> Given:
         with self._step(vertex) as step:
-            if source.scheme == "local":
-                session = await self.sessions.get(source.attribute("local.session") or self.session)
-                return await session.directory(
-                    source.location,
-                    step,
-                    follow=_listed(source, "local.followpaths"),
-                    include=_listed(source, "local.includepatterns"),
-                    exclude=_listed(source, "local.excludepatterns"),
-                )
-            if source.scheme in ("docker-image", "oci-layout"):
-                return await self.bench.image(source, vertex.platform, step)
-            if source.identifier.startswith(UPLOADED):
-                lender = await self.sessions.get(self.session)
-                name = source.attribute("http.filename")
-                return await lender.upload(source.identifier, name, step)
-            if source.scheme in ("http", "https", "git"):
-                return await self.bench.remote(source, step)
-            raise BuildFailed(f"sources of the kind {source.scheme} are not supported by this builder")
+            return await fetch(source, vertex.platform, step, self.bench, self.sessions, self.session)
 
     async def _file(self, vertex: Vertex, operation: File, inputs: Sequence[Given], *, whole: bool) -> Tree:
         base, acts = _linear(operation, inputs)
@@ -383,11 +366,6 @@ def _identity(given: Given) -> str:
 def _no_sum(given: Given, error: NothingThere) -> BuildFailed:
     name = _identity(given).rpartition(":")[2][:25]
     return BuildFailed(f"failed to compute cache key: failed to calculate checksum of ref {name}: {error}")
-
-
-def _listed(source: Source, name: str) -> list[str]:
-    found: list[str] = json.loads(source.attribute(name) or "[]")
-    return found
 
 
 def _linear(operation: File, inputs: Sequence[Given]) -> tuple[Tree, list[tuple[Act, Given | None]]]:
