@@ -20,6 +20,8 @@ _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z")
+_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _BARE_ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -39,6 +41,9 @@ class Reference(NamedTuple):
         """
         if tag:
             text = f"{text}@{tag}" if ":" in tag else f"{text}:{tag}"
+        bare = _split(text)[1].partition(":")[0]
+        if bare != bare.lower() and not _BARE_ID.match(text):
+            raise Invalid(f"invalid reference format: repository name ({bare}) must be lowercase")
         name, at, digest_text = text.partition("@")
         digest = _digest(digest_text) if at else None
         slash = name.rfind("/")
@@ -52,9 +57,6 @@ class Reference(NamedTuple):
             raise Invalid(f"invalid repository name ({name}), cannot specify 64-byte hexadecimal strings")
         domain, path = _split(name)
         if not _PATH.match(path):
-            if path != path.lower():
-                bare = path.partition(":")[0]
-                raise Invalid(f"invalid reference format: repository name ({bare}) must be lowercase")
             raise Invalid("invalid reference format")
         if not _DOMAIN.match(domain):
             raise Invalid("invalid reference format")
@@ -92,10 +94,17 @@ class Reference(NamedTuple):
 
 
 def _digest(text: str) -> Digest:
+    if not _DIGEST.match(text):
+        raise Invalid("invalid reference format")
+    algorithm, _, value = text.partition(":")
+    if algorithm not in _LENGTHS:
+        raise Invalid("unsupported digest algorithm")
+    if len(value) != _LENGTHS[algorithm]:
+        raise Invalid("invalid checksum digest length")
     try:
         return Digest.parse(text)
     except Invalid:
-        raise Invalid("invalid reference format") from None
+        raise Invalid("invalid checksum digest format") from None
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -185,3 +185,21 @@ async def test_what_is_kept_is_not_undone() -> None:
     async with Undo() as steps:
         steps.push(asyncio.sleep, 1000)
         steps.keep()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Upper", "invalid reference format: repository name (library/Upper) must be lowercase"),
+        ("#Bad:", "invalid reference format: repository name (library/#Bad) must be lowercase"),
+        ("host:5000/Upper:x", "invalid reference format: repository name (Upper) must be lowercase"),
+        ("a@sha256:12", "invalid reference format"),
+        ("a@sha256:" + "1" * 40, "invalid checksum digest length"),
+        ("a@md5:" + "1" * 32, "unsupported digest algorithm"),
+        ("a@sha256:" + "A" * 64, "invalid checksum digest format"),
+    ],
+)
+def test_what_is_wrong_with_a_reference(text: str, why: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        Reference.parse(text)
+    assert str(caught.value) == why
