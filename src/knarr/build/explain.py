@@ -134,29 +134,29 @@ def _listed(path: str, entry: Entry) -> Listed:
 
 def bounded(files: Sequence[Listed], most: int = MOST_FILES) -> tuple[Listed, ...]:
     """As many as are kept: of more, what lies deep is told as the directory that it is in."""
-    depth = max((each.path.count("/") for each in files), default=0)
-    found = tuple(files)
-    while len(found) > most and depth > 0:
-        depth -= 1
-        found = _cut(files, depth)
-    return found if len(found) <= most else (_summary("", files),)
+    if len(files) <= most:
+        return tuple(files)
+    parts = [each.path.split("/") for each in files]
+    for depth in range(max(map(len, parts)) - 1, 0, -1):
+        names = ["/".join(each[:depth]) for each in parts]
+        if len(set(names)) <= most:
+            return _cut(files, names)
+    return _cut(files, [""] * len(files))
 
 
-def _cut(files: Sequence[Listed], depth: int) -> tuple[Listed, ...]:
-    kept: dict[str, Listed] = {}
-    deep: dict[str, list[Listed]] = defaultdict(list)
-    for each in files:
-        if each.path.count("/") <= depth:
-            kept[each.path] = each
-        else:
-            deep["/".join(each.path.split("/")[: depth + 1])].append(each)
-    for path, members in deep.items():
-        kept[path] = _summary(path, [*([kept[path]] if path in kept else []), *members])
-    return tuple(kept.values())
+def _cut(files: Sequence[Listed], names: Sequence[str]) -> tuple[Listed, ...]:
+    """One for each of `names`, under which the files are told; a file of that very name, and alone there, is itself."""
+    told: dict[str, list[Listed]] = defaultdict(list)
+    for each, name in zip(files, names, strict=True):
+        told[name].append(each)
+    return tuple(
+        members[0] if len(members) == 1 and members[0].path == name else _summary(name, members)
+        for name, members in told.items()
+    )
 
 
 def _summary(path: str, members: Sequence[Listed]) -> Listed:
-    digest = hashlib.sha256(repr(sorted(members)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(msgspec.msgpack.encode(members)).hexdigest()[:16]
     return Listed(path, 0o040000, 0, "", digest, "")
 
 
