@@ -88,7 +88,7 @@ CASES = (
     _mount("tmpfs-from", "RUN --mount=type=tmpfs,target=/t,from=busybox ls /t"),
     _mount("secret-without-id", "RUN --mount=type=secret true"),
     _mount("secret-with-from", "RUN --mount=type=secret,id=s,from=busybox true"),
-    _mount("secret-environment-on-a-cache", "RUN --mount=type=cache,target=/c,env=A true"),
+    _mount("secret-environment-on-a-cache", "RUN --mount=type=cache,id=env,target=/c,env=A true"),
     _mount("secret-needed-and-absent", "RUN --mount=type=secret,id=s,env=S,required=true true"),
     _mount("secret-too-big", "RUN --mount=type=secret,id=s true", files={"s.txt": "0" * 600_000}, args=_GIVEN),
     _mount("secret-no-file", "RUN --mount=type=secret,id=s true", args=_GIVEN),
