@@ -29,6 +29,7 @@ from knarr.engine.building.stepmounts import SHM, StepMounts, Trees, Workplace
 from knarr.engine.chronicle import Untold
 from knarr.engine.creating import discard_disk
 from knarr.engine.ending import Ender
+from knarr.engine.images.settled import settled
 from knarr.engine.live import Live, PendingAttach, Roster
 from knarr.engine.names import new_id
 from knarr.engine.places import Places
@@ -103,8 +104,8 @@ class Runner:
         """See build.bench."""
         key = new_id()
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(blocking, discard_disk, self._world, key, ())
-            await blocking(self._prepare, key, base)
+            stack.push_async_callback(settled, discard_disk, self._world, key, ())
+            await settled(self._prepare, key, base)
             mounts = StepMounts(
                 self._workplace, key, bench, inputs, partial(sessions.get, bench.session), stack
             )

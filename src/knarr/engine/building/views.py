@@ -43,12 +43,11 @@ class Views:
         """A snapshot on the tree: its key, and how a job sees it."""
         await self.ensure(tree, hold, supply)
         key = new_id()
-        mounts = await settled(_prepare, self._rooms, key, tree)
         try:
+            mounts = await settled(_prepare, self._rooms, key, tree)
             yield key, RootView(mounts=mounts)
         finally:
-            await settled(self._rooms.snapshots.remove, key)
-            await settled(self._rooms.snapshots.empty_trash)
+            await settled(_discard, self._rooms, key)
 
     @contextlib.asynccontextmanager
     async def snapshot(self, tree: Tree, hold: Hold, supply: Supply | None = None) -> AsyncIterator[RootView]:
@@ -77,3 +76,9 @@ def held(tree: Tree, hold: Hold) -> None:
 
 def _prepare(rooms: Rooms, key: str, tree: Tree) -> tuple[Mount, ...]:
     return rooms.snapshots.prepare(key, tree.chain, volatile=True)
+
+
+def _discard(rooms: Rooms, key: str) -> None:
+    """No error if it was never made."""
+    rooms.snapshots.remove(key)
+    rooms.snapshots.empty_trash()
