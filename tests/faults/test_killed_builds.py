@@ -82,7 +82,7 @@ def killed(daemon: Knarrd, context: Path, number: int, chance: random.Random) ->
 
 def test_killed_builds_leave_nothing(daemon: Knarrd, context: Path) -> None:
     """And what was cached of them is what they would have made."""
-    chance = random.Random(7)
+    chance, shims = random.Random(7), host.shims()
     for number in range(KILLS):
         killed(daemon, context, number % 5, chance)
         host.settle(lambda: left(daemon))
@@ -97,6 +97,7 @@ def test_killed_builds_leave_nothing(daemon: Knarrd, context: Path) -> None:
         assert first == second
         assert f"first {number}\n" in first
     host.settle(lambda: left(daemon))
+    host.settle(lambda: host.shims() - shims)
 
 
 def test_a_cancelled_step_ends_at_once(daemon: Knarrd, tmp_path: Path) -> None:

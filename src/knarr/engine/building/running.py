@@ -29,7 +29,7 @@ from knarr.engine.building.stepmounts import SHM, StepMounts, Trees, Workplace
 from knarr.engine.chronicle import Untold
 from knarr.engine.creating import discard_disk
 from knarr.engine.ending import Ender
-from knarr.engine.images.settled import settled
+from knarr.engine.images.settled import settled, whole
 from knarr.engine.live import Live, PendingAttach, Roster
 from knarr.engine.names import new_id
 from knarr.engine.places import Places
@@ -204,17 +204,27 @@ class Runner:
         ours.setblocking(False)
         with ours:
             live.pending.append(PendingAttach(theirs, options, b""))
-            try:
-                shim, _ = await self._starter.start(live)
-            finally:
-                for pending in live.pending:
-                    pending.sock.close()
-                live.pending.clear()
+            shim = await self._begun(live)
             try:
                 await during(ours, shim)
                 return (await asyncio.shield(shim.exited)).code
             finally:
-                await asyncio.shield(self._end(live, shim))
+                await whole(self._end(live, shim))
+
+    async def _begun(self, live: Live) -> Shim:
+        """A start is not broken off: who is cancelled meanwhile ends what it began."""
+        starting = asyncio.ensure_future(self._starter.start(live))
+        try:
+            shim, _ = await whole(starting)
+        except asyncio.CancelledError:
+            if not starting.cancelled() and starting.exception() is None:
+                await whole(self._end(live, starting.result()[0]))
+            raise
+        finally:
+            for pending in live.pending:
+                pending.sock.close()
+            live.pending.clear()
+        return shim
 
     async def _end(self, live: Live, shim: Shim) -> None:
         if not shim.exited.done():

@@ -12,15 +12,20 @@ T = TypeVar("T")
 
 async def settled(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """`blocking`, but a caller that is cancelled waits until the call has ended: what it uses may be closed then."""
-    call = asyncio.ensure_future(blocking(function, *args, **kwargs))
+    return await whole(blocking(function, *args, **kwargs))
+
+
+async def whole(work: Awaitable[T]) -> T:
+    """The outcome of `work`, which runs to its end: a caller that is cancelled waits for it, and is cancelled then."""
+    task = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(call)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
-        while not call.done():
+        while not task.done():
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([call])
-        if not call.cancelled():
-            call.exception()
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
         raise
 
 
