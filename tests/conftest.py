@@ -1,5 +1,7 @@
 """Options that all test rooms share."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -8,6 +10,11 @@ settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("steady")
+
+# What a shell ignores for its jobs in the background, their children would ignore as well, and some tests send these.
+for _each in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_each) == signal.SIG_IGN:
+        signal.signal(_each, signal.default_int_handler if _each == signal.SIGINT else signal.SIG_DFL)
 
 pytest_plugins = ["pytester"]
 

@@ -61,10 +61,12 @@ def stack(running_daemon: Daemon) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def tidy(running_daemon: Daemon) -> Iterator[None]:
-    """A module leaves no image, no volume and no build's cache to the next, but for what all of them use."""
+    """A module leaves no image, volume, network and no build's cache to the next, but for what all of them use."""
     yield
     for tag in _tags(running_daemon) - STACK - {"busybox:latest"}:
         running_daemon.api("DELETE", f"/images/{tag}?force=1")
+    for kind in ("images", "networks"):
+        running_daemon.api("POST", f"/{kind}/prune")
     running_daemon.api("POST", "/volumes/prune?filters=%7B%22all%22%3A%5B%22true%22%5D%7D")
     running_daemon.api("POST", "/build/prune?all=1")
 

@@ -53,7 +53,7 @@ def cached(told: str) -> int:
 
 def test_times_do_not_count_and_modes_do(daemon: Daemon, tmp_path: Path) -> None:
     """A touched file is the same; one that may be run is another."""
-    text = "FROM busybox\nCOPY file /file\nRUN date +%s%N > /when\n"
+    text = "FROM busybox\nCOPY file /file\nRUN cat /proc/sys/kernel/random/uuid > /when\n"
     (tmp_path / "file").write_text("same\n")
     build(daemon, tmp_path, text)
     os.utime(tmp_path / "file", (1, 1))
@@ -126,7 +126,7 @@ def test_arguments_that_look_like_secrets_are_warned_of(daemon: Daemon, tmp_path
 def test_one_stage_without_the_cache(daemon: Daemon, tmp_path: Path) -> None:
     """--no-cache-filter: its steps run again, the others' do not."""
     text = (
-        "FROM busybox AS one\nRUN date +%s%N > /one\nFROM busybox AS two\nRUN date +%s%N > /two\n"
+        "FROM busybox AS one\nRUN cat /proc/sys/kernel/random/uuid > /one\nFROM busybox AS two\nRUN cat /proc/sys/kernel/random/uuid > /two\n"
         "FROM busybox\nCOPY --from=one /one /\nCOPY --from=two /two /\n"
     )
     build(daemon, tmp_path, text)
