@@ -83,7 +83,8 @@ def golden(results: Mapping[str, Result], peer: bool, recording: bool) -> Mappin
 def test_it_builds_as_dockerd_does(
     name: str, results: Mapping[str, Result], golden: Mapping[str, Any]
 ) -> None:
-    assert results[name]() == golden[name]
+    made = results[name]()
+    assert made == golden[name], json.dumps(made, indent=1)
 
 
 @pytest.mark.parametrize("name", [case.name for case in cases.NEWER])
