@@ -31,6 +31,7 @@ def root(seed: int, size: int) -> bytes:
 @pytest.fixture
 def full(daemon: Daemon) -> Iterator[Daemon]:
     """Two images, one on the other, a volume and a container with files of known sizes."""
+    daemon.docker("buildx", "history", "rm", "--all")  # what earlier builds' records keep is no image's
     daemon.docker("builder", "prune", "-af")
     daemon.docker("import", "-", "df:base", data=root(1, 6 * MIB))
     daemon.docker(
