@@ -40,16 +40,16 @@ class Imports:
     """All caches of one build, the first named asked first."""
 
     def __init__(self, caches: Sequence[Imported] = ()):
-        self._caches = list(caches)
+        self.caches = tuple(caches)
         self._spoiled: set[Digest] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._caches)
+        return bool(self.caches)
 
     def find(self, key: str) -> Found | None:
         """Rather with a layer than without."""
         named = None
-        for cache in self._caches:
+        for cache in self.caches:
             known = cache.keys.get(key)
             if known is None:
                 continue
@@ -65,8 +65,8 @@ class Imports:
 
     def mount(self, name: str) -> Parcel | None:
         """A cache mount of that id."""
-        return next((each for cache in self._caches for each in cache.mounts if each.id == name), None)
+        return next((each for cache in self.caches for each in cache.mounts if each.id == name), None)
 
     def joined(self, others: Sequence["Imports"]) -> "Imports":
         """With the caches of builds that are inputs of this one."""
-        return Imports([*self._caches, *(cache for each in others for cache in each._caches)])  # noqa: SLF001
+        return Imports([cache for each in (self, *others) for cache in each.caches])
