@@ -76,6 +76,7 @@ class Progress:
     def __init__(self) -> None:
         self._updates: list[Update] = []
         self._waiting: set[asyncio.Future[None]] = set()
+        self._resting: set[asyncio.Future[None]] = set()
         self._over = False
 
     @property
@@ -92,41 +93,60 @@ class Progress:
         """Nothing more will come."""
         self._over = True
         self._wake()
+        for each in self._resting:
+            _settle(each)
 
     def _wake(self) -> None:
         for each in self._waiting:
-            if not each.done():
-                each.set_result(None)
+            _settle(each)
 
-    async def follow(self) -> AsyncIterator[Sequence[Update]]:
-        """All from the beginning until the end, in bunches as they come."""
+    async def follow(self, pace: float = 0) -> AsyncIterator[Sequence[Update]]:
+        """All from the beginning until the end, in bunches as they come; `pace`: so many seconds lie between two, but the last."""
         told = 0
         while True:
             if told < len(self._updates):
                 bunch = self._updates[told:]
                 told += len(bunch)
                 yield bunch
+                if pace and not self._over:
+                    await self._rest(pace)
             elif self._over:
                 return
             else:
-                await self._news()
+                await self._among(self._waiting)
 
-    async def _news(self) -> None:
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiting)
+    async def _rest(self, pace: float) -> None:
+        ending = asyncio.get_running_loop().create_future()
+        timer = ending.get_loop().call_later(pace, _settle, ending)
+        try:
+            await self._among(self._resting, ending)
+        finally:
+            timer.cancel()
+
+    async def _among(
+        self, others: "set[asyncio.Future[None]]", mine: "asyncio.Future[None] | None" = None
+    ) -> None:
+        waiting = mine or asyncio.get_running_loop().create_future()
+        others.add(waiting)
         try:
             await waiting
         finally:
-            self._waiting.discard(waiting)
+            others.discard(waiting)
 
-    def begin(
-        self, name: str, digest: str = "", inputs: Sequence[str] = (), *, cached: bool = False
-    ) -> "Step":
+    def begin(self, name: str, digest: str = "", inputs: Sequence[str] = ()) -> "Step":
         """A step starts; a `digest` is made up for one that has none."""
         known = digest or unique(name)
-        return Step(
-            self, Vertex(digest=known, name=name, inputs=inputs, started=time.time_ns(), cached=cached)
-        )
+        return Step(self, Vertex(digest=known, name=name, inputs=inputs, started=time.time_ns()))
+
+    def served(self, name: str, digest: str, inputs: Sequence[str]) -> None:
+        """A step begins and ends: the cache had it."""
+        now = time.time_ns()
+        self.tell(Vertex(digest=digest, name=name, inputs=inputs, started=now, completed=now, cached=True))
+
+
+def _settle(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class Step:
@@ -162,6 +182,13 @@ class Step:
     def warn(self, text: str) -> None:
         """Something that a person shall see, at the build's end too."""
         self._progress.tell(Warned(vertex=self.vertex.digest, level=1, short=text))
+
+    def done(self, what: str) -> None:
+        """A piece of the step's work that takes no time worth telling."""
+        now = time.time_ns()
+        self._progress.tell(
+            Status(id=what, vertex=self.vertex.digest, moment=now, started=now, completed=now)
+        )
 
     def task(self, what: str, name: str = "", total: int = 0) -> "Task":
         """A piece of the step's work starts."""

@@ -307,8 +307,8 @@ class Solve:
             found = await self.bench.imported(key, base, _facts(vertex)) or found
         if found is None or (whole and not found.tree.whole):
             return None
-        with self._step(vertex, cached=True):
-            pass
+        inputs = [edge.digest for edge in vertex.inputs]
+        self.progress.served(vertex.about.name, vertex.digest, inputs)
         self._keys[vertex.digest] = (found.exact, key) if found.exact not in ("", key) else (key,)
         return found.tree
 
@@ -330,9 +330,9 @@ class Solve:
         self._keys[vertex.digest] = known
         return found
 
-    def _step(self, vertex: Vertex, *, cached: bool = False) -> Step:
+    def _step(self, vertex: Vertex) -> Step:
         inputs = [edge.digest for edge in vertex.inputs]
-        return self.progress.begin(vertex.about.name, vertex.digest, inputs, cached=cached)
+        return self.progress.begin(vertex.about.name, vertex.digest, inputs)
 
 
 async def _done(index: Index) -> Given:

@@ -1,6 +1,7 @@
 """What an operation gives: layers on one another. A tree is named by what it contains (OCI's ChainID)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from knarr.model.descriptor import Descriptor, chain_ids
 from knarr.model.digest import Digest
@@ -19,13 +20,13 @@ class Layer:
     absent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tree:
     """A file system; one without layers is empty."""
 
     layers: tuple[Layer, ...] = ()
 
-    @property
+    @cached_property
     def chain(self) -> tuple[Digest, ...]:
         """The ChainIDs, base first."""
         return chain_ids([layer.diff for layer in self.layers])

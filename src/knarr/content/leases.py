@@ -1,8 +1,9 @@
 """Leases: what is fetched or prepared is held by a lease until a row refers to it.
 
 A lease is a file with one resource a line, so it outlives a killed daemon: what an interrupted pull had fetched stays until
-the lease expires. What cannot be resumed has a brief one, which the next daemon drops. The order that makes collection safe: lease the resource, then look whether it exists or make it, then
-write the row, then release. Thread-safe; one `Leases` a directory.
+the lease expires. What cannot be resumed has a brief one, without a file: it ends with its daemon. The order that makes
+collection safe: lease the resource, then look whether it exists or make it, then write the row, then release. Thread-safe; one
+`Leases` a directory.
 """
 
 import secrets
@@ -41,6 +42,9 @@ class Leases:
         self._touched: set[Resource] | None = None
         self._live: set[str] = set()
         for path in self._root.iterdir():
+            if path.name.endswith(_BRIEF):  # an earlier version had files for them too
+                path.unlink()
+                continue
             self._held[path.name] = _parse(path)
 
     def create(self, *, brief: bool = False) -> "Lease":
@@ -57,14 +61,14 @@ class Leases:
             return frozenset(set().union(*self._held.values()))
 
     def expire(self, now: float | None = None) -> None:
-        """Drops the leases that an earlier daemon left and that are brief, or older than the lifetime."""
+        """Drops the leases that an earlier daemon left and that are older than the lifetime."""
         limit = (time.time() if now is None else now) - self._lifetime
         for path in list(self._root.iterdir()):
             try:
                 old = path.stat().st_mtime < limit
             except FileNotFoundError:
                 continue
-            if (old or path.name.endswith(_BRIEF)) and path.name not in self._live:
+            if old and path.name not in self._live:
                 self.release(path.name)
 
     def begin_collection(self) -> None:
@@ -94,7 +98,7 @@ class Leases:
             if self._touched is not None:
                 self._touched.update(new)
             held.update(new)
-            if new:
+            if new and not identity.endswith(_BRIEF):
                 with (self._root / identity).open("a", encoding="utf-8") as file:
                     file.write("".join(f"{resource}\n" for resource in new))
 
@@ -103,7 +107,8 @@ class Leases:
         with self._guard:
             self._held.pop(identity, None)
             self._live.discard(identity)
-            (self._root / identity).unlink(missing_ok=True)
+            if not identity.endswith(_BRIEF):
+                (self._root / identity).unlink(missing_ok=True)
 
 
 class Lease:

@@ -60,3 +60,36 @@ async def test_output_without_an_end_is_clipped() -> None:
     assert sum(map(len, outputs)) < (16 << 20) + 100
     assert outputs[-1].endswith(b"\n[output clipped, log limit 16MiB reached]\n")
     assert outputs[-1].count(b"clipped") == sum(data.count(b"clipped") for data in outputs)
+
+
+async def test_with_a_pace_what_is_told_meanwhile_comes_together_and_the_end_at_once() -> None:
+    progress = Progress()
+    bunches: list[Sequence[Update]] = []
+
+    async def follow() -> None:
+        async for bunch in progress.follow(pace=3600):
+            bunches.append(bunch)
+
+    with progress.begin("one"):
+        following = asyncio.create_task(follow())
+        while not bunches:
+            await asyncio.sleep(0)
+    with progress.begin("two"):
+        await asyncio.sleep(0)
+    progress.end()
+    async with asyncio.timeout(60):
+        await following
+    assert [[update.name for update in bunch if isinstance(update, Vertex)] for bunch in bunches] == [
+        ["one"],
+        ["one", "two", "two"],
+    ]
+
+
+async def test_what_the_cache_had_is_told_once() -> None:
+    progress = Progress()
+    progress.served("RUN true", "sha256:1", ["sha256:0"])
+    progress.end()
+    (told,) = await _all(progress)
+    assert isinstance(told, Vertex)
+    assert told.cached
+    assert told.completed == told.started > 0

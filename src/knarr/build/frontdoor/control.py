@@ -27,6 +27,7 @@ from knarr.build.proto import control_pb2 as pb
 from knarr.build.pruning import Pruning
 
 _PIECE = 64 << 10
+_PACE = 0.05
 
 
 class Control:
@@ -145,7 +146,7 @@ class Control:
             return
         job = await self._jobs.heard(ref)
         await stream.send_initial_metadata(metadata={"buildkit-current-timestamp": now})
-        async for updates in job.progress.follow():
+        async for updates in job.progress.follow(_PACE):
             await stream.send_message(encoding.response(updates))
 
     async def session(self, stream: Stream[pb.BytesMessage, pb.BytesMessage]) -> None:

@@ -27,6 +27,7 @@ from knarr.engine.building.caching.supply import Supply
 from knarr.engine.building.layering import layer_of
 from knarr.engine.building.listing import first_file, list_tree, plain_part
 from knarr.engine.building.origins import Origins
+from knarr.engine.building.recall import Recall
 from knarr.engine.building.remotes import Remotes
 from knarr.engine.building.running import Runner
 from knarr.engine.building.views import Views, held
@@ -58,6 +59,7 @@ class Workbench:
         session: str,
         imports: Imports,
         supply: Supply,
+        recall: Recall,
         allowed: frozenset[str] | None = None,
     ):
         self._rooms = rooms
@@ -70,7 +72,9 @@ class Workbench:
         self.session = session
         self._imports = imports
         self.supply = supply
+        self._recall = recall
         self._allowed = allowed
+        self._used: list[str] = []
         self._later: dict[str, tuple[Tree, Facts]] = {}
         self.epoch: int | None = None
 
@@ -86,7 +90,12 @@ class Workbench:
         return await self._remotes.http(source, step)
 
     async def cached(self, key: str, base: Tree) -> Hit | None:
-        moment = now()
+        known = self._recall.find(key)
+        if known is not None and (self._allowed is None or known.tree.identity in self._allowed):
+            held(known.tree, self._hold)
+            self._used.append(key)
+            return known
+        moment, since = now(), self._recall.cleared
         found = await self._rooms.db.write(lambda tx: records.read(tx, key, base, moment))
         if found is None or not (self._allowed is None or found.tree.identity in self._allowed):
             return None
@@ -95,7 +104,9 @@ class Workbench:
         held(found.tree, self._hold)
         if not await blocking(self._has_blobs, found.tree):
             await self._rooms.db.write(lambda tx: records.forget(tx, key))
+            self._recall.clear()
             return None
+        self._recall.learn(key, found, since)
         return found
 
     async def imported(self, key: str, base: Tree, facts: Facts) -> Hit | None:
@@ -114,7 +125,7 @@ class Workbench:
             self._later[key] = tree, facts
             return
         held(tree, self._hold)  # it may be another build's work
-        moment = now()
+        moment, since = now(), self._recall.cleared
 
         def write(tx: sqlite3.Connection) -> None:
             records.write(tx, key, tree, facts, moment)
@@ -122,9 +133,14 @@ class Workbench:
                 steps.write(tx, key, facts.parts, moment)
 
         await self._rooms.db.write(write)
+        self._recall.learn(key, Hit(tree, facts.exact), since)
 
     async def settle(self) -> None:
         """What came from caches elsewhere and is here now, whole, is this engine's own from now on; of the rest the names are."""
+        used, self._used = self._used, []
+        if used:
+            moment = now()
+            await self._rooms.db.write(lambda tx: records.use(tx, used, moment))
         if not self._later:
             return
         here = await blocking(lambda: {key for key, (tree, _) in self._later.items() if self._is_here(tree)})

@@ -270,6 +270,7 @@ class EngineBuilder:
             session,
             loaded.imports if loaded is not None else Imports(),
             Supply(self._layers, progress),
+            self._hoard.recall,
             loaded.allowed if loaded is not None else None,
         )
 

@@ -89,12 +89,12 @@ class Export:
         packed = pack(parts, wish, multi=multi, oci=oci)
         hold.add(*map(rows.blob, packed.documents))
         for image in packed.images:
-            _said(step, f"exporting manifest {image.manifest.digest}")
-            _said(step, f"exporting config {Digest.of(image.part.config)}")
+            step.done(f"exporting manifest {image.manifest.digest}")
+            step.done(f"exporting config {Digest.of(image.part.config)}")
         for attached in packed.attached:
-            _said(step, f"exporting attestation manifest {attached.digest}")
+            step.done(f"exporting attestation manifest {attached.digest}")
         if packed.indexed:
-            _said(step, f"exporting manifest list {packed.top.digest}")
+            step.done(f"exporting manifest list {packed.top.digest}")
         return packed
 
     async def _layers(self, made: Made, wish: Choices, hold: Hold) -> tuple[Descriptor, ...]:
@@ -184,7 +184,7 @@ class Export:
                 lambda image: [rows.event(image, str(image.id), "create", str(image.id))],
             )
         for name in names:
-            _said(step, f"naming to {name}")
+            step.done(f"naming to {name}")
 
     async def _push(
         self, wish: Choices, packed: Packed, session: str, sessions: Sessions, step: Step
@@ -213,8 +213,3 @@ def _names(wish: Choices, packed: Packed) -> list[Reference]:
 def _told(packed: Packed, names: Sequence[Reference]) -> Mapping[str, str]:
     told = packed.told()
     return {**told, "image.name": ",".join(map(str, names))} if names else told
-
-
-def _said(step: Step, what: str) -> None:
-    with step.task(what):
-        pass

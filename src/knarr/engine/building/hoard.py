@@ -20,6 +20,7 @@ from knarr.build.pruning import Pruning, Record, chosen, matching, policy
 from knarr.content.leases import Resource
 from knarr.engine.building import records, steps
 from knarr.engine.building.cachemounts import CacheMounts
+from knarr.engine.building.recall import Recall
 from knarr.engine.images import removing, rows
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.world import now
@@ -51,6 +52,7 @@ class Hoard:
         self._root = root
         self._files = Files(root)
         self.mounts = CacheMounts(f"{root}/cachemounts")
+        self.recall = Recall()
         self._builds = 0
         self._uploads: weakref.WeakSet[Uploading] = weakref.WeakSet()
         self._gate = asyncio.Lock()
@@ -124,6 +126,7 @@ class Hoard:
                 return gone, records.forget_all(tx, names)
 
             gone, resources = await self._rooms.db.write(forget)
+            self.recall.clear()
             chosen_ids = {each.id for each in gone}
             for each in local:
                 if each.remove is not None and each.record.id in chosen_ids:

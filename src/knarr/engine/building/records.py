@@ -39,6 +39,13 @@ def read(tx: sqlite3.Connection, key: str, base: Tree, now: int) -> Hit | None:
     return None if row is None else Hit(named(base, Digest.parse(row[0])), row[1])
 
 
+def use(tx: sqlite3.Connection, keys: Sequence[str], now: int) -> None:
+    """Results that were used once more without having been read."""
+    tx.executemany(
+        "UPDATE build_cache SET used = ?, uses = uses + 1 WHERE key = ?", [(now, key) for key in keys]
+    )
+
+
 def named(base: Tree, diff: Digest) -> Tree:
     """A step's result of which no more is known than its layer's name."""
     return Tree((*base.layers, Layer(diff, Descriptor("", diff, 0), 0, absent=True)))

@@ -1,9 +1,9 @@
 """Trees made visible: every layer unpacked on the one below, and a snapshot on top for as long as somebody looks."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from knarr.build.tree import Tree
+from knarr.build.tree import Layer, Tree
 from knarr.engine.building.caching.supply import Supply
 from knarr.engine.images import rows
 from knarr.engine.images.holding import Hold
@@ -31,10 +31,14 @@ class Views:
         held(tree, hold)
         if supply is not None and supply.offers(tree):
             tree = await supply.bring(tree)
-        for chain, layer in zip(tree.chain, tree.layers, strict=True):
-            if not await blocking(self._rooms.snapshots.layer_exists, chain):
-                await unpack_layer(self._rooms, chain, layer.diff, _Pour(self._rooms, layer.blob.digest))
+        unsure = [each for each in zip(tree.chain, tree.layers, strict=True) if each[0] not in hold.unpacked]
+        for chain, layer in await blocking(self._packed, unsure) if unsure else ():
+            await unpack_layer(self._rooms, chain, layer.diff, _Pour(self._rooms, layer.blob.digest))
+        hold.unpacked.update(tree.chain)
         return tree
+
+    def _packed(self, layers: Sequence[tuple[Digest, Layer]]) -> list[tuple[Digest, Layer]]:
+        return [each for each in layers if not self._rooms.snapshots.layer_exists(each[0])]
 
     @contextlib.asynccontextmanager
     async def writable(

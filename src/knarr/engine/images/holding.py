@@ -6,17 +6,19 @@ from collections.abc import AsyncIterator
 from knarr.content.leases import Lease, Resource
 from knarr.engine.images import removing
 from knarr.engine.images.rooms import Rooms
+from knarr.model.digest import Digest
 from knarr.model.errors import Unavailable
 
 RESUMABLE = (Unavailable, TimeoutError, ConnectionError)
 
 
 class Hold:
-    """One use case's lease."""
+    """One use case's lease. `unpacked`: layers that were seen unpacked while it held them, by their ChainIDs."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self.resources: set[Resource] = set()
+        self.unpacked: set[Digest] = set()
 
     def add(self, *resources: Resource) -> None:
         """Holds these from now on."""

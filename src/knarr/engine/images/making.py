@@ -71,8 +71,7 @@ async def make_index(
 ) -> Image:
     """Several images under one document, or one image without; the caller holds layers, blobs and documents. What stands for
     the index is the image that this machine runs, else the first."""
-    for data in documents.values():
-        await blocking(rooms.blobs.put, data)
+    new = await blocking(_put, rooms, documents)
     images = [parse_image(piece.config, manifest=Digest.of(piece.manifest)) for piece in pieces]
     first = next((one for one in images if one.platform.matches(rooms.platform)), images[0])
 
@@ -91,9 +90,17 @@ async def make_index(
         return None, _named(tx, first, names, told(first), via)
 
     await rooms.commit(write)
-    for one in images:
-        rooms.lasting.wish(str(rooms.blobs.path(one.id).parent))
+    if new:
+        rooms.lasting.wish(str(rooms.blobs.path(first.id).parent))
     return first
+
+
+def _put(rooms: Rooms, documents: Mapping[Digest, bytes]) -> bool:
+    """Blocking. Whether there was one that was not here."""
+    new = [data for digest, data in documents.items() if not rooms.blobs.has(digest)]
+    for data in new:
+        rooms.blobs.put(data)
+    return bool(new)
 
 
 async def name_known(rooms: Rooms, image: Image, names: Sequence[Reference], told: Told) -> bool:
