@@ -1,5 +1,6 @@
 """Pseudo-terminals (pts(4), ioctl_tty(2))."""
 
+import errno
 import fcntl
 import os
 import struct
@@ -30,6 +31,21 @@ def unlock(master: int) -> None:
 def peer(master: int) -> int:
     """The other end of a master, by ioctl_tty(2) TIOCGPTPEER: no path in an untrusted tree is opened."""
     return fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def read_master(master: int, size: int) -> bytes:
+    """read(2) of a master that does not block; b"" once nobody has the other end open and all that they wrote was read.
+
+    Linux says EIO for that end, but looks first for what was written and then for who has the other end open (n_tty_read):
+    what was written and closed between the two is found by a second read.
+    """
+    for _ in range(2):
+        try:
+            return os.read(master, size)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+    return b""
 
 
 def set_size(fd: int, width: int, height: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
@@ -24,6 +25,8 @@ class Process:
         resized: Callable[[int, int], Awaitable[None]],
     ):
         self._channel = channel
+        self._out = channel.take_over()
+        self._turn = asyncio.Lock()
         self._decoder = mux.Decoder() if framed else None
         self._ended, self._resized = ended, resized
         self._over = False
@@ -31,16 +34,16 @@ class Process:
     async def write(self, data: bytes) -> None:
         """To its stdin; waits while too much is on the way. Raises Unavailable where nobody reads any more."""
         try:
-            self._channel.writer.write(data)
-            await self._channel.writer.drain()
-        except ConnectionError as error:
+            async with self._turn:
+                await asyncio.get_running_loop().sock_sendall(self._out, data)
+        except OSError as error:
             raise Unavailable(f"cannot write to the process: {error}") from None
 
     async def close_stdin(self) -> None:
         """Nothing more follows; its output still comes."""
-        if not self._channel.writer.is_closing():
+        async with self._turn:
             with contextlib.suppress(OSError):
-                self._channel.writer.write_eof()
+                self._out.shutdown(socket.SHUT_WR)
 
     async def resize(self, width: int, height: int) -> None:
         """Of its terminal, in characters."""
@@ -48,10 +51,7 @@ class Process:
 
     async def __aiter__(self) -> AsyncIterator[Output]:
         while not self._over:
-            try:
-                data = await self._channel.reader.read(_PIECE)
-            except ConnectionError:
-                data = b""
+            data = await self._channel.reader.read(_PIECE)
             self._over = not data
             if self._decoder is None:
                 if data:
@@ -88,6 +88,7 @@ class Process:
     async def close(self) -> None:
         """Hangs up."""
         self._over = True
+        self._out.close()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -1,5 +1,6 @@
 """Clients and streams of a shim, on real sockets and pipes, without a container."""
 
+import errno
 import os
 import socket
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from knarr.kernel import terminal
 from knarr.runtime.shim import client as client_module
 from knarr.runtime.shim.client import Client, Spill
 from knarr.runtime.shim.log import JsonLog
@@ -210,3 +212,54 @@ def test_timers_and_callbacks() -> None:
     os.close(read)
     os.close(write)
     loop.close()
+
+
+def test_an_event_is_only_its_own_descriptors() -> None:
+    """Both hang up at once: whichever comes first closes the other, whose number the next one gets."""
+    loop = Loop()
+    pairs = [os.pipe(), os.pipe()]
+    seen: list[int] = []
+    fresh: list[int] = []
+
+    def take(mine: int, other: int) -> None:
+        seen.append(mine)
+        loop.forget(mine)
+        loop.forget(other)
+        os.close(other)
+        fresh.extend(os.pipe())
+        assert other in fresh
+        loop.watch(other, READ, lambda events: seen.append(-events))
+
+    (first, _), (second, _) = pairs
+    loop.watch(first, READ, lambda events: take(first, second))
+    loop.watch(second, READ, lambda events: take(second, first))
+    for _, write in pairs:
+        os.close(write)
+    loop.turn(1)
+    loop.turn(0)
+    assert len(seen) == 1
+    for fd in (seen[0], *fresh):
+        os.close(fd)
+    loop.close()
+
+
+def test_what_a_terminals_last_user_wrote_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may say that nobody is there any more before it gives what they wrote."""
+    master, slave = os.openpty()
+    os.set_blocking(master, False)
+    with pytest.raises(BlockingIOError):
+        terminal.read_master(master, 100)
+    os.write(slave, b"last line\n")
+    os.close(slave)
+    once = [OSError(errno.EIO, "too early")]
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        if once:
+            raise once.pop()
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+    assert terminal.read_master(master, 100) == b"last line\r\n"
+    assert terminal.read_master(master, 100) == b""
+    os.close(master)

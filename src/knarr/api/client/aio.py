@@ -22,10 +22,23 @@ _IDLE = 8
 _GONE = "the daemon closed the connection"
 
 
+class Reader(asyncio.StreamReader):
+    """With `lenient` a connection that breaks ends: what came before is still there to be read."""
+
+    lenient = False
+
+    def set_exception(self, exc: Exception) -> None:
+        """Of the connection."""
+        if self.lenient:
+            self.feed_eof()
+        else:
+            super().set_exception(exc)
+
+
 class Channel:
     """One connection: its socket, its streams, and the task that still sends a body."""
 
-    def __init__(self, sock: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+    def __init__(self, sock: socket.socket, reader: Reader, writer: asyncio.StreamWriter):
         self.sock, self.reader, self.writer = sock, reader, writer
         self.sender: asyncio.Future[None] | None = None
 
@@ -33,8 +46,16 @@ class Channel:
     async def open(cls, dial: Dial) -> "Channel":
         """Raises Unavailable."""
         sock = await dial()
-        reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 20)
-        return cls(sock, reader, writer)
+        loop = asyncio.get_running_loop()
+        reader = Reader(limit=1 << 20, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+        return cls(sock, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+    def take_over(self) -> socket.socket:
+        """The way to write from now on, the caller's to close: asyncio drops what it has not read yet when a write fails."""
+        self.reader.lenient = True
+        return self.sock.dup()
 
     async def close(self) -> None:
         """May be called again."""

@@ -95,11 +95,9 @@ class Terminal:
     def _out(self) -> bool:
         """One chunk; False when there is none, and the master closed at its end."""
         try:
-            data = os.read(self.master, _CHUNK)
+            data = terminal.read_master(self.master, _CHUNK)
         except BlockingIOError:
             return False
-        except OSError:  # EIO: nobody has the other end open any more
-            data = b""
         if not data:
             os.close(self.master)
             self.master = -1

@@ -3,6 +3,7 @@
 import select
 import time
 from collections.abc import Callable
+from typing import Any
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 BROKEN = select.EPOLLHUP | select.EPOLLERR
@@ -16,7 +17,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._epoll = select.epoll(select.EPOLL_CLOEXEC)
-        self._callbacks: dict[int, tuple[Callable[[int], None], int]] = {}
+        self._callbacks: dict[int, list[Any]] = {}
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
         self._running = True
         self.on_bug: Callable[[], None] = lambda: None
@@ -25,10 +26,13 @@ class Loop:
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
         """Calls `callback(events)` when `fd` is ready; again with other events or another callback changes them."""
         known = self._callbacks.get(fd)
-        self._callbacks[fd] = (callback, events)
         if known is None:
+            self._callbacks[fd] = [callback, events]
             self._epoll.register(fd, events)
-        elif known[1] != events:
+            return
+        known[0] = callback
+        if known[1] != events:
+            known[1] = events
             self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
@@ -54,13 +58,16 @@ class Loop:
             self.turn(None)
 
     def turn(self, seconds: float | None) -> None:
-        """Serves what is ready, or comes within `seconds` (None: whenever); and the timers that are due."""
+        """Serves what is ready, or comes within `seconds` (None: whenever); and the timers that are due.
+
+        What one callback closes and another opens may get the same number: the event was the former's.
+        """
         if self._timers:
             first = max(0.0, min(when for when, _ in self._timers.values()) - time.monotonic())
             seconds = first if seconds is None else min(first, seconds)
-        for fd, events in self._epoll.poll(seconds):
-            entry = self._callbacks.get(fd)
-            if entry is not None:
+        ready = [(fd, events, self._callbacks.get(fd)) for fd, events in self._epoll.poll(seconds)]
+        for fd, events, entry in ready:
+            if entry is not None and self._callbacks.get(fd) is entry:
                 try:
                     entry[0](events)
                 except Exception:

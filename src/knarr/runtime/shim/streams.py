@@ -4,13 +4,12 @@ Everything that is read is logged first and then given to each client. Input tha
 past `HIGH` bytes the clients that give it wait. Output is not read while a client, or the log, is full.
 """
 
-import errno
 import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from knarr.kernel.terminal import set_size
+from knarr.kernel.terminal import read_master, set_size
 from knarr.runtime.shim.client import Client
 from knarr.runtime.shim.loop import BROKEN, READ, WRITE, Loop
 
@@ -198,13 +197,9 @@ class Streams:
     def _read(self, fd: int) -> bool:
         """One read for log and clients; False when there is nothing (more) to read."""
         try:
-            data = os.read(fd, _CHUNK)
+            data = os.read(fd, _CHUNK) if fd != self.master else read_master(fd, _CHUNK)
         except BlockingIOError:
             return False
-        except OSError as error:
-            if error.errno != errno.EIO:  # a terminal whose last user is gone
-                raise
-            data = b""
         stream = self._outputs[fd]
         if not data:
             self._close_output(fd)
