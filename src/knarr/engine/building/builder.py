@@ -44,7 +44,7 @@ from knarr.engine.building.credentials import lent
 from knarr.engine.building.emulation import runnable
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.hoard import Hoard
-from knarr.engine.building.made import Made
+from knarr.engine.building.made import Giving, Made
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.reading import Read, Reading, place
 from knarr.engine.building.remotes import Remotes
@@ -152,10 +152,9 @@ class EngineBuilder:
                 for number, (result, tree) in enumerate(zip(loaded.results, work.trees, strict=True))
             ]
             documents: dict[Digest, bytes] = {}
+            giving = Giving(made, loaded.multi, session, sessions, progress, hold)
             told = [
-                await self._export.to(
-                    exporter, number, made, loaded.multi, session, sessions, progress, hold, documents
-                )
+                await self._export.to(exporter, number, giving, documents)
                 for number, exporter in enumerate(exporters)
             ]
             cached = await self._cache_export.run(wanted, work, session, sessions, progress)

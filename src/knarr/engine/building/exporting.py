@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from knarr.build.errors import BuildFailed
-from knarr.build.port import Exporter, Sessions
-from knarr.build.progress import Progress, Step
+from knarr.build.port import Exporter
+from knarr.build.progress import Step
 from knarr.engine.building.choices import Choices, choices
 from knarr.engine.building.converting import converted
 from knarr.engine.building.credentials import lent
 from knarr.engine.building.giving import Giver
 from knarr.engine.building.layouts import layout, lend, stream
-from knarr.engine.building.made import Made, config
+from knarr.engine.building.made import Giving, Made, config
 from knarr.engine.building.packing import Packed, Part, pack
 from knarr.engine.building.views import Views, held
 from knarr.engine.images import rows
@@ -41,53 +41,50 @@ class Export:
         self,
         exporter: Exporter,
         number: int,
-        made: Sequence[Made],
-        multi: bool,
-        session: str,
-        sessions: Sessions,
-        progress: Progress,
-        hold: Hold,
+        giving: Giving,
         documents: dict[Digest, bytes],
     ) -> Mapping[str, str]:
         """Gives the results away; what the client is told of it. What was made of documents is added to `documents`.
         Raises BuildFailed."""
         match exporter.type:
             case "moby" | "image":
-                packed, told = await self._image(exporter, made, multi, session, sessions, progress, hold)
+                packed, told = await self._image(exporter, giving)
             case "oci" | "docker":
-                packed, told = await self._archive(
-                    exporter, number, made, multi, session, sessions, progress, hold
-                )
+                packed, told = await self._archive(exporter, number, giving)
             case "local":
-                with progress.begin("exporting to client directory") as step, step.task("copying files"):
-                    await self._giver.directory(exporter, number, made, multi, session, sessions, hold)
+                with (
+                    giving.progress.begin("exporting to client directory") as step,
+                    step.task("copying files"),
+                ):
+                    await self._giver.directory(exporter, number, giving)
                 return {}
             case "tar":
-                with progress.begin("exporting to client tarball") as step, step.task("sending tarball"):
-                    await self._giver.archive(exporter, number, made, multi, session, sessions, hold)
+                with (
+                    giving.progress.begin("exporting to client tarball") as step,
+                    step.task("sending tarball"),
+                ):
+                    await self._giver.archive(exporter, number, giving)
                 return {}
             case _:
                 raise BuildFailed(f"exporter {exporter.type} is not supported by this builder")
         documents |= packed.documents
         return told
 
-    async def _packed(
-        self, made: Sequence[Made], wish: Choices, step: Step, hold: Hold, *, multi: bool, oci: bool
-    ) -> Packed:
+    async def _packed(self, giving: Giving, wish: Choices, step: Step, *, oci: bool) -> Packed:
         with step.task("exporting layers"):
-            for each in made:
-                held(each.tree, hold)
+            for each in giving.made:
+                held(each.tree, giving.hold)
             parts = [
                 Part(
                     each.result.platform or self._rooms.platform,
                     config(each),
-                    await self._layers(each, wish, hold),
+                    await self._layers(each, wish, giving.hold),
                     each.attestations,
                 )
-                for each in made
+                for each in giving.made
             ]
-        packed = pack(parts, wish, multi=multi, oci=oci)
-        hold.add(*map(rows.blob, packed.documents))
+        packed = pack(parts, wish, multi=giving.multi, oci=oci)
+        giving.hold.add(*map(rows.blob, packed.documents))
         for image in packed.images:
             step.done(f"exporting manifest {image.manifest.digest}")
             step.done(f"exporting config {Digest.of(image.part.config)}")
@@ -103,23 +100,15 @@ class Export:
         return await converted(self._rooms, made.tree.layers, made.base, wish.compression, hold)
 
     async def _archive(
-        self,
-        exporter: Exporter,
-        number: int,
-        made: Sequence[Made],
-        multi: bool,
-        session: str,
-        sessions: Sessions,
-        progress: Progress,
-        hold: Hold,
+        self, exporter: Exporter, number: int, giving: Giving
     ) -> tuple[Packed, Mapping[str, str]]:
         docker = exporter.type == "docker"
-        if docker and (multi or any(each.attestations for each in made)):
+        if docker and (giving.multi or any(each.attestations for each in giving.made)):
             raise BuildFailed("docker exporter does not currently support exporting manifest lists")
         wish = choices(exporter)
-        lender = await sessions.get(session)
-        with progress.begin(f"exporting to {exporter.type} image format") as step:
-            packed = await self._packed(made, wish, step, hold, multi=multi, oci=not docker)
+        lender = await giving.lender()
+        with giving.progress.begin(f"exporting to {exporter.type} image format") as step:
+            packed = await self._packed(giving, wish, step, oci=not docker)
             if wish.archived:
                 members = layout(packed, wish.names, docker=docker)
                 with step.task("sending tarball"):
@@ -129,35 +118,24 @@ class Export:
                     await lend(self._rooms, packed, lender.contents(_STORE))
         return packed, _told(packed, wish.names)
 
-    async def _image(
-        self,
-        exporter: Exporter,
-        made: Sequence[Made],
-        multi: bool,
-        session: str,
-        sessions: Sessions,
-        progress: Progress,
-        hold: Hold,
-    ) -> tuple[Packed, Mapping[str, str]]:
+    async def _image(self, exporter: Exporter, giving: Giving) -> tuple[Packed, Mapping[str, str]]:
         wish = choices(exporter)
         if wish.push and not wish.names:
             raise BuildFailed("tag is needed when pushing to registry")
-        with progress.begin("exporting to image") as step:
-            packed = await self._packed(made, wish, step, hold, multi=multi, oci=True)
+        with giving.progress.begin("exporting to image") as step:
+            packed = await self._packed(giving, wish, step, oci=True)
             if wish.store:
-                await self._store(made, packed, _names(wish, packed), step, hold)
+                await self._store(giving, packed, _names(wish, packed), step)
             else:
                 for data in packed.documents.values():
                     await blocking(self._rooms.blobs.put, data)
             if wish.push:
-                await self._push(wish, packed, session, sessions, step)
+                await self._push(wish, packed, giving, step)
         return packed, _told(packed, wish.names)
 
-    async def _store(
-        self, made: Sequence[Made], packed: Packed, names: Sequence[Reference], step: Step, hold: Hold
-    ) -> None:
-        for each in made:
-            await self._views.ensure(each.tree, hold)
+    async def _store(self, giving: Giving, packed: Packed, names: Sequence[Reference], step: Step) -> None:
+        for each in giving.made:
+            await self._views.ensure(each.tree, giving.hold)
         pieces = [
             Piece(
                 image.part.config,
@@ -169,14 +147,14 @@ class Export:
                     )
                 ],
             )
-            for each, image in zip(made, packed.images, strict=True)
+            for each, image in zip(giving.made, packed.images, strict=True)
         ]
         with step.task(
             f"writing image {packed.told().get('containerimage.config.digest', packed.top.digest)}"
         ):
             await make_index(
                 self._rooms,
-                hold,
+                giving.hold,
                 pieces,
                 packed.top.digest if packed.indexed else None,
                 packed.documents,
@@ -186,12 +164,10 @@ class Export:
         for name in names:
             step.done(f"naming to {name}")
 
-    async def _push(
-        self, wish: Choices, packed: Packed, session: str, sessions: Sessions, step: Step
-    ) -> None:
+    async def _push(self, wish: Choices, packed: Packed, giving: Giving, step: Step) -> None:
         """By its tags, or without one, by its digest alone."""
         for name in wish.names:
-            auth = await lent(sessions, session, name.domain)
+            auth = await lent(giving.sessions, giving.session, name.domain)
             known = packed.top.digest if wish.by_digest else None
             with step.task(f"pushing {name}"):
                 async with closing(self._images.push_document(name, packed.top.digest, known, auth)) as lines:

@@ -8,13 +8,13 @@ import posixpath
 import secrets
 import shutil
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 
 from knarr.build.attest.statement import Subject, statement
-from knarr.build.port import Exporter, Sessions
+from knarr.build.port import Exporter
 from knarr.build.tree import Tree
 from knarr.engine.archive import stream
-from knarr.engine.building.made import Made
+from knarr.engine.building.made import Giving, Made
 from knarr.engine.building.views import Views
 from knarr.engine.images.holding import Hold
 from knarr.engine.images.rooms import Rooms
@@ -35,58 +35,38 @@ class Giver:
         self._views = views
         self._aside = aside
 
-    async def directory(
-        self,
-        exporter: Exporter,
-        number: int,
-        made: Sequence[Made],
-        multi: bool,
-        session: str,
-        sessions: Sessions,
-        hold: Hold,
-    ) -> None:
+    async def directory(self, exporter: Exporter, number: int, giving: Giving) -> None:
         """`type=local`"""
-        lender = await sessions.get(session)
-        async with self._laid_out(exporter, made, multi, hold) as root:
-            await lender.send_tree(number, root, _divided(exporter, multi))
+        lender = await giving.lender()
+        async with self._laid_out(exporter, giving) as root:
+            await lender.send_tree(number, root, _divided(exporter, giving.multi))
 
-    async def archive(
-        self,
-        exporter: Exporter,
-        number: int,
-        made: Sequence[Made],
-        multi: bool,
-        session: str,
-        sessions: Sessions,
-        hold: Hold,
-    ) -> None:
+    async def archive(self, exporter: Exporter, number: int, giving: Giving) -> None:
         """`type=tar`"""
-        lender = await sessions.get(session)
-        if multi or made[0].attestations:
-            async with self._laid_out(exporter, made, multi, hold) as root, closing(_packed(root)) as chunks:
+        lender = await giving.lender()
+        if giving.multi or giving.made[0].attestations:
+            async with self._laid_out(exporter, giving) as root, closing(_packed(root)) as chunks:
                 await lender.send_file(number, {}, chunks)
             return
-        async with self._views.snapshot(made[0].tree, hold) as view:
+        async with self._views.snapshot(giving.made[0].tree, giving.hold) as view:
             job = await self._rooms.zygote.archive_get(view, "/", TarOptions())
             with contextlib.closing(job):
                 await lender.send_file(number, {}, stream(job))
 
     @contextlib.asynccontextmanager
-    async def _laid_out(
-        self, exporter: Exporter, made: Sequence[Made], multi: bool, hold: Hold
-    ) -> AsyncIterator[str]:
-        divided = _divided(exporter, multi)
+    async def _laid_out(self, exporter: Exporter, giving: Giving) -> AsyncIterator[str]:
+        divided = _divided(exporter, giving.multi)
         root = f"{self._aside}/{secrets.token_hex(8)}"
         os.mkdir(root, 0o700)
         try:
-            for each in made:
+            for each in giving.made:
                 name = str(each.result.platform).replace("/", "_")
                 place = f"{root}/{name}" if divided else root
                 os.makedirs(place, exist_ok=True)
-                await self._unpack(each.tree, place, hold)
+                await self._unpack(each.tree, place, giving.hold)
                 if each.attestations:
                     prefix = exporter.attrs.get("attestation-prefix", "")
-                    await blocking(_attest, place, each, prefix, name if multi and not divided else "")
+                    await blocking(_attest, place, each, prefix, name if giving.multi and not divided else "")
             yield root
         finally:
             await blocking(shutil.rmtree, root, True)

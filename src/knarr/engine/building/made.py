@@ -2,14 +2,18 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from knarr.build.attest.statement import Attestation
 from knarr.build.caching.config import INLINE
 from knarr.build.dockerfile.frontend import Result
+from knarr.build.port import Session, Sessions
+from knarr.build.progress import Progress
 from knarr.build.tree import Tree
 from knarr.engine.images.config import dump_json
+from knarr.engine.images.holding import Hold
 
 
 class Made(NamedTuple):
@@ -29,6 +33,22 @@ class Made(NamedTuple):
         given = rootfs.get("diff_ids") or []
         ours = [str(layer.diff) for layer in self.tree.layers[: len(given)]]
         return len(given) if ours == given else 0
+
+
+class Giving(NamedTuple):
+    """What every exporter of one build is given: its results, and who asked for them. `multi`: they are of several platforms,
+    even if there is one."""
+
+    made: Sequence[Made]
+    multi: bool
+    session: str
+    sessions: Sessions
+    progress: Progress
+    hold: Hold
+
+    async def lender(self) -> Session:
+        """The client. Raises NoSuchSession."""
+        return await self.sessions.get(self.session)
 
 
 def config(made: Made) -> bytes:
