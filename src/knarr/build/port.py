@@ -4,7 +4,7 @@ A front door (BuildKit's gRPC, POST /build, the CLI) turns its protocol into a `
 loads it (Dockerfile to graph, nothing run), and exports what was loaded.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -148,10 +148,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a build made, for its record: `attestations` (predicate type, predicate) by platform, `""` where there is one without a
-    name; `documents` are the manifests and configurations that were given away, by digest."""
+    """What a build made, for its record: `attest` gives (predicate type, predicate) by platform, `""` where there is one without a
+    name, and is called when the build has been answered; `documents` are the manifests and configurations that were given away,
+    by digest."""
 
-    attestations: Mapping[str, Sequence[tuple[str, bytes]]] = field(default_factory=dict)
+    attest: Callable[[], Mapping[str, Sequence[tuple[str, bytes]]]] = dict
     documents: Mapping[str, bytes] = field(default_factory=dict)
 
 

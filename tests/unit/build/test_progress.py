@@ -65,15 +65,16 @@ async def test_output_without_an_end_is_clipped() -> None:
 async def test_with_a_pace_what_is_told_meanwhile_comes_together_and_the_end_at_once() -> None:
     progress = Progress()
     bunches: list[Sequence[Update]] = []
+    first = asyncio.Event()
 
     async def follow() -> None:
         async for bunch in progress.follow(pace=3600):
             bunches.append(bunch)
+            first.set()
 
     with progress.begin("one"):
         following = asyncio.create_task(follow())
-        while not bunches:
-            await asyncio.sleep(0)
+        await first.wait()
     with progress.begin("two"):
         await asyncio.sleep(0)
     progress.end()

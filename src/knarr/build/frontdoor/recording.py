@@ -86,7 +86,7 @@ def _count(record: pb.BuildHistoryRecord, updates: Sequence[Update]) -> None:
 
 
 def _results(found: Recorded, exported: Exported) -> None:
-    for platform, attestations in exported.told.attestations.items():
+    for platform, attestations in exported.told.attest().items():
         info = found.record.Results[platform] if platform else found.record.Result
         for kind, data in attestations:
             info.Attestations.append(found.keep(data, PAYLOAD, {PREDICATE: kind}))

@@ -4,7 +4,6 @@ packages they have. Times and names of the record are the build's; with SOURCE_D
 
 import hashlib
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -43,14 +42,14 @@ class Attestor:
         self._rooms = rooms
         self._pins = pins
 
-    def origin(self, read: Read, number: int, look: Look, wish: Provenance) -> Attestation:
+    def origin(self, read: Read, number: int, look: Look, wish: Provenance, finished: int) -> Attestation:
         """Of one result."""
         result = read.results[number]
         found = steps(result.output)
-        made = self._made(read, result, found, look)
+        made = self._made(read, result, found, look, finished)
         return provenance.attestation(made, wish)
 
-    def _made(self, read: Read, result: Result, found: Steps, look: Look) -> provenance.Made:
+    def _made(self, read: Read, result: Result, found: Steps, look: Look, finished: int) -> provenance.Made:
         vertices = list(walk(result.output))
         lent = [] if read.known else [read.dockerfile_local]
         told = result.epoch is not None
@@ -61,7 +60,7 @@ class Attestor:
             captured=provenance.captured(vertices, self._pins, lent),
             invocation=_known(found) if told else read.wish.ref,
             started=moment if told else read.started,
-            finished=moment if told else time.time_ns(),
+            finished=moment if told else finished,
             builder_platform=self._rooms.platform,
             steps=found,
             repeatable=told,

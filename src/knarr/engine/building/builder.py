@@ -7,9 +7,11 @@ result is wanted.
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from knarr.build import entitlements
 from knarr.build.attest.asked import Provenance, asked
@@ -162,7 +164,7 @@ class EngineBuilder:
                 response={name: value for each in (*told, cached) for name, value in each.items()},
                 each=told,
                 told=Told(
-                    attestations=self._recorded(loaded, work),
+                    attest=partial(self._recorded, loaded, work, time.time_ns()),
                     documents={str(digest): data for digest, data in documents.items()},
                 ),
             )
@@ -196,15 +198,15 @@ class EngineBuilder:
             )
         wish = read.asked.provenance
         if wish is not None and not wish.inline_only:
-            found.append(self._attestor.origin(read, number, work.look, wish))
+            found.append(self._attestor.origin(read, number, work.look, wish, time.time_ns()))
         return tuple(found)
 
-    def _recorded(self, read: Read, work: Work) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+    def _recorded(self, read: Read, work: Work, finished: int) -> Mapping[str, Sequence[tuple[str, bytes]]]:
         """The provenance that a build's record has, whether it was asked for or not."""
         wish = replace(read.asked.provenance or Provenance(), mode="max")
         found = {}
         for number, platform in enumerate(read.platforms):
-            made = self._attestor.origin(read, number, work.look, wish)
+            made = self._attestor.origin(read, number, work.look, wish, finished)
             found[platform] = [(made.predicate_type, dump_json(made.predicate))]
         return found
 

@@ -1,7 +1,7 @@
 """Where a build's images come from: this engine's own first, else the registry, without a name being given to what is fetched.
 
 A resolved image is remembered by the reference that the graph will name it by, so that what was seen while a Dockerfile was
-read is what its steps work on.
+read is what its steps work on; the layers of this engine's own are remembered by their manifest. The caller holds what `tree` gives.
 """
 
 from collections import OrderedDict
@@ -55,6 +55,7 @@ class Origins:
         self._images = images
         self._layers = layers
         self._known: OrderedDict[tuple[str, str], Origin] = OrderedDict()
+        self._trees: OrderedDict[Digest, Tree] = OrderedDict()
 
     async def resolve(
         self, reference: str, platform: Platform | None, *, pull: bool, lend: Lend, hold: Hold
@@ -101,8 +102,12 @@ class Origins:
             return None
         if not image.platform.matches(platform) or image.manifest is None:
             return None
+        name = f"{ref.name}:{ref.tag}@{image.manifest}" if ref.tag and not ref.digest else str(ref)
+        known = self._known.get((name, str(platform)))
+        if known is not None and known.fetched is None and known.image.id == image.id:
+            return known
         return Origin(
-            name=f"{ref.name}:{ref.tag}@{image.manifest}" if ref.tag and not ref.digest else str(ref),
+            name=name,
             digest=image.manifest,
             config=await self._images.raw_config(image),
             image=image,
@@ -154,16 +159,22 @@ class Origins:
     async def _layers_of(self, image: Image, hold: Hold) -> Tree:
         if image.manifest is None:
             raise NotFound(f"No such image: {image.id}")
+        known = self._trees.get(image.manifest)
+        if known is not None:
+            return known
         hold.add(*map(rows.layer, rows.chain(image)))
         manifest = parse_manifest(await blocking(self._rooms.blobs.read, image.manifest))
         hold.add(*(rows.blob(blob.digest) for blob in manifest.layers))
         sizes = await self._rooms.db.read(rows.layer_sizes)
-        return Tree(
+        tree = self._trees[image.manifest] = Tree(
             tuple(
                 Layer(diff, blob, sizes.get(str(chain), 0))
                 for chain, diff, blob in zip(rows.chain(image), image.layers, manifest.layers, strict=True)
             )
         )
+        if len(self._trees) > _REMEMBERED:
+            self._trees.popitem(last=False)
+        return tree
 
 
 async def _anonymous(_: str) -> Auth | None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -165,6 +165,15 @@ class Reading:
         return await solve.given(edge), solve.bench
 
     async def _local(self) -> Definition:
+        ahead = None if self._options.remote_context else _Ahead(self._ignore_of, self._options.context_name)
+        try:
+            return await self._beside(ahead)
+        finally:
+            if ahead is not None:
+                await ahead.close()
+
+    async def _beside(self, ahead: "_Ahead | None") -> Definition:
+        """The Dockerfile, while the context's .dockerignore comes: most have no other."""
         name = self._options.filename
         with self._progress.begin(f"[internal] load build definition from {name}") as step:
             key = self._wish.attrs.get("dockerfilekey", "dockerfile")
@@ -177,8 +186,8 @@ class Reading:
             if text is None:
                 raise BuildFailed(f"failed to read dockerfile: open {name}: no such file or directory")
             ignore = await self._builder.text(index, f"{name}.dockerignore")
-        if ignore is None and not self._options.remote_context:
-            ignore = await self._ignore(self._options.context_name, "[internal] load .dockerignore")
+        if ignore is None and ahead is not None:
+            ignore = await ahead.take(self._progress)
         return Definition(text, name, ignore)
 
     async def _read(self, definition: Definition) -> Read:
@@ -251,14 +260,41 @@ class Reading:
         except KnarrError as error:
             return error
 
-    async def _ignore(self, name: str, log_name: str, session: str = "") -> bytes | None:
-        with self._progress.begin(log_name) as step:
+    async def _ignore_of(self, name: str, progress: Progress) -> bytes | None:
+        return await self._ignore(name, "[internal] load .dockerignore", progress=progress)
+
+    async def _ignore(
+        self, name: str, log_name: str, session: str = "", progress: Progress | None = None
+    ) -> bytes | None:
+        with (progress or self._progress).begin(log_name) as step:
             lender = await self._sessions.get(session or self._session_of(name))
             index = await lender.directory(name, step, follow=[".dockerignore"])
             return await self._builder.text(index, ".dockerignore")
 
     def _session_of(self, name: str) -> str:
         return self._options.sessions.get(name) or self._wish.session
+
+
+class _Ahead:
+    """A file that is asked for before it is known whether it is wanted; what is told of it is told when it is taken."""
+
+    def __init__(self, ask: Callable[[str, Progress], Awaitable[bytes | None]], name: str):
+        self._progress = Progress()
+        self._asking = asyncio.ensure_future(ask(name, self._progress))
+
+    async def take(self, progress: Progress) -> bytes | None:
+        """The file. Raises what asking for it raised."""
+        try:
+            return await self._asking
+        finally:
+            progress.tell(*self._progress.told)
+
+    async def close(self) -> None:
+        """Not wanted any more."""
+        self._asking.cancel()
+        await asyncio.wait([self._asking])
+        if not self._asking.cancelled():
+            self._asking.exception()
 
 
 def _bad(definition: Definition, error: DockerfileError) -> BadBuild:

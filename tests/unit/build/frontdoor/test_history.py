@@ -27,7 +27,8 @@ def finished(
     exported = Exported(
         response={"containerimage.digest": "sha256:3"},
         told=Told(
-            attestations={"": [("https://slsa.dev/provenance/v0.2", b"{}")]}, documents={"sha256:4": b"four"}
+            attest=lambda: {"": [("https://slsa.dev/provenance/v0.2", b"{}")]},
+            documents={"sha256:4": b"four"},
         ),
     )
     return recording.ended(
