@@ -15,6 +15,8 @@ from knarr.network.plan import Element
 SETS = ("endpoints", "published", "published_at", "exposed", "exposed_at", "open")
 _LOOPBACK = "127.0.0.0/8"
 _TRANSPORT = "meta l4proto { tcp, udp, sctp }"
+_IN_ITS_MIDDLE = "tcp flags & (syn | ack) != syn return"
+"""A connection that tracking sees for the first time in its middle, as when the rules come back, is whole as it is."""
 _DECLARATIONS = """\
 add table {family} {table}
 add set {family} {table} endpoints {{ type {address}; }}
@@ -78,6 +80,7 @@ def _rules(config: NetworkConfig, family: str, group: int) -> Iterator[tuple[str
     subnet, mode = (config.subnet6, config.mode6) if six else (config.subnet, config.mode4)
     # A link's own addresses cannot be forwarded, nor ::1: what is sent to these reaches the daemon's relay.
     local = f"{family} daddr != {{ ::1, fe80::/10 }} fib daddr type local" if six else "fib daddr type local"
+    yield "publish", _IN_ITS_MIDDLE
     yield (
         "publish",
         f"{_TRANSPORT} dnat {family} to {family} daddr . meta l4proto . th dport map @published_at",
@@ -101,6 +104,7 @@ def _rules(config: NetworkConfig, family: str, group: int) -> Iterator[tuple[str
 def _admission(family: str, local: str, group: int) -> Iterator[str]:
     """What the host's own rules let in is sent on by the daemon (`admission`), which hears of it here."""
     sent_on = f"log group {group} drop"
+    yield f"ct state new {_IN_ITS_MIDDLE}"
     yield f"ct state new {local} {_TRANSPORT} {family} daddr . meta l4proto . th dport @exposed_at {sent_on}"
     yield f"ct state new {local} {_TRANSPORT} meta l4proto . th dport @exposed {sent_on}"
 

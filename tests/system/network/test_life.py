@@ -147,6 +147,20 @@ async def test_ensure_mends_a_flushed_firewall_for_the_living() -> None:
 
 
 @isolated
+async def test_what_the_daemon_carries_goes_on_when_the_firewall_is_mended() -> None:
+    """Connection tracking sees it for the first time then, in its middle: it must not be translated."""
+    world, net = World(), config()
+    await world.bridge.ensure(net)
+    web, _ = await world.container(net, wish("80", 8080))
+    web.serve(80)
+    nft("flush", "ruleset")
+    # Connected before the loop hears of it, and mends.
+    with socket.create_connection(("127.0.0.1", 8080), PATIENCE) as sock:
+        await world.bridge.ensure(net)
+        assert await blocking(converse, sock) == net.gateway
+
+
+@isolated
 async def test_attach_mends_a_flushed_firewall() -> None:
     world, net = World(), config()
     await world.bridge.ensure(net)
