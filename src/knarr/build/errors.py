@@ -1,15 +1,14 @@
 """What can go wrong in a build, with the place in the Dockerfile where there is one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from knarr.model.errors import Invalid, KnarrError, NotFound
 
 Spot = tuple[tuple[int, int], tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Lines of a Dockerfile (from 1), as (line, column) pairs from and to."""
 
     filename: str

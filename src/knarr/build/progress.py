@@ -1,73 +1,15 @@
-"""What a build tells while it runs: its steps, their counters, their output and its warnings.
-
-Values are as BuildKit's Status stream has them; times are nanoseconds since 1970, 0 for what has not happened. A step's
-digest is any unique "sha256:…". A hub keeps all that was told, so that whoever follows late still hears the beginning.
-"""
+"""The hub of what a build tells while it runs (`told`): it keeps all, so that whoever follows late still hears the beginning."""
 
 import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
 
-STDOUT, STDERR = 1, 2
+from knarr.build.told import Output, Status, Update, Vertex, Warned
+
 _PACE = 100_000_000
 _MOST = 16 << 20
 _CLIPPED = b"\n[output clipped, log limit 16MiB reached]\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vertex:
-    """A step; told again with each change."""
-
-    digest: str
-    name: str
-    inputs: Sequence[str] = ()
-    started: int = 0
-    completed: int = 0
-    cached: bool = False
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """A piece of a step's work: bytes or things done, of `total` (0 where it is not known)."""
-
-    id: str
-    vertex: str
-    name: str = ""
-    current: int = 0
-    total: int = 0
-    moment: int = 0
-    started: int = 0
-    completed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """What a step's process wrote to `stream` (1 stdout, 2 stderr)."""
-
-    vertex: str
-    moment: int
-    stream: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
-    """A finding of a build check. `ranges`: ((line, column), (line, column)) pairs, lines from 1."""
-
-    vertex: str
-    level: int
-    short: str
-    detail: Sequence[str] = ()
-    url: str = ""
-    filename: str = ""
-    source: bytes = b""
-    ranges: Sequence[tuple[tuple[int, int], tuple[int, int]]] = ()
-
-
-Update = Vertex | Status | Output | Warned
 
 
 class Progress:
@@ -165,7 +107,7 @@ class Step:
         text = "" if error is None else str(error) or type(error).__name__
         if isinstance(error, asyncio.CancelledError):
             text = "context canceled"
-        self.vertex = replace(self.vertex, completed=time.time_ns(), error=text)
+        self.vertex = self.vertex._replace(completed=time.time_ns(), error=text)
         self._progress.tell(self.vertex)
 
     def write(self, stream: int, data: bytes) -> None:
@@ -215,7 +157,7 @@ class Task:
         now = time.time_ns()
         if now - self._told > _PACE:
             self._told = now
-            self._status = replace(self._status, current=current, moment=now)
+            self._status = self._status._replace(current=current, moment=now)
             self._progress.tell(self._status)
 
     def __enter__(self) -> "Task":
@@ -223,7 +165,7 @@ class Task:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         now = time.time_ns()
-        self._status = replace(self._status, current=self._current, moment=now, completed=now)
+        self._status = self._status._replace(current=self._current, moment=now, completed=now)
         self._progress.tell(self._status)
 
 

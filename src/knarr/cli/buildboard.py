@@ -5,10 +5,9 @@ those that run, and leaves out the oldest of too many.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 
 from knarr.build.errors import BuildFailed, Place
-from knarr.build.progress import Output, Status, Update, Vertex, Warned
+from knarr.build.told import Output, Status, Update, Vertex, Warned
 from knarr.cli.units import human_size
 
 LAST_LINES = 6
@@ -18,17 +17,16 @@ _CANCELED = "context canceled"
 _AROUND = 4
 
 
-@dataclass(slots=True)
 class Row:
     """One step. `lines` are the last that it wrote; `rest` has no end yet."""
 
-    number: int
-    vertex: Vertex
-    statuses: dict[str, Status] = field(default_factory=dict)
-    lines: list[tuple[int, str]] = field(default_factory=list)
-    rest: str = ""
-    said: bool = False
-    over: bool = False
+    def __init__(self, vertex: Vertex):
+        self.number = 0
+        self.vertex = vertex
+        self.statuses: dict[str, Status] = {}
+        self.lines: list[tuple[int, str]] = []
+        self.rest = ""
+        self.said = self.over = False
 
     @property
     def done(self) -> bool:
@@ -64,11 +62,11 @@ class Board:
     def _begun(self, vertex: Vertex) -> Iterator[str]:
         row = self.rows.get(vertex.digest)
         if row is None:
-            row = self.rows[vertex.digest] = Row(0, vertex)
+            row = self.rows[vertex.digest] = Row(vertex)
         if vertex.started and not row.said:
             self._started += 1
             row.number, row.said = self._started, True
-            row.vertex = vertex if not vertex.completed else replace(vertex, completed=0)
+            row.vertex = vertex if not vertex.completed else vertex._replace(completed=0)
             yield f"#{row.number} {vertex.name}"
 
     def _ended(self, vertex: Vertex) -> Iterator[str]:

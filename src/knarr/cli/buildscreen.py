@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TextIO
 
 from knarr.build.errors import BuildFailed
-from knarr.build.progress import Update
+from knarr.build.told import Update
 from knarr.cli import buildboard
 from knarr.cli.buildboard import Board
 from knarr.cli.common import Failed

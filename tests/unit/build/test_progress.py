@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from knarr.build.errors import BuildFailed
-from knarr.build.progress import STDOUT, Output, Progress, Status, Update, Vertex
+from knarr.build.progress import Progress
+from knarr.build.told import STDOUT, Output, Status, Update, Vertex
 
 
 async def _all(progress: Progress) -> list[Update]:

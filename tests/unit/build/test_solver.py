@@ -14,9 +14,10 @@ from knarr.build.flights import Flights
 from knarr.build.graph import About, Edge, Resources, Vertex, vertex
 from knarr.build.operations import Act, Action, Copy, Diff, Exec, File, MakeDirectory, Merge, Mount, Source
 from knarr.build.port import Session, Sessions
-from knarr.build.progress import Progress, Step, Warned
-from knarr.build.progress import Vertex as Told
+from knarr.build.progress import Progress, Step
 from knarr.build.solver import Solve
+from knarr.build.told import Vertex as Told
+from knarr.build.told import Warned
 from knarr.build.tree import Layer, Tree
 from knarr.model.descriptor import OCI_LAYER_GZIP, Descriptor
 from knarr.model.digest import Digest

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from knarr.build.errors import BuildFailed, Place
-from knarr.build.progress import Output, Status, Update, Vertex, Warned
+from knarr.build.told import Output, Status, Update, Vertex, Warned
 from knarr.cli import buildwish
 from knarr.cli.build import BUILD
 from knarr.cli.buildboard import Board, excerpt, failure, warned

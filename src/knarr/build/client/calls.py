@@ -20,9 +20,9 @@ from knarr.build.client.updates import values
 from knarr.build.errors import BuildFailed, Place
 from knarr.build.frontdoor.services import Service
 from knarr.build.frontdoor.transport import Caller, serve
-from knarr.build.progress import Update
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.proto import gateway_pb2 as gateway
+from knarr.build.told import Update
 
 PATIENCE = 5.0
 _SOLVE = "/moby.buildkit.v1.Control/Solve"

@@ -7,8 +7,8 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from knarr.build.progress import Output, Status, Update, Vertex, Warned
 from knarr.build.proto import control_pb2 as pb
+from knarr.build.told import Output, Status, Update, Vertex, Warned
 
 
 def values(reply: pb.StatusResponse) -> Iterator[Update]:

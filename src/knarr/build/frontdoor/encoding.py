@@ -16,11 +16,11 @@ from grpclib.exceptions import GRPCError
 
 from knarr.build.errors import BadBuild, BuildFailed, Place, Spot
 from knarr.build.port import Loaded
-from knarr.build.progress import Output, Status, Update, Vertex, Warned
 from knarr.build.proto import control_pb2 as control
 from knarr.build.proto.gateway_pb2 import Ref, RefMap, Result
 from knarr.build.proto.ops_pb2 import Definition, Input, Op, OpMetadata, Position, Range, SourceInfo, SourceOp
 from knarr.build.pruning import Record
+from knarr.build.told import Output, Status, Update, Vertex, Warned
 from knarr.model.errors import Invalid, KnarrError, NotFound
 
 REFERENCE = "knarr-ref://"

@@ -12,8 +12,8 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from knarr.build.attest.statement import PAYLOAD, PREDICATE
 from knarr.build.frontdoor import encoding
 from knarr.build.port import Exported
-from knarr.build.progress import Update, Vertex, Warned
 from knarr.build.proto import control_pb2 as pb
+from knarr.build.told import Update, Vertex, Warned
 from knarr.model.errors import KnarrError
 
 STATUS = "application/vnd.buildkit.status.v0"

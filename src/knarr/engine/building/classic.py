@@ -9,7 +9,7 @@ from typing import Any
 
 from knarr.build.dockerfile.nodes import Node
 from knarr.build.graph import Vertex as Operation
-from knarr.build.progress import STDERR, Output, Update, Vertex, Warned
+from knarr.build.told import STDERR, Output, Update, Vertex, Warned
 
 Line = dict[str, Any]
 

@@ -26,8 +26,9 @@ from knarr.build.dockerfile.questions import (
 from knarr.build.errors import BadBuild, BuildFailed, Place
 from knarr.build.graph import Edge
 from knarr.build.port import Sessions, Wish
-from knarr.build.progress import Progress, Warned, unique
+from knarr.build.progress import Progress, unique
 from knarr.build.solver import Solve
+from knarr.build.told import Warned
 from knarr.build.tree import Tree
 from knarr.engine.building.caching.imports import Imports
 from knarr.engine.images.holding import Hold

@@ -2,7 +2,7 @@
 
 from knarr.build.client.updates import document, values
 from knarr.build.frontdoor.encoding import response
-from knarr.build.progress import Output, Status, Update, Vertex, Warned
+from knarr.build.told import Output, Status, Update, Vertex, Warned
 
 UPDATES: list[Update] = [
     Vertex(digest="sha256:1", name="a", inputs=("sha256:0",), started=1_500_000_000, cached=True),

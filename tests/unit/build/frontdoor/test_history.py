@@ -5,8 +5,9 @@ import pytest
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor import filtering, recording
 from knarr.build.port import Exported, Told
-from knarr.build.progress import Output, Progress, Update, Vertex
+from knarr.build.progress import Progress
 from knarr.build.proto import control_pb2 as pb
+from knarr.build.told import Output, Update, Vertex
 
 SECOND = 10**9
 
