@@ -24,7 +24,6 @@ LATE = {
     "lzma",
     "dnslib",
     "google",
-    "h2",
     "email",
     "tempfile",
     "zipfile",

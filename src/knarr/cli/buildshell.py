@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
-from grpclib.server import Stream
-
 from knarr.build.frontdoor.consoles import SERVICE
 from knarr.build.frontdoor.services import Service
 from knarr.build.proto.session_pb2 import BytesMessage
 from knarr.cli import streams
+from knarr.grpc.services import Call
 
 _PIECE = 64 << 10
 
@@ -22,8 +21,8 @@ def console(pause: Callable[[], None], resume: Callable[[], None]) -> Service:
     """Lends the terminal to one step at a time; the display pauses meanwhile."""
     one = asyncio.Lock()
 
-    async def enter(stream: Stream[BytesMessage, BytesMessage]) -> None:
-        title = unquote(str(stream.metadata.get("title") if stream.metadata else ""))
+    async def enter(stream: Call[BytesMessage]) -> None:
+        title = unquote(stream.metadata.get("title"))
         async with one:
             pause()
             print(
@@ -33,18 +32,18 @@ def console(pause: Callable[[], None], resume: Callable[[], None]) -> Service:
             )
             try:
                 with streams.raw(active=True), _typed(stream):
-                    while (message := await stream.recv_message()) is not None:
+                    while (message := await stream.receive()) is not None:
                         _write(message.data)
             finally:
                 resume()
 
     service = Service(SERVICE)
-    service.streaming("Enter", enter, BytesMessage, BytesMessage, both=True)
+    service.streaming("Enter", enter, BytesMessage)
     return service
 
 
 @contextlib.contextmanager
-def _typed(stream: Stream[BytesMessage, BytesMessage]) -> Iterator[None]:
+def _typed(stream: Call[BytesMessage]) -> Iterator[None]:
     """What is typed is sent while this lasts, and the window's size when it changes."""
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[bytes] = asyncio.Queue()
@@ -55,7 +54,7 @@ def _typed(stream: Stream[BytesMessage, BytesMessage]) -> Iterator[None]:
 
     async def send() -> None:
         while True:
-            await stream.send_message(BytesMessage(data=await events.get()))
+            await stream.send(BytesMessage(data=await events.get()))
 
     size()
     loop.add_signal_handler(signal.SIGWINCH, size)

@@ -13,16 +13,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from grpclib.client import UnaryStreamMethod, UnaryUnaryMethod
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-
 from knarr.build.client.updates import values
 from knarr.build.errors import BuildFailed, Place
 from knarr.build.frontdoor.services import Service
-from knarr.build.frontdoor.transport import Caller, serve
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.proto import gateway_pb2 as gateway
 from knarr.build.told import Update
+from knarr.grpc.client import Caller
+from knarr.grpc.server import serve
+from knarr.grpc.status import RpcError
 
 PATIENCE = 5.0
 _SOLVE = "/moby.buildkit.v1.Control/Solve"
@@ -62,33 +61,22 @@ async def build(dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard)
         request = _request(ask, session)
         request.Frontend = "dockerfile.v0"
         request.FrontendAttrs.update(ask.attrs)
-        method = UnaryUnaryMethod[pb.SolveRequest, pb.SolveResponse](
-            caller, _SOLVE, pb.SolveRequest, pb.SolveResponse
-        )
-        return dict((await method(request)).ExporterResponse)
+        reply = await caller.unary(_SOLVE, request, pb.SolveResponse)
+        return dict(reply.ExporterResponse)
 
 
 async def question(dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard) -> dict[str, bytes]:
     """The answer to a subrequest of the frontend (`requestid`): nothing is built. Raises BuildFailed."""
     async with _connected(dial, ask, services, heard) as (caller, session):
-        solving = asyncio.ensure_future(
-            UnaryUnaryMethod[pb.SolveRequest, pb.SolveResponse](
-                caller, _SOLVE, pb.SolveRequest, pb.SolveResponse
-            )(_request(ask, session))
-        )
+        solving = asyncio.ensure_future(caller.unary(_SOLVE, _request(ask, session), pb.SolveResponse))
         metadata = [(_BUILD_ID, ask.ref)]
         asked = gateway.SolveRequest(
             Frontend="dockerfile.v0", FrontendOpt=ask.attrs, allowResultReturn=True, allowResultArrayRef=True
         )
         try:
-            method = UnaryUnaryMethod[gateway.SolveRequest, gateway.SolveResponse](
-                caller, _FRONTEND, gateway.SolveRequest, gateway.SolveResponse
-            )
-            reply = await method(asked, metadata=metadata)
-            end = UnaryUnaryMethod[gateway.ReturnRequest, gateway.ReturnResponse](
-                caller, _RETURN, gateway.ReturnRequest, gateway.ReturnResponse
-            )
-            await end(gateway.ReturnRequest(result=gateway.Result(ref=gateway.Ref())), metadata=metadata)
+            reply = await caller.unary(_FRONTEND, asked, gateway.SolveResponse, metadata=metadata)
+            end = gateway.ReturnRequest(result=gateway.Result(ref=gateway.Ref()))
+            await caller.unary(_RETURN, end, gateway.ReturnResponse, metadata=metadata)
             await solving
         finally:
             solving.cancel()
@@ -116,7 +104,7 @@ async def _connected(
     """The way to call the builder, and the session's name. What was told is heard before this ends. Raises BuildFailed."""
     session = secrets.token_hex(12)
     tasks: list[asyncio.Task[None]] = []
-    caller = Caller(*_taken(dial, "/grpc", ()))
+    caller = await Caller.over(*_taken(dial, "/grpc", ()))
     try:
         lent = _taken(dial, "/session", _headers(session, ask.shared_key, services))
         tasks.append(asyncio.create_task(serve(*lent, services), name="session"))
@@ -124,10 +112,10 @@ async def _connected(
         tasks.append(following)
         try:
             yield caller, session
-        except GRPCError as error:
+        except RpcError as error:
             await asyncio.wait([following], timeout=PATIENCE)
             raise _failure(error) from error
-        except (StreamTerminatedError, ConnectionError) as error:
+        except ConnectionError as error:
             raise BuildFailed("the daemon closed the connection") from error
         await asyncio.wait([following], timeout=PATIENCE)
     finally:
@@ -148,26 +136,19 @@ def _headers(session: str, key: str, services: Sequence[Service]) -> Headers:
         ("X-Docker-Expose-Session-Uuid", session),
         ("X-Docker-Expose-Session-Name", "knarr"),
         *([("X-Docker-Expose-Session-Sharedkey", key)] if key else []),
-        *(
-            ("X-Docker-Expose-Session-Grpc-Method", name)
-            for service in services
-            for name in service.__mapping__()
-        ),
+        *(("X-Docker-Expose-Session-Grpc-Method", name) for service in services for name in service.methods),
     ]
 
 
 async def _follow(caller: Caller, ref: str, heard: Heard) -> None:
-    method = UnaryStreamMethod[pb.StatusRequest, pb.StatusResponse](
-        caller, _STATUS, pb.StatusRequest, pb.StatusResponse
-    )
-    with contextlib.suppress(GRPCError, StreamTerminatedError, ConnectionError):
-        async with method.open() as stream:
-            await stream.send_message(pb.StatusRequest(Ref=ref), end=True)
-            async for reply in stream:
-                heard(list(values(reply)))
+    with contextlib.suppress(RpcError, ConnectionError):
+        async with caller.stream(_STATUS, pb.StatusResponse) as stream:
+            await stream.send(pb.StatusRequest(Ref=ref), end=True)
+            while replies := await stream.receive_many():
+                heard([each for reply in replies for each in values(reply)])
 
 
-def _failure(error: GRPCError) -> BuildFailed:
+def _failure(error: RpcError) -> BuildFailed:
     """The builder's words, with the place in the Dockerfile where it told one."""
     found = BuildFailed(error.message or error.status.name)
     for detail in error.details or ():

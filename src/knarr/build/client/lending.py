@@ -5,16 +5,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
-
 from knarr.build.client.receiving import Raw
 from knarr.build.frontdoor.services import Service
 from knarr.build.proto.secrets_pb2 import GetSecretRequest, GetSecretResponse
 from knarr.build.proto.session_pb2 import BytesMessage, CredentialsRequest, CredentialsResponse
 from knarr.build.proto.ssh_pb2 import BytesMessage as AgentMessage
 from knarr.build.proto.ssh_pb2 import CheckAgentRequest, CheckAgentResponse
+from knarr.grpc.services import Call
+from knarr.grpc.status import RpcError, Status
 
 _SERVING = b"\x08\x01"  # grpc.health.v1: status = SERVING
 _PIECE = 32 << 10
@@ -27,7 +25,7 @@ def health() -> Service:
         return Raw(_SERVING)
 
     service = Service("grpc.health.v1.Health")
-    service.unary("Check", check, Raw, Raw)
+    service.unary("Check", check, Raw)
     return service
 
 
@@ -37,11 +35,11 @@ def secrets(read: Callable[[str], bytes | None]) -> Service:
     async def get(asked: GetSecretRequest, _: Any) -> GetSecretResponse:
         value = read(asked.ID)
         if value is None:
-            raise GRPCError(Status.NOT_FOUND, f"secret {asked.ID}: not found")
+            raise RpcError(Status.NOT_FOUND, f"secret {asked.ID}: not found")
         return GetSecretResponse(data=value)
 
     service = Service("moby.buildkit.secrets.v1.Secrets")
-    service.unary("GetSecret", get, GetSecretRequest, GetSecretResponse)
+    service.unary("GetSecret", get, GetSecretRequest)
     return service
 
 
@@ -53,22 +51,22 @@ def credentials(find: Callable[[str], tuple[str, str]]) -> Service:
         return CredentialsResponse(Username=user, Secret=secret)
 
     service = Service("moby.filesync.v1.Auth")
-    service.unary("Credentials", answer, CredentialsRequest, CredentialsResponse)
+    service.unary("Credentials", answer, CredentialsRequest)
     return service
 
 
 def uploads(given: Mapping[str, Iterator[bytes]]) -> Service:
     """What comes from standard input, by the path that stands for it; each is read once."""
 
-    async def pull(stream: Stream[BytesMessage, BytesMessage]) -> None:
-        path = str(stream.metadata.get("urlpath") if stream.metadata else "").strip("/")
+    async def pull(stream: Call[BytesMessage]) -> None:
+        path = stream.metadata.get("urlpath").strip("/")
         if path not in given:
-            raise GRPCError(Status.NOT_FOUND, f"no upload of that name: {path}")
+            raise RpcError(Status.NOT_FOUND, f"no upload of that name: {path}")
         for data in given[path]:
-            await stream.send_message(BytesMessage(data=data))
+            await stream.send(BytesMessage(data=data))
 
     service = Service("moby.upload.v1.Upload")
-    service.streaming("Pull", pull, BytesMessage, BytesMessage, both=True)
+    service.streaming("Pull", pull, BytesMessage)
     return service
 
 
@@ -81,14 +79,14 @@ class Agents:
     def service(self) -> Service:
         """As gRPC has it."""
         service = Service("moby.sshforward.v1.SSH")
-        service.unary("CheckAgent", self.check, CheckAgentRequest, CheckAgentResponse)
-        service.streaming("ForwardAgent", self.forward, AgentMessage, AgentMessage, both=True)
+        service.unary("CheckAgent", self.check, CheckAgentRequest)
+        service.streaming("ForwardAgent", self.forward, AgentMessage)
         return service
 
     def _path(self, name: str) -> str:
         path = self._sockets.get(name or "default")
         if path is None:
-            raise GRPCError(Status.NOT_FOUND, f"unset ssh forward key {name or 'default'}")
+            raise RpcError(Status.NOT_FOUND, f"unset ssh forward key {name or 'default'}")
         return path
 
     async def check(self, asked: CheckAgentRequest, _: Any) -> CheckAgentResponse:
@@ -96,19 +94,18 @@ class Agents:
         self._path(asked.ID)
         return CheckAgentResponse()
 
-    async def forward(self, stream: Stream[AgentMessage, AgentMessage]) -> None:
+    async def forward(self, stream: Call[AgentMessage]) -> None:
         """One connection to it."""
-        metadata = stream.metadata
-        path = self._path(str((metadata.get("buildkit.ssh.id") if metadata else "") or ""))
+        path = self._path(stream.metadata.get("buildkit.ssh.id"))
         reader, writer = await asyncio.open_unix_connection(path)
 
         async def back() -> None:
             while data := await reader.read(_PIECE):
-                await stream.send_message(AgentMessage(data=data))
+                await stream.send(AgentMessage(data=data))
 
         sending = asyncio.create_task(back())
         try:
-            while (message := await stream.recv_message()) is not None:
+            while (message := await stream.receive()) is not None:
                 writer.write(message.data)
                 await writer.drain()
             with contextlib.suppress(OSError):

@@ -10,14 +10,12 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import BinaryIO, NamedTuple, Self
 
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
-
 from knarr.build.frontdoor.gomode import to_mode
 from knarr.build.frontdoor.services import Service
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
 from knarr.build.proto.session_pb2 import BytesMessage
+from knarr.grpc.services import Call
+from knarr.grpc.status import RpcError, Status
 
 _NUMBER = "buildkit-attachable-exporter-id"
 
@@ -49,31 +47,30 @@ class Results:
     def service(self) -> Service:
         """As gRPC has it."""
         service = Service("moby.filesync.v1.FileSend")
-        service.streaming("DiffCopy", self.receive, Raw, Raw, both=True)
+        service.streaming("DiffCopy", self.receive, Raw)
         return service
 
-    async def receive(self, stream: Stream[Raw, Raw]) -> None:
-        """One result. Raises GRPCError."""
-        metadata = stream.metadata
-        number = int(str((metadata.get(_NUMBER) if metadata else None) or 0))
+    async def receive(self, stream: Call[Raw]) -> None:
+        """One result. Raises RpcError."""
+        number = int(stream.metadata.get(_NUMBER, "0"))
         sink = self._sinks.get(number)
         if sink is None:
-            raise GRPCError(Status.NOT_FOUND, f"no such exporter: {number}")
+            raise RpcError(Status.NOT_FOUND, f"no such exporter: {number}")
         try:
             if isinstance(sink, str):
                 await _Tree(stream, sink).run()
                 return
             with sink() as file:
-                while (message := await stream.recv_message()) is not None:
+                while (message := await stream.receive()) is not None:
                     file.write(BytesMessage.FromString(message.data).data)
         except OSError as error:
-            raise GRPCError(Status.UNKNOWN, str(error)) from error
+            raise RpcError(Status.UNKNOWN, str(error)) from error
 
 
 class _Tree:
     """One tree under way."""
 
-    def __init__(self, stream: Stream[Raw, Raw], root: str):
+    def __init__(self, stream: Call[Raw], root: str):
         self._stream = stream
         self._root = root
         self._count = 0
@@ -102,16 +99,16 @@ class _Tree:
             pass
 
     async def _packet(self) -> Packet:
-        message = await self._stream.recv_message()
+        message = await self._stream.receive()
         if message is None:
-            raise GRPCError(Status.CANCELLED, "the builder ended the transfer of a result")
+            raise RpcError(Status.CANCELLED, "the builder ended the transfer of a result")
         packet = Packet.FromString(message.data)
         if packet.type == Packet.PACKET_ERR:
-            raise GRPCError(Status.UNKNOWN, f"error from sender: {packet.data.decode(errors='replace')}")
+            raise RpcError(Status.UNKNOWN, f"error from sender: {packet.data.decode(errors='replace')}")
         return packet
 
     async def _send(self, packet: Packet) -> None:
-        await self._stream.send_message(Raw(packet.SerializeToString()))
+        await self._stream.send(Raw(packet.SerializeToString()))
 
     async def _stat(self, packet: Packet) -> None:
         if not packet.HasField("stat"):
@@ -142,17 +139,17 @@ class _Tree:
             os.mknod(place, mode, os.makedev(told.devmajor, told.devminor))
 
     def _checked(self, path: str) -> str:
-        """Raises GRPCError for one that leads elsewhere."""
+        """Raises RpcError for one that leads elsewhere."""
         path = path.strip("/")
         above, _, name = path.rpartition("/")
         inside = not above or (above in self._told and stat.S_ISDIR(to_mode(self._told[above].mode)))
         if not inside or name in ("", ".", ".."):
-            raise GRPCError(Status.INVALID_ARGUMENT, f"invalid path in a result: {path!r}")
+            raise RpcError(Status.INVALID_ARGUMENT, f"invalid path in a result: {path!r}")
         return path
 
     def _data(self, number: int, data: bytes) -> None:
         if number not in self._asked:
-            raise GRPCError(Status.INVALID_ARGUMENT, f"file {number} was not asked for")
+            raise RpcError(Status.INVALID_ARGUMENT, f"file {number} was not asked for")
         told, file = self._asked[number]
         if data:
             file.write(data)

@@ -10,17 +10,16 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import unquote_plus
-
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
 
 from knarr.build.dockerfile.ignore import Matcher
 from knarr.build.frontdoor.filesend import stat_of
 from knarr.build.frontdoor.services import Service
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
+from knarr.grpc.calls import Metadata
+from knarr.grpc.services import Call
+from knarr.grpc.status import RpcError, Status
 
 Opened = Callable[[str], BinaryIO]
 _CHUNK = 32 << 10
@@ -37,15 +36,15 @@ class Directories:
     def service(self) -> Service:
         """As gRPC has it."""
         service = Service("moby.filesync.v1.FileSync")
-        service.streaming("DiffCopy", self.send, Packet, Packet, both=True)
+        service.streaming("DiffCopy", self.send, Packet)
         return service
 
-    async def send(self, stream: Stream[Packet, Packet]) -> None:
-        """One directory. Raises GRPCError for one that is not lent."""
+    async def send(self, stream: Call[Packet]) -> None:
+        """One directory. Raises RpcError for one that is not lent."""
         name = _listed(stream.metadata, "dir-name")
         root = self._roots.get(name[0] if name else "")
         if root is None:
-            raise GRPCError(Status.NOT_FOUND, f"no access allowed to dir {name[0] if name else ''!r}")
+            raise RpcError(Status.NOT_FOUND, f"no access allowed to dir {name[0] if name else ''!r}")
         if isinstance(root, str):
             include = [
                 *_listed(stream.metadata, "include-patterns"),
@@ -82,8 +81,8 @@ def _made(files: Mapping[str, bytes]) -> Iterator[tuple[Stat, bool]]:
         yield Stat(path=name, mode=0o600, size=len(content)), True
 
 
-def _listed(metadata: Any, name: str) -> list[str]:
-    values = [str(value) for value in metadata.getall(name, [])]
+def _listed(metadata: Metadata, name: str) -> list[str]:
+    values = list(metadata.all(name))
     if metadata.get(f"{name}-encoded"):
         return [unquote_plus(value) for value in values]
     return values
@@ -92,7 +91,7 @@ def _listed(metadata: Any, name: str) -> list[str]:
 class _Sending:
     """One directory under way."""
 
-    def __init__(self, stream: Stream[Packet, Packet], entries: Iterator[tuple[Stat, bool]], opened: Opened):
+    def __init__(self, stream: Call[Packet], entries: Iterator[tuple[Stat, bool]], opened: Opened):
         self._stream = stream
         self._entries = entries
         self._opened = opened
@@ -118,7 +117,7 @@ class _Sending:
 
     async def _answer(self) -> None:
         while True:
-            packet = await self._stream.recv_message()
+            packet = await self._stream.receive()
             if packet is None:
                 return
             if packet.type == Packet.PACKET_REQ:
@@ -130,7 +129,7 @@ class _Sending:
     async def _file(self, number: int) -> None:
         path = self._regular.pop(number, None)
         if path is None:
-            raise GRPCError(Status.INVALID_ARGUMENT, f"invalid file id {number}")
+            raise RpcError(Status.INVALID_ARGUMENT, f"invalid file id {number}")
         with self._opened(path) as file:
             while data := file.read(_CHUNK):
                 await self._send(Packet(type=Packet.PACKET_DATA, ID=number, data=data))
@@ -138,7 +137,7 @@ class _Sending:
 
     async def _send(self, packet: Packet) -> None:
         async with self._one:
-            await self._stream.send_message(packet)
+            await self._stream.send(packet)
 
 
 def walk(root: str, include: Sequence[str], exclude: Sequence[str]) -> Iterator[tuple[Stat, bool]]:

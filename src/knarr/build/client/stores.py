@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from google.protobuf.empty_pb2 import Empty
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
 
 from knarr.build.frontdoor.contents import STORE
 from knarr.build.frontdoor.services import Service
@@ -33,6 +30,9 @@ from knarr.build.proto.content_pb2 import (
     WriteContentRequest,
     WriteContentResponse,
 )
+from knarr.grpc.calls import Metadata
+from knarr.grpc.services import Call
+from knarr.grpc.status import RpcError, Status
 
 _PIECE = 1 << 20
 _NAME = "org.opencontainers.image.ref.name"
@@ -47,14 +47,14 @@ class Stores:
     def service(self) -> Service:
         """As gRPC has it."""
         service = Service("containerd.services.content.v1.Content")
-        service.unary("Info", self.info, InfoRequest, InfoResponse)
-        service.unary("Abort", self.abort, AbortRequest, Empty)
-        service.streaming("Read", self.read, ReadContentRequest, ReadContentResponse)
-        service.streaming("Write", self.write, WriteContentRequest, WriteContentResponse, both=True)
+        service.unary("Info", self.info, InfoRequest)
+        service.unary("Abort", self.abort, AbortRequest)
+        service.streaming("Read", self.read, ReadContentRequest)
+        service.streaming("Write", self.write, WriteContentRequest)
         return service
 
-    async def info(self, asked: InfoRequest, metadata: Any) -> InfoResponse:
-        """Raises GRPCError for what is not there."""
+    async def info(self, asked: InfoRequest, metadata: Metadata) -> InfoResponse:
+        """Raises RpcError for what is not there."""
         with self._opened(metadata, asked.digest) as file:
             return InfoResponse(info=Info(digest=asked.digest, size=os.fstat(file.fileno()).st_size))
 
@@ -62,24 +62,24 @@ class Stores:
         """What was written in part went with its stream."""
         return Empty()
 
-    async def read(self, stream: Stream[ReadContentRequest, ReadContentResponse]) -> None:
-        """A blob, or a part of it. Raises GRPCError."""
-        asked = await stream.recv_message() or ReadContentRequest()
+    async def read(self, stream: Call[ReadContentRequest]) -> None:
+        """A blob, or a part of it. Raises RpcError."""
+        asked = await stream.receive() or ReadContentRequest()
         with self._opened(stream.metadata, asked.digest) as file:
             offset = file.seek(asked.offset)
             left = asked.size or os.fstat(file.fileno()).st_size - offset
             while left > 0 and (data := file.read(min(left, _PIECE))):
-                await stream.send_message(ReadContentResponse(offset=offset, data=data))
+                await stream.send(ReadContentResponse(offset=offset, data=data))
                 offset, left = offset + len(data), left - len(data)
 
-    async def write(self, stream: Stream[WriteContentRequest, WriteContentResponse]) -> None:
-        """One blob. Raises GRPCError."""
+    async def write(self, stream: Call[WriteContentRequest]) -> None:
+        """One blob. Raises RpcError."""
         root = self._root(stream.metadata)
-        first = await stream.recv_message()
+        first = await stream.receive()
         if first is None:
             return
         if first.expected and os.path.exists(_path(root, first.expected)):
-            raise GRPCError(Status.ALREADY_EXISTS, f"content {first.expected}: already exists")
+            raise RpcError(Status.ALREADY_EXISTS, f"content {first.expected}: already exists")
         aside = f"{root}/.{secrets.token_hex(8)}.part"
         os.makedirs(root, exist_ok=True)
         try:
@@ -89,21 +89,21 @@ class Stores:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(aside)
 
-    def _root(self, metadata: Any) -> str:
-        name = str((metadata.get(STORE) if metadata else "") or "")
+    def _root(self, metadata: Metadata) -> str:
+        name = metadata.get(STORE)
         if name not in self._roots:
-            raise GRPCError(Status.NOT_FOUND, f"no content store {name}")
+            raise RpcError(Status.NOT_FOUND, f"no content store {name}")
         return self._roots[name]
 
-    def _opened(self, metadata: Any, digest: str) -> BinaryIO:
+    def _opened(self, metadata: Metadata, digest: str) -> BinaryIO:
         try:
             return open(_path(self._root(metadata), digest), "rb")
         except FileNotFoundError:
-            raise GRPCError(Status.NOT_FOUND, f"content {digest}: not found") from None
+            raise RpcError(Status.NOT_FOUND, f"content {digest}: not found") from None
 
 
 async def _written(
-    stream: Stream[WriteContentRequest, WriteContentResponse],
+    stream: Call[WriteContentRequest],
     first: WriteContentRequest,
     file: BinaryIO,
     root: str,
@@ -113,7 +113,7 @@ async def _written(
     while message is not None:
         if message.action in (WRITE, COMMIT) and message.data:
             if message.offset != offset:
-                raise GRPCError(Status.INVALID_ARGUMENT, f"write at {message.offset}, not at {offset}")
+                raise RpcError(Status.INVALID_ARGUMENT, f"write at {message.offset}, not at {offset}")
             file.write(message.data)
             total.update(message.data)
             offset += len(message.data)
@@ -122,22 +122,22 @@ async def _written(
             if (message.expected and message.expected != digest) or (
                 message.total and message.total != offset
             ):
-                raise GRPCError(Status.FAILED_PRECONDITION, f"unexpected commit digest {digest}")
+                raise RpcError(Status.FAILED_PRECONDITION, f"unexpected commit digest {digest}")
             file.flush()
             path = _path(root, digest)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.rename(file.name, path)
-            await stream.send_message(WriteContentResponse(action=COMMIT, offset=offset, digest=digest))
+            await stream.send(WriteContentResponse(action=COMMIT, offset=offset, digest=digest))
             return
         action = STAT if message.action == STAT else WRITE
-        await stream.send_message(WriteContentResponse(action=action, offset=offset, total=message.total))
-        message = await stream.recv_message()
+        await stream.send(WriteContentResponse(action=action, offset=offset, total=message.total))
+        message = await stream.receive()
 
 
 def _path(root: str, digest: str) -> str:
     algorithm, _, encoded = digest.partition(":")
     if not (algorithm.isalnum() and encoded.isalnum()):
-        raise GRPCError(Status.INVALID_ARGUMENT, f"invalid digest {digest!r}")
+        raise RpcError(Status.INVALID_ARGUMENT, f"invalid digest {digest!r}")
     return f"{root}/blobs/{algorithm}/{encoded}"
 
 

@@ -8,19 +8,18 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from grpclib.const import Status as Code
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
-
 from knarr.build.frontdoor import filtering, recording
 from knarr.build.frontdoor.jobs import Job
 from knarr.build.frontdoor.services import Service
 from knarr.build.port import Exported, Records
 from knarr.build.proto import content_pb2 as content
 from knarr.build.proto import control_pb2 as pb
+from knarr.grpc.services import Call
+from knarr.grpc.status import RpcError
+from knarr.grpc.status import Status as Code
 
 _PIECE = 1 << 20
-_Listening = Stream[pb.BuildHistoryRequest, pb.BuildHistoryEvent]
+_Listening = Call[pb.BuildHistoryRequest]
 
 
 class Annals:
@@ -35,8 +34,8 @@ class Annals:
     def service(self) -> Service:
         """The content service: to be read only."""
         service = Service("containerd.services.content.v1.Content")
-        service.unary("Info", self.info, content.InfoRequest, content.InfoResponse)
-        service.streaming("Read", self.read, content.ReadContentRequest, content.ReadContentResponse)
+        service.unary("Info", self.info, content.InfoRequest)
+        service.streaming("Read", self.read, content.ReadContentRequest)
         return service
 
     def begin(self, asked: pb.SolveRequest) -> None:
@@ -72,23 +71,23 @@ class Annals:
 
     async def listen(self, stream: _Listening) -> None:
         """Builds that run, then those that are over, then what comes."""
-        asked = await stream.recv_message() or pb.BuildHistoryRequest()
+        asked = await stream.receive() or pb.BuildHistoryRequest()
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        await stream.send_initial_metadata(metadata={"buildkit-current-timestamp": now})
+        await stream.send_headers([("buildkit-current-timestamp", now)])
         news: asyncio.Queue[pb.BuildHistoryEvent] = asyncio.Queue()
         self._listeners.add(news)
         try:
             await self._written()
             for record in list(self._running.values()):
                 if asked.Ref in ("", record.Ref):
-                    await stream.send_message(pb.BuildHistoryEvent(type=pb.STARTED, record=record))
+                    await stream.send(pb.BuildHistoryEvent(type=pb.STARTED, record=record))
             if not asked.ActiveOnly:
                 for record in filtering.matching(await self._all(asked.Ref), asked.Filter, asked.Limit):
-                    await stream.send_message(pb.BuildHistoryEvent(type=pb.COMPLETE, record=record))
+                    await stream.send(pb.BuildHistoryEvent(type=pb.COMPLETE, record=record))
             while not asked.EarlyExit:
                 event = await news.get()
                 if asked.Ref in ("", event.record.Ref):
-                    await stream.send_message(event)
+                    await stream.send(event)
         finally:
             self._listeners.discard(news)
 
@@ -112,10 +111,10 @@ class Annals:
         else:
             known = await self._records.pin(asked.Ref, asked.Pinned)
         if not known:
-            raise GRPCError(Code.UNKNOWN, f"failed to retrieve ref {asked.Ref}: file does not exist")
+            raise RpcError(Code.UNKNOWN, f"failed to retrieve ref {asked.Ref}: file does not exist")
         return pb.UpdateBuildHistoryResponse()
 
-    async def replay(self, ref: str, stream: Stream[pb.StatusRequest, pb.StatusResponse]) -> bool:
+    async def replay(self, ref: str, stream: Call[pb.StatusRequest]) -> bool:
         """What a build told that is over; False if there is no record of it."""
         await self._written()
         for record in await self._all(ref) if ref else ():
@@ -123,7 +122,7 @@ class Annals:
             while piece := await self._records.read(record.logs.digest, len(data), _PIECE):
                 data += piece
             for message in recording.read_log(bytes(data)):
-                await stream.send_message(message)
+                await stream.send(message)
             return True
         return False
 
@@ -132,13 +131,13 @@ class Annals:
         size = await self._records.size(asked.digest)
         return content.InfoResponse(info=content.Info(digest=asked.digest, size=size))
 
-    async def read(self, stream: Stream[content.ReadContentRequest, content.ReadContentResponse]) -> None:
+    async def read(self, stream: Call[content.ReadContentRequest]) -> None:
         """A blob, or a part of it. Raises NotFound."""
-        asked = await stream.recv_message() or content.ReadContentRequest()
+        asked = await stream.receive() or content.ReadContentRequest()
         size = await self._records.size(asked.digest)
         end = min(size, asked.offset + asked.size) if asked.size else size
         offset = asked.offset
         while offset < end:
             data = await self._records.read(asked.digest, offset, min(_PIECE, end - offset))
-            await stream.send_message(content.ReadContentResponse(offset=offset, data=data))
+            await stream.send(content.ReadContentResponse(offset=offset, data=data))
             offset += len(data)

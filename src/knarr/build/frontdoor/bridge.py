@@ -7,7 +7,7 @@ Return   the result that Control/Solve shall give away, or the client's own fail
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from knarr.build.errors import BuildFailed
@@ -17,6 +17,7 @@ from knarr.build.frontdoor.services import Service
 from knarr.build.frontdoor.worker import Worker, pong
 from knarr.build.port import Builder, CacheSpec, Loaded, Sessions, Wish
 from knarr.build.proto import gateway_pb2 as pb
+from knarr.grpc.calls import Metadata
 
 _BUILD_ID = "buildkit-controlapi-buildid"
 _FRONTENDS = ("dockerfile.v0",)
@@ -42,11 +43,11 @@ class Bridge:
     def service(self) -> Service:
         """As gRPC has it."""
         service = Service("moby.buildkit.v1.frontend.LLBBridge")
-        service.unary("Ping", self.ping, pb.PingRequest, pb.PongResponse)
-        service.unary("Solve", self.solve, pb.SolveRequest, pb.SolveResponse)
-        service.unary("Evaluate", self.evaluate, pb.EvaluateRequest, pb.EvaluateResponse)
-        service.unary("Return", self.returned, pb.ReturnRequest, pb.ReturnResponse)
-        service.unary("Warn", self.warn, pb.WarnRequest, pb.WarnResponse)
+        service.unary("Ping", self.ping, pb.PingRequest)
+        service.unary("Solve", self.solve, pb.SolveRequest)
+        service.unary("Evaluate", self.evaluate, pb.EvaluateRequest)
+        service.unary("Return", self.returned, pb.ReturnRequest)
+        service.unary("Warn", self.warn, pb.WarnRequest)
         return service
 
     async def ping(self, _: pb.PingRequest, metadata: Any) -> pb.PongResponse:
@@ -105,8 +106,8 @@ class Bridge:
         await self._job(metadata)
         return pb.WarnResponse()
 
-    async def _job(self, metadata: Mapping[str, Any]) -> Job:
+    async def _job(self, metadata: Metadata) -> Job:
         ref = metadata.get(_BUILD_ID)
-        if not isinstance(ref, str):
+        if not ref:
             raise BuildFailed("no buildid found in the context")
         return await self._jobs.get(ref)

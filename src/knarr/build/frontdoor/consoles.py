@@ -8,12 +8,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-from grpclib.client import Stream, StreamStreamMethod
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-
-from knarr.build.frontdoor.transport import Caller
 from knarr.build.port import Typed
 from knarr.build.proto.session_pb2 import BytesMessage
+from knarr.grpc.client import Caller, ClientStream
+from knarr.grpc.status import Lost, RpcError
 
 SERVICE = "knarr.v1.Console"
 ENTER = f"/{SERVICE}/Enter"
@@ -22,16 +20,16 @@ ENTER = f"/{SERVICE}/Enter"
 class ClientConsole:
     """See build.port.Console."""
 
-    def __init__(self, stream: Stream[BytesMessage, BytesMessage]):
+    def __init__(self, stream: ClientStream[BytesMessage]):
         self._stream = stream
 
     async def write(self, data: bytes) -> None:
-        with contextlib.suppress(StreamTerminatedError, GRPCError):
-            await self._stream.send_message(BytesMessage(data=data))
+        with contextlib.suppress(RpcError, Lost):
+            await self._stream.send(BytesMessage(data=data))
 
     async def typed(self) -> AsyncIterator[Typed]:
-        with contextlib.suppress(StreamTerminatedError, GRPCError):
-            while (message := await self._stream.recv_message()) is not None:
+        with contextlib.suppress(RpcError, Lost):
+            while (message := await self._stream.receive()) is not None:
                 found = decode(message.data)
                 if found is not None:
                     yield found
@@ -50,11 +48,9 @@ def decode(message: bytes) -> Typed | None:
 @contextlib.asynccontextmanager
 async def entered(caller: Caller, title: str) -> AsyncIterator[ClientConsole]:
     """The client's terminal, told what it is for."""
-    method = StreamStreamMethod[BytesMessage, BytesMessage](caller, ENTER, BytesMessage, BytesMessage)
-    with contextlib.suppress(StreamTerminatedError, GRPCError):
-        async with method.open(metadata=[("title", quote(title))]) as stream:
-            await stream.send_request()
+    with contextlib.suppress(RpcError, Lost):
+        async with caller.stream(ENTER, BytesMessage, [("title", quote(title))]) as stream:
             yield ClientConsole(stream)
             await stream.end()
-            while await stream.recv_message() is not None:
+            while await stream.receive() is not None:
                 pass

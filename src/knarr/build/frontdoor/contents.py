@@ -7,12 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 from google.protobuf.empty_pb2 import Empty
-from grpclib.client import Stream, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
 
 from knarr.build.errors import BuildFailed
-from knarr.build.frontdoor.transport import Caller, translated
+from knarr.build.frontdoor.failures import translated
 from knarr.build.proto.content_pb2 import (
     COMMIT,
     STAT,
@@ -25,6 +22,8 @@ from knarr.build.proto.content_pb2 import (
     WriteContentRequest,
     WriteContentResponse,
 )
+from knarr.grpc.client import Caller, ClientStream
+from knarr.grpc.status import RpcError, Status
 from knarr.model.digest import Digest
 from knarr.model.errors import NotFound
 
@@ -43,16 +42,16 @@ class _There(Exception):
 
 @contextlib.contextmanager
 def _there() -> Iterator[None]:
-    """Around the whole call: it is at its end that the status is told once more."""
+    """Around the whole call."""
     try:
         yield
-    except GRPCError as error:
+    except RpcError as error:
         if error.status == Status.ALREADY_EXISTS:
             raise _There from None
         raise
 
 
-_Writing = Stream[WriteContentRequest, WriteContentResponse]
+_Writing = ClientStream[WriteContentResponse]
 
 
 class ClientContents:
@@ -63,39 +62,34 @@ class ClientContents:
         self._metadata = [(STORE, store)]
 
     async def size(self, digest: Digest) -> int:
-        method = UnaryUnaryMethod[InfoRequest, InfoResponse](self._caller, INFO, InfoRequest, InfoResponse)
         with translated():
             try:
-                reply = await method(InfoRequest(digest=str(digest)), metadata=self._metadata)
-            except GRPCError as error:
+                reply = await self._caller.unary(
+                    INFO, InfoRequest(digest=str(digest)), InfoResponse, metadata=self._metadata
+                )
+            except RpcError as error:
                 if error.status == Status.NOT_FOUND:
                     raise NotFound(error.message or f"content {digest}: not found") from None
                 raise
         return reply.info.size
 
     async def read(self, digest: Digest, offset: int = 0) -> AsyncIterator[bytes]:
-        method = UnaryStreamMethod[ReadContentRequest, ReadContentResponse](
-            self._caller, _READ, ReadContentRequest, ReadContentResponse
-        )
         asked = ReadContentRequest(digest=str(digest), offset=offset)
         with translated():
-            async with method.open(metadata=self._metadata) as stream:
-                await stream.send_message(asked, end=True)
-                while (message := await stream.recv_message()) is not None:
+            async with self._caller.stream(_READ, ReadContentResponse, self._metadata) as stream:
+                await stream.send(asked, end=True)
+                while (message := await stream.receive()) is not None:
                     yield message.data
 
     async def write(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> bool:
         name = f"knarr-{digest}"
-        method = StreamStreamMethod[WriteContentRequest, WriteContentResponse](
-            self._caller, _WRITE, WriteContentRequest, WriteContentResponse
-        )
         begin = WriteContentRequest(action=STAT, ref=name, total=size, expected=str(digest))
         try:
             with translated(), _there():
-                async with method.open(metadata=self._metadata) as stream:
+                async with self._caller.stream(_WRITE, WriteContentResponse, self._metadata) as stream:
                     await _answered(stream, begin)
                     await _poured(stream, digest, size, chunks)
-                    while await stream.recv_message() is not None:
+                    while await stream.receive() is not None:
                         pass
         except _There:
             return False
@@ -106,9 +100,10 @@ class ClientContents:
 
     async def _abort(self, name: str) -> None:
         """What was written so far goes; a client that is gone has nobody who could be told."""
-        method = UnaryUnaryMethod[AbortRequest, Empty](self._caller, _ABORT, AbortRequest, Empty)
         with contextlib.suppress(BuildFailed), translated():
-            await method(AbortRequest(ref=name), metadata=self._metadata, timeout=5)
+            await self._caller.unary(
+                _ABORT, AbortRequest(ref=name), Empty, metadata=self._metadata, timeout=5
+            )
 
 
 async def _poured(stream: _Writing, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
@@ -127,9 +122,8 @@ async def _poured(stream: _Writing, digest: Digest, size: int, chunks: AsyncIter
 async def _answered(
     stream: _Writing, message: WriteContentRequest, *, end: bool = False
 ) -> WriteContentResponse:
-    await stream.send_message(message, end=end)
-    reply = await stream.recv_message()
+    await stream.send(message, end=end)
+    reply = await stream.receive()
     if reply is None:
-        await stream.recv_trailing_metadata()
         raise BuildFailed("the client ended a write to its content store")
     return reply

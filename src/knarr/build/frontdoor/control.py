@@ -5,13 +5,8 @@ A build ends with its call: a client that goes away cancels it.
 
 import asyncio
 import socket
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-
-from grpclib.const import Status as Code
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
 
 from knarr.build import entitlements
 from knarr.build.caching import wishes
@@ -25,6 +20,7 @@ from knarr.build.frontdoor.worker import VERSION, Worker
 from knarr.build.port import Builder, Cache, CacheSpec, Exported, Exporter, Wish
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.pruning import Pruning
+from knarr.grpc.services import Call
 
 _PIECE = 64 << 10
 _PACE = 0.05
@@ -52,22 +48,19 @@ class Control:
     def service(self) -> Service:
         """As gRPC has it."""
         service = Service("moby.buildkit.v1.Control")
-        service.unary("ListWorkers", self.list_workers, pb.ListWorkersRequest, pb.ListWorkersResponse)
-        service.unary("Info", self.info, pb.InfoRequest, pb.InfoResponse)
-        service.unary("Solve", self.solve, pb.SolveRequest, pb.SolveResponse)
-        service.unary("DiskUsage", self.disk_usage, pb.DiskUsageRequest, pb.DiskUsageResponse)
-        service.streaming("Prune", self.prune, pb.PruneRequest, pb.UsageRecord)
-        service.streaming("Status", self.status, pb.StatusRequest, pb.StatusResponse)
-        service.streaming(
-            "ListenBuildHistory", self._annals.listen, pb.BuildHistoryRequest, pb.BuildHistoryEvent
-        )
+        service.unary("ListWorkers", self.list_workers, pb.ListWorkersRequest)
+        service.unary("Info", self.info, pb.InfoRequest)
+        service.unary("Solve", self.solve, pb.SolveRequest)
+        service.unary("DiskUsage", self.disk_usage, pb.DiskUsageRequest)
+        service.streaming("Prune", self.prune, pb.PruneRequest)
+        service.streaming("Status", self.status, pb.StatusRequest)
+        service.streaming("ListenBuildHistory", self._annals.listen, pb.BuildHistoryRequest)
         service.unary(
             "UpdateBuildHistory",
             self._annals.update,
             pb.UpdateBuildHistoryRequest,
-            pb.UpdateBuildHistoryResponse,
         )
-        service.streaming("Session", self.session, pb.BytesMessage, pb.BytesMessage, both=True)
+        service.streaming("Session", self.session, pb.BytesMessage)
         return service
 
     async def list_workers(self, _: pb.ListWorkersRequest, __: Any) -> pb.ListWorkersResponse:
@@ -83,9 +76,9 @@ class Control:
         found = await self._cache.usage(asked.filter, asked.ageLimit)
         return pb.DiskUsageResponse(record=map(encoding.usage, found))
 
-    async def prune(self, stream: Stream[pb.PruneRequest, pb.UsageRecord]) -> None:
+    async def prune(self, stream: Call[pb.PruneRequest]) -> None:
         """What is let go, record by record."""
-        asked = await stream.recv_message() or pb.PruneRequest()
+        asked = await stream.receive() or pb.PruneRequest()
         wish = Pruning(
             all=asked.all,
             filters=tuple(asked.filter),
@@ -95,7 +88,7 @@ class Control:
             min_free=asked.minFreeSpace,
         )
         for record in await self._cache.prune(wish):
-            await stream.send_message(encoding.usage(record))
+            await stream.send(encoding.usage(record))
 
     async def solve(self, asked: pb.SolveRequest, _: Any) -> pb.SolveResponse:
         """The whole build. Raises BuildFailed."""
@@ -137,37 +130,31 @@ class Control:
         )
         return await self._builder.load(wish, self._lenders, job.progress)
 
-    async def status(self, stream: Stream[pb.StatusRequest, pb.StatusResponse]) -> None:
+    async def status(self, stream: Call[pb.StatusRequest]) -> None:
         """All that a build tells, until it ends."""
-        asked = await stream.recv_message()
+        asked = await stream.receive()
         ref = asked.Ref if asked else ""
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         if not self._jobs.known(ref) and await self._annals.replay(ref, stream):
             return
         job = await self._jobs.heard(ref)
-        await stream.send_initial_metadata(metadata={"buildkit-current-timestamp": now})
+        await stream.send_headers([("buildkit-current-timestamp", now)])
         async for updates in job.progress.follow(_PACE):
-            await stream.send_message(encoding.response(updates))
+            await stream.send(encoding.response(updates))
 
-    async def session(self, stream: Stream[pb.BytesMessage, pb.BytesMessage]) -> None:
+    async def session(self, stream: Call[pb.BytesMessage]) -> None:
         """A session whose bytes travel inside this stream."""
-        metadata = stream.metadata
-        if metadata is None:
-            raise GRPCError(Code.INTERNAL, "a session without metadata")
-        await stream.send_initial_metadata()
+        await stream.send_headers()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-
-        def headers(name: str) -> Sequence[str]:
-            return [str(value) for value in metadata.getall(name, [])]
 
         with ours:
             pumps = [
                 asyncio.create_task(_inwards(stream, ours)),
                 asyncio.create_task(_outwards(stream, ours)),
             ]
-            holding = asyncio.create_task(self._lenders.hold(theirs, b"", headers))
+            holding = asyncio.create_task(self._lenders.hold(theirs, b"", stream.metadata.all))
             try:
                 await asyncio.wait([*pumps, holding], return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -176,16 +163,16 @@ class Control:
                 await asyncio.wait([*pumps, holding])
 
 
-async def _inwards(stream: Stream[pb.BytesMessage, pb.BytesMessage], sock: socket.socket) -> None:
+async def _inwards(stream: Call[pb.BytesMessage], sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    while (message := await stream.recv_message()) is not None:
+    while (message := await stream.receive()) is not None:
         await loop.sock_sendall(sock, message.data)
 
 
-async def _outwards(stream: Stream[pb.BytesMessage, pb.BytesMessage], sock: socket.socket) -> None:
+async def _outwards(stream: Call[pb.BytesMessage], sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     while data := await loop.sock_recv(sock, _PIECE):
-        await stream.send_message(pb.BytesMessage(data=data))
+        await stream.send(pb.BytesMessage(data=data))
 
 
 def exporters(asked: pb.SolveRequest) -> list[Exporter]:

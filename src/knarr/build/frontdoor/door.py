@@ -9,10 +9,10 @@ from knarr.build.frontdoor.bridge import Bridge
 from knarr.build.frontdoor.control import Control
 from knarr.build.frontdoor.jobs import Jobs
 from knarr.build.frontdoor.lending import Lenders
-from knarr.build.frontdoor.transport import serve
 from knarr.build.frontdoor.worker import record
 from knarr.build.port import Builder, Cache, Records
 from knarr.build.proto.worker_pb2 import WorkerRecord
+from knarr.grpc.server import serve
 from knarr.model.platform import Platform
 
 _STORE = "org.mobyproject.buildkit.worker.snapshotter"

@@ -1,32 +1,21 @@
 """Values of the build room as messages of BuildKit's protocol, and back."""
 
-import base64
 import hashlib
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc.status_pb2 import Status as RpcStatus
-from grpclib.const import Status as Code
-from grpclib.encoding.base import StatusDetailsCodecBase
-from grpclib.exceptions import GRPCError
 
-from knarr.build.errors import BadBuild, BuildFailed, Place, Spot
+from knarr.build.errors import BuildFailed, Spot
+from knarr.build.frontdoor.failures import clean
 from knarr.build.port import Loaded
 from knarr.build.proto import control_pb2 as control
 from knarr.build.proto.gateway_pb2 import Ref, RefMap, Result
 from knarr.build.proto.ops_pb2 import Definition, Input, Op, OpMetadata, Position, Range, SourceInfo, SourceOp
 from knarr.build.pruning import Record
 from knarr.build.told import Output, Status, Update, Vertex, Warned
-from knarr.model.errors import Invalid, KnarrError, NotFound
 
 REFERENCE = "knarr-ref://"
-_NO_TEXT = re.compile("[\ud800-\udfff]")
 _OPS = 2
-_DETAILS = "github.com/moby/buildkit"
 
 
 def response(updates: Iterable[Update]) -> control.StatusResponse:
@@ -156,63 +145,3 @@ def ids(reply: Result) -> list[str]:
         case _:
             found = list(reply.refsDeprecated.refs.values())
     return [each for each in found if each]
-
-
-def failure(error: KnarrError) -> GRPCError:
-    """An error as a gRPC status, with the place in the Dockerfile as BuildKit's clients look for it."""
-    code = Code.UNKNOWN
-    if isinstance(error, NotFound):
-        code = Code.NOT_FOUND
-    elif isinstance(error, Invalid) and not isinstance(error, BadBuild):
-        code = Code.INVALID_ARGUMENT
-    return GRPCError(code, clean(str(error)), list(_details(error)))
-
-
-def clean(text: str) -> str:
-    """Without what is no text: a Dockerfile may have any bytes, a message may not."""
-    return text if text.isascii() else _NO_TEXT.sub("\ufffd", text)
-
-
-class Details(StatusDetailsCodecBase):
-    """How an error's details travel: BuildKit's are JSON in an Any, which grpclib's own codec would pack once more."""
-
-    def encode(self, status: Code, message: str | None, details: Any) -> bytes:
-        packed: Sequence[Packed] = details
-        return bytes(RpcStatus(code=status.value, message=message or "", details=packed).SerializeToString())
-
-    def decode(self, status: Code, message: str | None, data: bytes) -> Any:
-        return RpcStatus.FromString(data).details
-
-
-def _details(error: KnarrError) -> Iterable[Packed]:
-    if not isinstance(error, BuildFailed):
-        return
-    yield from getattr(error, "details", ())
-    for each in (error.place, *error.around):
-        if each is not None:
-            yield _packed("errdefs.Source+json", _source(each))
-    if error.vertex:
-        yield _packed("errdefs.Vertex+json", {"digest": error.vertex})
-    if error.exit_code is not None:
-        yield _packed("gatewayapi.ExitMessage+json", {"Code": error.exit_code})
-
-
-def _packed(name: str, value: Mapping[str, Any]) -> Packed:
-    return Packed(type_url=f"{_DETAILS}/{name}", value=json.dumps(value).encode())
-
-
-def _source(place: Place) -> dict[str, Any]:
-    return {
-        "info": {
-            "filename": place.filename,
-            "data": base64.b64encode(place.source).decode(),
-            "language": "Dockerfile",
-        },
-        "ranges": [
-            {
-                "start": {"line": first, "character": column},
-                "end": {"line": last, "character": end},
-            }
-            for (first, column), (last, end) in place.ranges
-        ],
-    }

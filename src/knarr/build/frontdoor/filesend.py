@@ -9,14 +9,11 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import BinaryIO
 
-from grpclib.client import Stream, StreamStreamMethod
-from h2.exceptions import ProtocolError
-
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.gomode import from_mode
-from knarr.build.frontdoor.transport import Caller
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
 from knarr.build.proto.session_pb2 import BytesMessage
+from knarr.grpc.client import Caller, ClientStream
 from knarr.loop.blocking import blocking
 
 DIFF_COPY = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -30,29 +27,17 @@ async def send_file(
     """One archive; `metadata` goes along as `exporter-md-…`."""
     headers = [("buildkit-attachable-exporter-id", str(exporter))]
     headers += [(f"exporter-md-{key}", value) for key, value in metadata.items()]
-    method = StreamStreamMethod[BytesMessage, BytesMessage](caller, DIFF_COPY, BytesMessage, BytesMessage)
-    async with method.open(metadata=headers) as stream:
-        await stream.send_request()
-        cut: ProtocolError | None = None
-        try:
-            async for chunk in chunks:
-                for start in range(0, len(chunk), _MESSAGE):
-                    await stream.send_message(BytesMessage(data=chunk[start : start + _MESSAGE]))
-            await stream.end()
-        except ProtocolError as error:
-            cut = error  # the client has answered before it had all: it says why
-        while await stream.recv_message() is not None:
-            pass
-        if cut is not None:
-            raise BuildFailed("the client ended the transfer of the result") from cut
+    async with caller.stream(DIFF_COPY, BytesMessage, headers) as stream:
+        async for chunk in chunks:
+            for start in range(0, len(chunk), _MESSAGE):
+                await stream.send(BytesMessage(data=chunk[start : start + _MESSAGE]))
+        await stream.end()
 
 
 async def send_tree(caller: Caller, exporter: int, root: str, divided: bool) -> None:
     """The tree below `root`. `divided`: each of its first directories is one platform's."""
     headers = [("buildkit-attachable-exporter-id", str(exporter))]
-    method = StreamStreamMethod[Packet, Packet](caller, DIFF_COPY, Packet, Packet)
-    async with method.open(metadata=headers) as stream:
-        await stream.send_request()
+    async with caller.stream(DIFF_COPY, Packet, headers) as stream:
         sending = _Sending(stream, root)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(sending.walk())
@@ -62,7 +47,7 @@ async def send_tree(caller: Caller, exporter: int, root: str, divided: bool) -> 
 class _Sending:
     """One tree under way."""
 
-    def __init__(self, stream: Stream[Packet, Packet], root: str):
+    def __init__(self, stream: ClientStream[Packet], root: str):
         self._stream = stream
         self._root = root
         self._regular: dict[int, str] = {}
@@ -80,7 +65,7 @@ class _Sending:
     async def answer(self) -> None:
         """Sends what is asked for until the client has all."""
         while True:
-            packet = await self._stream.recv_message()
+            packet = await self._stream.receive()
             if packet is None:
                 raise BuildFailed("the client ended the transfer of the result")
             if packet.type == Packet.PACKET_ERR:
@@ -88,7 +73,7 @@ class _Sending:
             if packet.type == Packet.PACKET_REQ:
                 await self._file(packet.ID)
             elif packet.type == Packet.PACKET_FIN:
-                await self._stream.send_message(Packet(type=Packet.PACKET_FIN), end=True)
+                await self._stream.send(Packet(type=Packet.PACKET_FIN), end=True)
                 return
 
     async def _file(self, number: int) -> None:
@@ -106,7 +91,7 @@ class _Sending:
 
     async def _send(self, packet: Packet) -> None:
         async with self._one:
-            await self._stream.send_message(packet)
+            await self._stream.send(packet)
 
 
 def _walk(root: str, below: str, linked: dict[tuple[int, int], str]) -> Iterator[tuple[Stat, bool]]:

@@ -10,15 +10,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from stat import S_ISLNK, S_ISREG
 
-from grpclib.client import Stream, StreamStreamMethod
 from msgspec.structs import replace
 
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files, Writing
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.gomode import to_mode
-from knarr.build.frontdoor.transport import Caller
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
+from knarr.grpc.client import Caller, ClientStream
 from knarr.loop.blocking import blocking, hop
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -35,17 +34,15 @@ async def receive(
 ) -> dict[str, Entry]:
     """The directory that `metadata` asks for. `known` is what it was last; `counted` hears the bytes that came so far.
     Raises BuildFailed with the client's words."""
-    method = StreamStreamMethod[Packet, Packet](caller, DIFF_COPY, Packet, Packet)
-    async with method.open(metadata=list(metadata)) as stream:
+    async with caller.stream(DIFF_COPY, Packet, metadata) as stream:
         receiving = _Receiving(stream, files, known, counted)
-        await stream.send_request()
         await receiving.run()
         return receiving.entries
 
 
 class _Receiving:
     def __init__(
-        self, stream: Stream[Packet, Packet], files: Files, known: Index, counted: Callable[[int], None]
+        self, stream: ClientStream[Packet], files: Files, known: Index, counted: Callable[[int], None]
     ):
         self._stream = stream
         self._files = files
@@ -78,12 +75,12 @@ class _Receiving:
                 if isinstance(part, Writing):
                     part.__exit__()
         self._resolve_links()
-        await self._stream.send_message(Packet(type=Packet.PACKET_FIN), end=True)
+        await self._stream.send(Packet(type=Packet.PACKET_FIN), end=True)
         while (await self._packet()).type != Packet.PACKET_FIN:
             pass
 
     async def _packet(self) -> Packet:
-        packet = await self._stream.recv_message()
+        packet = await self._stream.receive()
         if packet is None:
             raise BuildFailed("the client ended the transfer of its files")
         if packet.type == Packet.PACKET_ERR:
@@ -109,7 +106,7 @@ class _Receiving:
             self.entries[entry.path] = known
             return
         self._asked[number] = entry
-        await self._stream.send_message(Packet(type=Packet.PACKET_REQ, ID=number))
+        await self._stream.send(Packet(type=Packet.PACKET_REQ, ID=number))
 
     async def _there(self, known: Entry) -> bool:
         return bool(known.digest) and self._files.has(known.digest, known.size)

@@ -12,20 +12,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import quote
 
-from grpclib.client import StreamStreamMethod, UnaryUnaryMethod
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-
 from knarr.build.context.entries import Entry, Index
 from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed, NoSuchSession
 from knarr.build.frontdoor import consoles, contents, filesend, filesync, sshforward
-from knarr.build.frontdoor.transport import Caller, translated
+from knarr.build.frontdoor.failures import translated
 from knarr.build.port import UPLOADED, Console, Session
 from knarr.build.progress import Step
 from knarr.build.proto.control_pb2 import BytesMessage
 from knarr.build.proto.secrets_pb2 import GetSecretRequest, GetSecretResponse
 from knarr.build.proto.session_pb2 import CredentialsRequest, CredentialsResponse
+from knarr.grpc.client import Caller
+from knarr.grpc.status import RpcError, Status
 from knarr.loop.blocking import blocking
 
 PATIENCE = 5.0
@@ -76,15 +74,12 @@ class ClientSession:
     async def upload(self, address: str, name: str, step: Step) -> Index:
         if not self._offers(_PULL):
             raise BuildFailed(f"the client uploads nothing: {address}")
-        method = StreamStreamMethod[BytesMessage, BytesMessage](
-            self._caller, _PULL, BytesMessage, BytesMessage
-        )
         path = address.removeprefix(UPLOADED.rstrip("/"))
         size = 0
         with self._files.writing() as writing, step.task("uploading", "uploading") as task, translated():
-            async with method.open(metadata=[("urlpath", path)]) as stream:
-                await stream.send_request(end=True)
-                while (message := await stream.recv_message()) is not None:
+            async with self._caller.stream(_PULL, BytesMessage, [("urlpath", path)]) as stream:
+                await stream.end()
+                while (message := await stream.receive()) is not None:
                     await blocking(writing.write, message.data)
                     size += len(message.data)
                     task.at(size)
@@ -94,12 +89,10 @@ class ClientSession:
     async def secret(self, name: str) -> bytes | None:
         if not self._offers(_GET_SECRET):
             return None
-        method = UnaryUnaryMethod[GetSecretRequest, GetSecretResponse](
-            self._caller, _GET_SECRET, GetSecretRequest, GetSecretResponse
-        )
         try:
-            return (await method(GetSecretRequest(ID=name))).data
-        except GRPCError as error:
+            reply = await self._caller.unary(_GET_SECRET, GetSecretRequest(ID=name), GetSecretResponse)
+            return reply.data
+        except RpcError as error:
             if error.status in (Status.NOT_FOUND, Status.UNIMPLEMENTED):
                 return None
             raise BuildFailed(error.message or "the client refused a secret") from error
@@ -115,11 +108,9 @@ class ClientSession:
     async def credentials(self, host: str) -> tuple[str, str]:
         if not self._offers(_CREDENTIALS):
             return "", ""
-        method = UnaryUnaryMethod[CredentialsRequest, CredentialsResponse](
-            self._caller, _CREDENTIALS, CredentialsRequest, CredentialsResponse
-        )
         with translated():
-            reply = await method(CredentialsRequest(Host=host))
+            asked = CredentialsRequest(Host=host)
+            reply = await self._caller.unary(_CREDENTIALS, asked, CredentialsResponse)
         return reply.Username, reply.Secret
 
     async def send_file(
@@ -152,7 +143,7 @@ class Lenders:
     async def hold(self, sock: socket.socket, tail: bytes, headers: Callable[[str], Sequence[str]]) -> None:
         """Keeps a session for as long as its connection lasts. `headers` gives all values of a header, by lower-case name."""
         name = _first(headers("x-docker-expose-session-uuid"))
-        caller = Caller(sock, tail)
+        caller = await Caller.over(sock, tail)
         session = ClientSession(
             name,
             _first(headers("x-docker-expose-session-sharedkey")),
@@ -161,7 +152,6 @@ class Lenders:
             self._files,
         )
         try:
-            await caller.__connect__()
             self._known[name] = session
             waiting = self._waiting.pop(name, None)
             if waiting is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from knarr.build.attest.statement import PAYLOAD, PREDICATE
-from knarr.build.frontdoor import encoding
+from knarr.build.frontdoor import encoding, failures
 from knarr.build.port import Exported
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.told import Update, Vertex, Warned
@@ -109,7 +109,7 @@ def _results(found: Recorded, exported: Exported) -> None:
 def _error(found: Recorded, error: BaseException) -> None:
     status = RpcStatus(code=_CANCELLED, message="context canceled")
     if isinstance(error, KnarrError):
-        failure = encoding.failure(error)
+        failure = failures.failure(error)
         status = RpcStatus(code=failure.status.value, message=failure.message, details=failure.details)
     elif isinstance(error, Exception):
         status = RpcStatus(code=_UNKNOWN, message=str(error) or type(error).__name__)

@@ -6,10 +6,9 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 
-from grpclib.client import StreamStreamMethod, UnaryUnaryMethod
-
-from knarr.build.frontdoor.transport import Caller, translated
+from knarr.build.frontdoor.failures import translated
 from knarr.build.proto.ssh_pb2 import BytesMessage, CheckAgentRequest, CheckAgentResponse
+from knarr.grpc.client import Caller
 
 CHECK_AGENT = "/moby.sshforward.v1.SSH/CheckAgent"
 FORWARD_AGENT = "/moby.sshforward.v1.SSH/ForwardAgent"
@@ -20,11 +19,8 @@ _PIECE = 32 << 10
 @contextlib.asynccontextmanager
 async def forwarded(caller: Caller, name: str) -> AsyncIterator[str]:
     """The path of a socket on which the agent `name` answers. Raises BuildFailed with the client's words."""
-    check = UnaryUnaryMethod[CheckAgentRequest, CheckAgentResponse](
-        caller, CHECK_AGENT, CheckAgentRequest, CheckAgentResponse
-    )
     with translated():
-        await check(CheckAgentRequest(ID=name))
+        await caller.unary(CHECK_AGENT, CheckAgentRequest(ID=name), CheckAgentResponse)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(Exception):
@@ -44,18 +40,16 @@ async def forwarded(caller: Caller, name: str) -> AsyncIterator[str]:
 async def _relay(
     caller: Caller, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    method = StreamStreamMethod[BytesMessage, BytesMessage](caller, FORWARD_AGENT, BytesMessage, BytesMessage)
-    async with method.open(metadata=[(_KEY, name)]) as stream:
-        await stream.send_request()
+    async with caller.stream(FORWARD_AGENT, BytesMessage, [(_KEY, name)]) as stream:
 
         async def outwards() -> None:
             while data := await reader.read(_PIECE):
-                await stream.send_message(BytesMessage(data=data))
+                await stream.send(BytesMessage(data=data))
             await stream.end()
 
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(outwards())
-            while (message := await stream.recv_message()) is not None:
+            while (message := await stream.receive()) is not None:
                 writer.write(message.data)
                 await writer.drain()
             sending.cancel()

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from grpclib.client import StreamStreamMethod
-from grpclib.exceptions import GRPCError
 
 from knarr.build.client.receiving import Results, Sink
 from knarr.build.client.sending import Directories, followed, walk
@@ -19,8 +17,10 @@ from knarr.build.context.store import Files
 from knarr.build.frontdoor import filesend, filesync
 from knarr.build.frontdoor.gomode import from_mode
 from knarr.build.frontdoor.services import Service
-from knarr.build.frontdoor.transport import Caller, serve
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
+from knarr.grpc.client import Caller
+from knarr.grpc.server import serve
+from knarr.grpc.status import RpcError
 
 
 @contextlib.asynccontextmanager
@@ -30,7 +30,7 @@ async def called(*services: Service) -> AsyncIterator[Caller]:
     for each in (ours, theirs):
         each.setblocking(False)
     serving = asyncio.create_task(serve(theirs, b"", services))
-    caller = Caller(ours)
+    caller = await Caller.over(ours)
     try:
         yield caller
     finally:
@@ -97,7 +97,7 @@ async def test_a_directory_is_taken(root: Path, tmp_path: Path) -> None:
         assert {entry.uid for entry in index.values()} == {0}
         made = await filesync.receive(caller, [("dir-name", "dockerfile")], files, {}, lambda _: None)
         assert Path(files.path(made["Dockerfile"].digest)).read_bytes() == b"FROM x"
-        with pytest.raises(GRPCError, match="no access allowed to dir 'other'"):
+        with pytest.raises(RpcError, match="no access allowed to dir 'other'"):
             await filesync.receive(caller, [("dir-name", "other")], files, {}, lambda _: None)
 
 
@@ -138,28 +138,28 @@ async def test_an_archive_and_one_that_nobody_can_take() -> None:
     def full() -> BinaryIO:
         raise OSError("no space left")
 
-    with pytest.raises(GRPCError, match="no space left"):
+    with pytest.raises(RpcError, match="no space left"):
         await given({0: full}, data=data)
-    with pytest.raises(GRPCError, match="no such exporter: 0"):
+    with pytest.raises(RpcError, match="no such exporter: 0"):
         await given({}, data=data)
 
 
 async def told(caller: Caller, path: str, target: str) -> None:
     """A builder that names a link, and then something at `path`."""
-    method = StreamStreamMethod[Packet, Packet](caller, filesend.DIFF_COPY, Packet, Packet)
-    async with method.open(metadata=[("buildkit-attachable-exporter-id", "0")]) as stream:
+    number = [("buildkit-attachable-exporter-id", "0")]
+    async with caller.stream(filesend.DIFF_COPY, Packet, number) as stream:
         for each in (
             Stat(path="link", mode=from_mode(0o120777), linkname=target),
             Stat(path=path, mode=0o644),
         ):
-            await stream.send_message(Packet(type=Packet.PACKET_STAT, stat=each))
-        while await stream.recv_message() is not None:
+            await stream.send(Packet(type=Packet.PACKET_STAT, stat=each))
+        while await stream.receive() is not None:
             pass
 
 
 @pytest.mark.parametrize("path", ["../x", "link/x", "none/x", "a/../../x", "..", "/"])
 async def test_a_builder_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
     async with called(Results({0: str(tmp_path / "out")}).service()) as caller:
-        with pytest.raises(GRPCError, match="invalid path in a result"):
+        with pytest.raises(RpcError, match="invalid path in a result"):
             await told(caller, path, str(tmp_path))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["out"]

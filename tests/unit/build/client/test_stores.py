@@ -12,7 +12,8 @@ import pytest
 from knarr.build.client.stores import Stores, found, put
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.contents import ClientContents
-from knarr.build.frontdoor.transport import Caller, serve
+from knarr.grpc.client import Caller
+from knarr.grpc.server import serve
 from knarr.model.digest import Digest
 from knarr.model.errors import NotFound
 
@@ -25,7 +26,7 @@ async def store(root: Path, name: str = "local:x") -> AsyncIterator[ClientConten
     for each in (ours, theirs):
         each.setblocking(False)
     serving = asyncio.create_task(serve(theirs, b"", [Stores({"local:x": str(root)}).service()]))
-    caller = Caller(ours)
+    caller = await Caller.over(ours)
     try:
         yield ClientContents(caller, name)
     finally:
