@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from knarr.kernel import mounts as kernel_mounts
 from knarr.model.mount import Mount
+from knarr.runtime.acts_root import make_root
 
 NAMES = st.one_of(
     st.sampled_from(
@@ -169,18 +170,11 @@ def _xattrs(path: bytes) -> dict[str, bytes]:
 def look(mounts: tuple[Mount, ...]) -> Iterator[Path]:
     """The snapshot's root: its one mount made, but attached nowhere."""
     (mount,) = mounts
-    if mount.type == "bind":
-        yield Path(mount.source)
-        return
-    parameters: list[tuple[str, str | None]] = []
-    for option in mount.options:
-        key, equals, value = option.partition("=")
-        if key == "lowerdir":
-            parameters += [("lowerdir+", lower) for lower in value.split(":")]
-        else:
-            parameters.append((key, value if equals else None))
-    with attached(mount.type, parameters) as path:
-        yield path
+    fd = make_root(mount.type, mount.source, mount.options)
+    try:
+        yield Path(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -62,7 +62,8 @@ def enter_root(walk: Walk, source: str) -> None:
 
 
 def make_root(kind: str, source: str, words: Sequence[str]) -> int:
-    """A detached mount of a snapshot. overlayfs takes its layers one by one, so that their number is not bound."""
+    """A detached mount of a snapshot: every one is made here. overlayfs takes its layers one by one, so that their number is
+    not bound."""
     if kind == "bind":
         return mounts.bind_tree(source, recursive="rbind" in words)
     options = parse_options(words)
@@ -75,12 +76,25 @@ def make_root(kind: str, source: str, words: Sequence[str]) -> int:
             lowers += value.split(":")
         else:
             parameters.append((key, value if equals else None))
+    if kind == "overlay" and "volatile" in options.data:
+        _unmark(dict(parameters).get("workdir") or "")
     try:
         return mounts.new_mount(kind, source, [("lowerdir+", lower) for lower in lowers] + parameters, bits)
     except OSError as error:
         if not lowers or error.errno != errno.EINVAL:
             raise
         return mounts.overlay_by_descriptors(lowers, parameters, bits)
+
+
+def _unmark(work: str) -> None:
+    """A volatile overlay keeps a mark of having been mounted, so that nobody mounts an upper that a crash may have torn
+    (overlayfs.rst, "Volatile mount"): ours is thrown away after a crash, and whole after anything less."""
+    try:
+        os.unlink(f"{work}/work/incompat/volatile/dirty")
+        os.rmdir(f"{work}/work/incompat/volatile")
+        os.rmdir(f"{work}/work/incompat")
+    except FileNotFoundError:
+        return  # the first mount
 
 
 def pivot(walk: Walk) -> None:

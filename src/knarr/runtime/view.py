@@ -5,7 +5,7 @@ has made there, for the mounts are seen in a namespace of one's own, without dev
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from knarr.kernel import mounts
@@ -29,7 +29,6 @@ def enter(view: Mapping[str, Any]) -> None:
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     trees = [(tree_below(source, below), place) for source, place, below in view.get("binds") or ()]
     ((kind, source, options),) = view["mounts"]
-    _unmark(options)
     root = make_root(kind, source, options)
     mounts.attach_mount(root, AT_FDCWD, view["place"])
     os.fchdir(root)
@@ -39,20 +38,6 @@ def enter(view: Mapping[str, Any]) -> None:
         for tree, place in trees:
             place_tree(inside, tree, place)
     _without_devices()
-
-
-def _unmark(options: Sequence[str]) -> None:
-    """A volatile overlay keeps a mark of having been mounted, so that nobody uses it after a crash (overlayfs.rst, "Volatile
-    mount"); between two jobs nothing crashed."""
-    work = next((word.partition("=")[2] for word in options if word.startswith("workdir=")), "")
-    if "volatile" not in options:
-        return
-    try:
-        os.unlink(f"{work}/work/incompat/volatile/dirty")
-        os.rmdir(f"{work}/work/incompat/volatile")
-        os.rmdir(f"{work}/work/incompat")
-    except FileNotFoundError:
-        pass  # the first mount
 
 
 def _without_devices() -> None:

@@ -54,12 +54,7 @@ class Overlay(Disk):
         """One overlay mount."""
         path = self.snapshot_path(key)
         lowers = self.lowers(self.chain(key)) or (self._empty,)
-        volatile = os.path.exists(f"{path}/volatile")
-        if volatile:
-            # A volatile mount leaves this mark so that nobody mounts an upper that a crash may have torn; ours is
-            # thrown away after a crash, and is whole after anything less (overlayfs.rst, "Volatile mount").
-            tree.remove_tree(f"{path}/work/work/incompat")
-        return (_mount(path, lowers, volatile=volatile),)
+        return (_mount(path, lowers, volatile=os.path.exists(f"{path}/volatile")),)
 
     def usage(self, of: str | Digest) -> Usage:
         """The upper's, or the layer's."""
