@@ -13,16 +13,17 @@ from stat import S_ISLNK, S_ISREG
 from msgspec.structs import replace
 
 from knarr.build.context.entries import Entry, Index
-from knarr.build.context.store import Files, Writing
+from knarr.build.context.intake import Intake, Large, intake
+from knarr.build.context.packs import SMALL
+from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.gomode import to_mode
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
 from knarr.grpc.client import Caller, ClientStream
-from knarr.loop.blocking import blocking, hop
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
-_SMALL = 256 << 10
-_BATCH_FILES, _BATCH_BYTES, _AT_ONCE = 128, 2 << 20, 3
+_AT_ONCE = 512
+_NO_NAMES = frozenset({"", ".", ".."})
 
 
 async def receive(
@@ -34,122 +35,142 @@ async def receive(
 ) -> dict[str, Entry]:
     """The directory that `metadata` asks for. `known` is what it was last; `counted` hears the bytes that came so far.
     Raises BuildFailed with the client's words."""
-    async with caller.stream(DIFF_COPY, Packet, metadata) as stream:
-        receiving = _Receiving(stream, files, known, counted)
-        await receiving.run()
+    async with caller.stream(DIFF_COPY, Packet, metadata) as stream, intake(files) as taking:
+        receiving = _Receiving(stream, taking, known, counted)
+        try:
+            await receiving.run()
+        finally:
+            await receiving.close()
         return receiving.entries
 
 
 class _Receiving:
     def __init__(
-        self, stream: ClientStream[Packet], files: Files, known: Index, counted: Callable[[int], None]
+        self,
+        stream: ClientStream[Packet],
+        intake: Intake,
+        known: Index,
+        counted: Callable[[int], None],
     ):
         self._stream = stream
-        self._files = files
+        self._intake = intake
         self._known = known
         self._counted = counted
         self._bytes = 0
         self._id = 0
         self._walked = False
         self._asked: dict[int, Entry] = {}
-        self._parts: dict[int, bytearray | Writing] = {}
-        self._small: list[tuple[Entry, bytes]] = []
-        self._small_bytes = 0
-        self._writing: list[tuple[list[Entry], asyncio.Future[list[str]]]] = []
+        self._requests: list[Packet] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._parts: dict[int, list[bytes] | Large] = {}
+        self._large: list[tuple[Entry, Large]] = []
         self._links: list[tuple[Entry, str]] = []
         self.entries: dict[str, Entry] = {}
 
     async def run(self) -> None:
         """Until the client has sent all."""
-        try:
-            while not self._walked or self._asked:
-                packet = await self._packet()
-                if packet.type == Packet.PACKET_STAT:
-                    await self._stat(packet)
-                elif packet.type == Packet.PACKET_DATA:
-                    await self._data(packet.ID, packet.data)
-            await self._keep_small()
-        finally:
-            await asyncio.gather(*(future for _, future in self._writing), return_exceptions=True)
-            for part in self._parts.values():
-                if isinstance(part, Writing):
-                    part.__exit__()
+        while not self._walked or self._asked:
+            packets = await self._some()
+            for start in range(0, len(packets), _AT_ONCE):
+                await self._take(packets[start : start + _AT_ONCE])
+                await asyncio.sleep(0)
+        await self._intake.finish()
+        for entry, large in self._large:
+            self._add(entry, large.digest)
         self._resolve_links()
         await self._stream.send(Packet(type=Packet.PACKET_FIN), end=True)
-        while (await self._packet()).type != Packet.PACKET_FIN:
+        while all(packet.type != Packet.PACKET_FIN for packet in await self._some()):
             pass
 
-    async def _packet(self) -> Packet:
-        packet = await self._stream.receive()
-        if packet is None:
+    async def _some(self) -> list[Packet]:
+        """What has come, at least one."""
+        packets = await self._stream.receive_many()
+        if not packets:
             raise BuildFailed("the client ended the transfer of its files")
-        if packet.type == Packet.PACKET_ERR:
-            raise BuildFailed(f"error from sender: {packet.data.decode(errors='replace')}")
-        self._bytes += packet.ByteSize()
+        self._bytes += sum([packet.ByteSize() for packet in packets])
         self._counted(self._bytes)
-        return packet
+        return packets
 
-    async def _stat(self, packet: Packet) -> None:
+    async def _take(self, packets: Sequence[Packet]) -> None:
+        for packet in packets:
+            kind = packet.type
+            if kind == Packet.PACKET_DATA:
+                self._data(packet.ID, packet.data)
+            elif kind == Packet.PACKET_STAT:
+                self._stat(packet)
+            elif kind == Packet.PACKET_ERR:
+                raise BuildFailed(f"error from sender: {packet.data.decode(errors='replace')}")
+        self._ask()
+        if self._intake.due:
+            await self._intake.write()
+
+    def _ask(self) -> None:
+        """Beside what is received: the client reads no more requests while nobody takes what it sends."""
+        if self._asking is not None and self._asking.done():
+            self._asking.result()
+            self._asking = None
+        if self._requests and self._asking is None:
+            requests, self._requests = self._requests, []
+            self._asking = asyncio.create_task(self._stream.send_many(requests), name="requests for files")
+            self._asking.add_done_callback(self._asked_for)
+
+    def _asked_for(self, asking: "asyncio.Task[None]") -> None:
+        if not asking.cancelled() and asking.exception() is None:
+            self._ask()
+
+    async def close(self) -> None:
+        """Asks for nothing more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    def _stat(self, packet: Packet) -> None:
         if not packet.HasField("stat"):
             self._walked = True
             return
         number, self._id = self._id, self._id + 1
-        entry = entry_of(packet.stat)
+        stat = packet.stat
+        entry = entry_of(stat)
         self.entries[entry.path] = entry
         if not entry.is_regular:
             return
-        if packet.stat.linkname:
-            self._links.append((entry, packet.stat.linkname.lstrip("/")))
+        if stat.linkname:
+            self._links.append((entry, stat.linkname.lstrip("/")))
             return
         known = self._known.get(entry.path)
-        if known is not None and known.unchanged(entry) and await self._there(known):
+        if known is not None and known.unchanged(entry) and self._intake.has(known.digest, known.size):
             self.entries[entry.path] = known
             return
         self._asked[number] = entry
-        await self._stream.send(Packet(type=Packet.PACKET_REQ, ID=number))
+        self._requests.append(Packet(type=Packet.PACKET_REQ, ID=number))
 
-    async def _there(self, known: Entry) -> bool:
-        return bool(known.digest) and self._files.has(known.digest, known.size)
-
-    async def _data(self, number: int, data: bytes) -> None:
+    def _data(self, number: int, data: bytes) -> None:
         entry = self._asked.get(number)
         if entry is None:
             raise BuildFailed("the client sent a file that was not asked for")
         if data:
-            await self._part(number, data)
+            self._part(number, entry, data)
             return
-        part = self._parts.pop(number, None)
+        part = self._parts.pop(number, ())
         del self._asked[number]
-        if isinstance(part, Writing):
-            with part:
-                self._add(entry, await blocking(part.finish))
-            return
-        self._small.append((entry, bytes(part or b"")))
-        self._small_bytes += len(part or b"")
-        if len(self._small) >= _BATCH_FILES or self._small_bytes >= _BATCH_BYTES:
-            await self._keep_small(_AT_ONCE)
+        if isinstance(part, Large):
+            part.ended = True
+        else:
+            self._add(entry, self._intake.small(part[0] if len(part) == 1 else b"".join(part)))
 
-    async def _part(self, number: int, data: bytes) -> None:
-        part = self._parts.setdefault(number, bytearray())
-        if isinstance(part, bytearray):
-            part += data
-            if len(part) <= _SMALL:
-                return
-            data = bytes(part)
-            part = self._parts[number] = self._files.writing()
-        await blocking(part.write, data)
-
-    async def _keep_small(self, at_most: int = 0) -> None:
-        """Begins to write what waits, and waits until at most so many batches are being written: a file system lets one wait for
-        a journal, and the next ones come meanwhile."""
-        if self._small:
-            small, self._small, self._small_bytes = self._small, [], 0
-            future = hop(self._files.put, [content for _, content in small])
-            self._writing.append(([entry for entry, _ in small], future))
-        while len(self._writing) > at_most:
-            entries, future = self._writing.pop(0)
-            for entry, digest in zip(entries, await future, strict=True):
-                self._add(entry, digest)
+    def _part(self, number: int, entry: Entry, data: bytes) -> None:
+        part = self._parts.get(number)
+        if part is None:
+            self._parts[number] = [data]
+        elif isinstance(part, Large):
+            self._intake.add(part, data)
+        else:
+            part.append(data)
+            if sum(map(len, part)) > SMALL:
+                large = self._parts[number] = self._intake.large()
+                self._large.append((entry, large))
+                for each in part:
+                    self._intake.add(large, each)
 
     def _add(self, entry: Entry, digest: str) -> None:
         self.entries[entry.path] = replace(entry, digest=digest)
@@ -166,7 +187,7 @@ class _Receiving:
 def entry_of(stat: Stat) -> Entry:
     """A STAT as an entry. Raises BuildFailed for a path that leaves the directory."""
     path = stat.path.strip("/")
-    if not path or any(part in ("", ".", "..") for part in path.split("/")):
+    if not path or not _NO_NAMES.isdisjoint(path.split("/")):
         raise BuildFailed(f"invalid path in the build context: {stat.path!r}")
     mode = to_mode(stat.mode)
     return Entry(
@@ -178,5 +199,5 @@ def entry_of(stat: Stat) -> Entry:
         gid=stat.gid,
         link=stat.linkname if S_ISLNK(mode) else "",
         device=(stat.devmajor, stat.devminor),
-        xattrs=dict(stat.xattrs),
+        xattrs=dict(stat.xattrs) if stat.xattrs else {},
     )

@@ -1,5 +1,6 @@
 """Go's FileMode, as fsutil's packets have it, and st_mode."""
 
+import functools
 import stat
 
 _KINDS = {
@@ -16,6 +17,7 @@ _BITS = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVT
 _KIND_MASK = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21
 
 
+@functools.lru_cache(256)
 def to_mode(go: int) -> int:
     """st_mode of a FileMode; an unknown kind is taken for a regular file."""
     mode = _KINDS.get(go & _KIND_MASK, stat.S_IFREG) | go & 0o777

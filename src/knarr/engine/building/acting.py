@@ -147,15 +147,15 @@ class Actor:
         """ADD of an archive: its members, in the destination; False for any other file."""
         if match.entry is None or not match.entry.is_regular:
             return False
-        path = self._files.path(match.entry.digest)
-        if not await blocking(is_archive, path):
+        digest = match.entry.digest
+        if not await blocking(is_archive, self._files, digest):
             return False
         facts = {"path": act.dest, "mode": 0o755, "parents": True, "owner": owner or (0, 0), "mtime": None}
         await self._zygote.file_act(self._view, "mkdir", facts)
         options = UntarOptions(owner=owner, keep_root=True, directory=act.dest)
         feeding = await self._zygote.archive_put(self._view, options)
         try:
-            await blocking(inflate, path, feeding.feed)
+            await blocking(inflate, await blocking(self._files.opened, digest), feeding.feed)
         except BrokenPipeError:
             pass  # the job tells why it stopped reading
         finally:

@@ -3,10 +3,11 @@
 import os
 import stat
 import struct
+from typing import BinaryIO
 
 from knarr.build.context.entries import Entry
 from knarr.build.context.select import Match
-from knarr.build.context.store import Files
+from knarr.build.context.store import Files, Reader
 from knarr.engine.images.compression import Inflater
 from knarr.engine.images.errors import BadImage
 from knarr.kernel.files import write_all
@@ -18,22 +19,23 @@ _FLUSH = 256 << 10
 
 def write_archive(feed: int, files: Files, match: Match) -> None:
     """One match of a copy: a file by its name, a directory as "." and what is in it."""
-    writer = _Writer(feed, files)
-    if not match.is_dir:
-        assert match.entry is not None
-        writer.add(match.name, match.entry)
-    else:
-        if match.entry is not None:
-            writer.add(".", match.entry)
-        for path, entry in match.members:
-            writer.add(path, entry)
-    writer.finish()
+    with files.reader() as reader:
+        writer = _Writer(feed, reader)
+        if not match.is_dir:
+            assert match.entry is not None
+            writer.add(match.name, match.entry)
+        else:
+            if match.entry is not None:
+                writer.add(".", match.entry)
+            for path, entry in match.members:
+                writer.add(path, entry)
+        writer.finish()
 
 
 class _Writer:
-    def __init__(self, feed: int, files: Files):
+    def __init__(self, feed: int, reader: Reader):
         self._feed = feed
-        self._files = files
+        self._reader = reader
         self._pending = bytearray()
 
     def add(self, name: str, entry: Entry) -> None:
@@ -48,14 +50,14 @@ class _Writer:
             self._flush()
 
     def _content(self, entry: Entry) -> None:
-        with open(self._files.path(entry.digest), "rb") as file:
-            if entry.size <= _FLUSH:
-                self._pending += file.read()
-            else:
-                self._flush()
-                left = entry.size
-                while left and (sent := os.sendfile(self._feed, file.fileno(), None, left)):
-                    left -= sent
+        if entry.size <= _FLUSH:
+            self._pending += self._reader.read(entry.digest, entry.size)
+        else:
+            self._flush()
+            fd, offset = self._reader.find(entry.digest)
+            left = entry.size
+            while left and (sent := os.sendfile(self._feed, fd, offset, left)):
+                offset, left = offset + sent, left - sent
         self._pending += header.padding(entry.size)
 
     def _flush(self) -> None:
@@ -84,8 +86,8 @@ def _header(name: str, kind: bytes, entry: Entry) -> Header:
     )
 
 
-def is_archive(path: str) -> bool:
-    """Whether a file is a tar archive, compressed or not: its first header says so."""
+def is_archive(files: Files, digest: str) -> bool:
+    """Whether a content is a tar archive, compressed or not: its first header says so."""
     head = bytearray()
 
     def take(piece: bytes) -> None:
@@ -94,7 +96,7 @@ def is_archive(path: str) -> bool:
             raise _EnoughError
 
     try:
-        with open(path, "rb") as file:
+        with files.opened(digest) as file:
             inflater = Inflater(take)
             while data := file.read(_FLUSH):
                 inflater.write(data)
@@ -114,9 +116,9 @@ class _EnoughError(Exception):
     """The first block is here."""
 
 
-def inflate(path: str, feed: int) -> None:
-    """The plain bytes of a file to a descriptor."""
-    with open(path, "rb") as file:
+def inflate(file: BinaryIO, feed: int) -> None:
+    """The plain bytes of a file, which is closed, to a descriptor."""
+    with file:
         inflater = Inflater(lambda piece: write_all(feed, piece))
         while data := file.read(_FLUSH):
             inflater.write(data)

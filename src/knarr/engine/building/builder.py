@@ -335,7 +335,7 @@ class EngineBuilder:
 
     async def is_archive(self, index: Index, name: str) -> bool:
         """Whether a fetched file is one."""
-        return await blocking(is_archive, self._files.path(index[name].digest))
+        return await blocking(is_archive, self._files, index[name].digest)
 
     async def holding_files(self) -> object:
         """Clients' files stay while this lives."""
@@ -381,7 +381,7 @@ def _asked(wish: Wish, name: str) -> bool:
 
 
 def _content(files: Files, entry: Entry) -> bytes:
-    with open(files.path(entry.digest), "rb") as file:
+    with files.opened(entry.digest) as file:
         return file.read(_LIMIT)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from knarr.build.context.store import Files
 from knarr.build.frontdoor.door import FrontDoor
 from knarr.engine.building.attesting import Attestor
 from knarr.engine.building.builder import EngineBuilder
@@ -47,7 +46,7 @@ class Workshop:
     ):
         root = f"{world.paths.data_root}/build"
         self._hoard = hoard
-        self._files = Files(root)
+        self._files = hoard.files
         self._workplace = Workplace(
             world, self._files, hoard.mounts, f"{root}/mounts", f"{world.paths.exec_root}/build"
         )

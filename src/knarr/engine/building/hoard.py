@@ -28,6 +28,7 @@ from knarr.loop.blocking import blocking
 from knarr.model.digest import Digest
 
 _PAUSE = 60 * 10**9
+_REST = 60.0
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -50,13 +51,14 @@ class Hoard:
     def __init__(self, rooms: Rooms, root: str):
         self._rooms = rooms
         self._root = root
-        self._files = Files(root)
+        self.files = Files(root)
         self.mounts = CacheMounts(f"{root}/cachemounts")
         self.recall = Recall()
         self._builds = 0
         self._uploads: weakref.WeakSet[Uploading] = weakref.WeakSet()
         self._gate = asyncio.Lock()
         self._tended = 0
+        self._resting: asyncio.TimerHandle | None = None
         self._tending: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
@@ -69,6 +71,7 @@ class Hoard:
         finally:
             self._builds -= 1
             self._tend()
+            self._rest()
 
     async def uploading(self) -> Uploading:
         """Holds clients' files until the object is forgotten, or given back to `uploaded`."""
@@ -80,6 +83,17 @@ class Hoard:
     def uploaded(self, held: Uploading) -> None:
         """Lets clients' files go."""
         self._uploads.discard(held)
+        self._rest()
+
+    def _rest(self) -> None:
+        """A while after the last build: the next one comes soon, or not for long."""
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = asyncio.get_running_loop().call_later(_REST, self._rested)
+
+    def _rested(self) -> None:
+        if not self._builds and not self._uploads:
+            self.files.rest()
 
     def _tend(self) -> None:
         if self._tending is None and now() - self._tended > _PAUSE:
@@ -97,6 +111,8 @@ class Hoard:
 
     async def close(self) -> None:
         """Nothing is collected any more."""
+        if self._resting is not None:
+            self._resting.cancel()
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.wait([self._tending])
@@ -132,7 +148,7 @@ class Hoard:
                 if each.remove is not None and each.record.id in chosen_ids:
                     await each.remove()
             if any(each.kind == "source.local" for each in gone):
-                await blocking(self._files.sweep, ())
+                await blocking(self.files.sweep, ())
         if resources:
             await removing.discard(self._rooms, resources)
         return gone
@@ -145,10 +161,10 @@ class Hoard:
 
     def _contexts(self) -> list[_Local]:
         """One a context, with the contents that no earlier one has; and what no context names."""
-        sizes = self._files.sizes()
+        sizes = self.files.sizes()
         busy = bool(self._builds or self._uploads)
         found = []
-        for path, digests in self._files.contexts():
+        for path, digests in self.files.contexts():
             facts = os.stat(path)
             record = Record(
                 id=_name(os.path.basename(path)),

@@ -37,7 +37,7 @@ async def _layer(rooms: Rooms, digest: Digest) -> tuple[list[str], dict[str, byt
     def pour() -> None:
         try:
             with contextlib.suppress(BrokenPipeError):
-                inflate(str(rooms.blobs.path(digest)), feed)
+                inflate(rooms.blobs.open(digest), feed)
         finally:
             os.close(feed)
 

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from msgspec.structs import replace
 
 from knarr.build.context.entries import Entry, Index
+from knarr.build.context.packs import SMALL, Packing
 from knarr.build.context.store import Files
 from knarr.build.dockerfile.ignore import Matcher
 from knarr.build.errors import BuildFailed
@@ -22,8 +23,6 @@ from knarr.loop.blocking import hop
 from knarr.snapshots import header
 from knarr.snapshots.header import Header
 from knarr.snapshots.source import Source
-
-_SMALL = 1 << 20
 
 
 async def receive(body: AsyncIterator[bytes], files: Files) -> dict[str, Entry]:
@@ -47,14 +46,17 @@ async def receive(body: AsyncIterator[bytes], files: Files) -> dict[str, Entry]:
 def _read(drain: int, files: Files) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     try:
-        source = Source(drain)
-        for member in source.members():
-            path = posixpath.normpath("/" + os.fsdecode(member.name)).strip("/")
-            if path:
-                _parents(found, path)
-                entry = _entry(path, member, source, files, found)
-                if entry is not None:
-                    found[path] = entry
+        with files.packing() as packing:
+            source = Source(drain)
+            keeping = _Keeping(source, files, packing)
+            for member in source.members():
+                path = posixpath.normpath("/" + os.fsdecode(member.name)).strip("/")
+                if path:
+                    _parents(found, path)
+                    entry = _entry(path, member, keeping, found)
+                    if entry is not None:
+                        found[path] = entry
+            packing.finish()
     finally:
         os.close(drain)
     return found
@@ -69,9 +71,7 @@ def _parents(found: dict[str, Entry], path: str) -> None:
             found[above] = Entry(path=above, mode=stat.S_IFDIR | 0o755)
 
 
-def _entry(
-    path: str, member: Header, source: Source, files: Files, found: Mapping[str, Entry]
-) -> Entry | None:
+def _entry(path: str, member: Header, keeping: "_Keeping", found: Mapping[str, Entry]) -> Entry | None:
     if member.kind == header.LINK:
         first = found.get(posixpath.normpath("/" + os.fsdecode(member.link)).strip("/"))
         if first is None:
@@ -86,19 +86,28 @@ def _entry(
         size=member.size,
         mtime=member.mtime,
         link=os.fsdecode(member.link) if kind == stat.S_IFLNK else "",
-        digest=_kept(member, source, files) if kind == stat.S_IFREG else "",
+        digest=keeping.content(member) if kind == stat.S_IFREG else "",
         device=member.device,
         xattrs=member.xattrs,
     )
 
 
-def _kept(member: Header, source: Source, files: Files) -> str:
-    if member.size <= _SMALL:
-        return files.put([b"".join(bytes(piece) for piece in source.pieces())])[0]
-    with files.writing() as writing:
-        for piece in source.pieces():
-            writing.write(bytes(piece))
-        return writing.finish()
+class _Keeping:
+    """Contents of an archive's members, to the store."""
+
+    def __init__(self, source: Source, files: Files, packing: Packing):
+        self._source = source
+        self._files = files
+        self._packing = packing
+
+    def content(self, member: Header) -> str:
+        """The digest of the member that is read now."""
+        if member.size <= SMALL:
+            return self._packing.keep(b"".join([bytes(piece) for piece in self._source.pieces()]))
+        with self._files.writing() as writing:
+            for piece in self._source.pieces():
+                writing.write(piece)
+            return writing.finish()
 
 
 class Uploaded:

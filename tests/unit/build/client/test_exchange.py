@@ -93,10 +93,10 @@ async def test_a_directory_is_taken(root: Path, tmp_path: Path) -> None:
             caller, [("dir-name", "context"), ("exclude-patterns", "twin")], files, {}, lambda _: None
         )
         assert sorted(index) == ["link", "sub", "sub-b", "sub/b.md", "sub/deep", "sub/deep/file"]
-        assert Path(files.path(index["sub-b"].digest)).read_bytes() == b"x" * 100_000
+        assert files.opened(index["sub-b"].digest).read() == b"x" * 100_000
         assert {entry.uid for entry in index.values()} == {0}
         made = await filesync.receive(caller, [("dir-name", "dockerfile")], files, {}, lambda _: None)
-        assert Path(files.path(made["Dockerfile"].digest)).read_bytes() == b"FROM x"
+        assert files.opened(made["Dockerfile"].digest).read() == b"FROM x"
         with pytest.raises(RpcError, match="no access allowed to dir 'other'"):
             await filesync.receive(caller, [("dir-name", "other")], files, {}, lambda _: None)
 
