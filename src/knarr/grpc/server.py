@@ -7,7 +7,7 @@ from typing import Any
 
 from knarr.grpc import calls
 from knarr.grpc.calls import Metadata
-from knarr.grpc.connection import STREAMS
+from knarr.grpc.core import STREAMS
 from knarr.grpc.frames import NO_ERROR, REFUSED_STREAM
 from knarr.grpc.hpack import Header
 from knarr.grpc.services import Method, Service
