@@ -21,11 +21,11 @@ _OPENING: tuple[Header, ...] = ((":status", "200"), _TYPE)
 class Message(Protocol):
     """What protobuf's messages have."""
 
-    def SerializeToString(self) -> bytes:  # noqa: N802
+    def SerializeToString(self) -> bytes:  # noqa: N802  (protobuf's name)
         """As bytes."""
 
     @classmethod
-    def FromString(cls, data: bytes, /) -> Self:  # noqa: N802
+    def FromString(cls, data: bytes, /) -> Self:  # noqa: N802  (protobuf's name)
         """And back."""
 
 

@@ -119,6 +119,7 @@ def body(image: str, command: Command, options: Options) -> dict[str, Any]:
 
 def _config(image: str, command: Command, options: Options) -> dict[str, Any]:
     value: dict[str, Any] = {"Image": image}
+    given: Mapping[str, object] = options
     if command is not None:
         value["Cmd"] = words(command)
     if "entrypoint" in options:
@@ -131,8 +132,8 @@ def _config(image: str, command: Command, options: Options) -> dict[str, Any]:
         ("stop_signal", "StopSignal"),
         ("stop_timeout", "StopTimeout"),
     ):
-        if key in options:
-            value[name] = options[key]  # type: ignore[literal-required]
+        if key in given:
+            value[name] = given[key]
     if "working_dir" in options:
         value["WorkingDir"] = fspath(options["working_dir"])
     if "env" in options:

@@ -6,6 +6,7 @@ modules below; for any other name it loads the real module. Where an interpreter
 not behave, the real module is used at once. Code outside of this file knows nothing of it.
 """
 
+# The C modules have no stubs or half of them, and what is used here is private by its name only: hence the silenced checks.
 import _collections  # type: ignore[import-not-found]
 import _collections_abc
 import _functools  # type: ignore[import-not-found]
@@ -83,7 +84,7 @@ class NamedTuple(metaclass=_Named):
     """See `_Named`."""
 
 
-def TypeVar(name: str, *_: object, **__: object) -> type:  # noqa: N802
+def TypeVar(name: str, *_: object, **__: object) -> type:  # noqa: N802  (typing's name)
     """Any type."""
     return Any
 
@@ -123,7 +124,7 @@ class _Context:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    memo: dict[str, str] = {}  # noqa: RUF012
+    memo: dict[str, str] = {}  # noqa: RUF012  (the scanner's own)
 
     @staticmethod
     def parse_constant(name: str) -> float:

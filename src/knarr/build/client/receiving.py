@@ -26,11 +26,11 @@ class Raw(NamedTuple):
     data: bytes
 
     @classmethod
-    def FromString(cls, data: bytes) -> Self:  # noqa: N802
+    def FromString(cls, data: bytes) -> Self:  # noqa: N802  (protobuf's name)
         """As protobuf's messages have it."""
         return cls(data)
 
-    def SerializeToString(self) -> bytes:  # noqa: N802
+    def SerializeToString(self) -> bytes:  # noqa: N802  (protobuf's name)
         """As protobuf's messages have it."""
         return self.data
 

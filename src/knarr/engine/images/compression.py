@@ -179,7 +179,7 @@ class _Frames:
 
         self._damage = zstandard.ZstdError
         self._writer = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_writer(
-            _Target(sink),  # type: ignore[arg-type]
+            _Target(sink),  # type: ignore[arg-type]  # of a file only its write is called
             write_size=_PIECE,
             closefd=False,
         )

@@ -40,7 +40,7 @@ class _Member(tarfile.TarInfo):
                 raise BadImage("invalid archive: too long names or attributes")
         elif self.type == tarfile.GNUTYPE_SPARSE:
             raise BadImage("invalid archive: a sparse file")
-        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]  # typeshed lacks it
 
     def _proc_gnusparse_10(self, *arguments: object) -> None:
         raise BadImage("invalid archive: a sparse file")

@@ -5,13 +5,14 @@ Drivers override `put`, and `flush`, which ends what one read brought.
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from knarr.runtime.shim.log import PIECE, STREAMS, boundary
 from knarr.wire.locallog import Piece
 
 
-class Messages:
+class Messages(ABC):
     """`full`: who reads the output shall wait, until what `heed` was given is called."""
 
     __slots__ = ("_ids", "_ordinals", "_partial", "lost")
@@ -28,14 +29,16 @@ class Messages:
         return False
 
     def heed(self, on_room: Callable[[], None]) -> None:
-        """Whom to tell when it takes more again."""
+        """Whom to tell when it takes more again; one that always does tells nobody."""
+        return
 
+    @abstractmethod
     def put(self, stream: str, at: int, line: bytes, piece: Piece | None) -> None:
         """One message."""
-        raise NotImplementedError
 
     def flush(self) -> None:
-        """What was put may go."""
+        """What was put may go; where each went at once, nothing is left to do."""
+        return
 
     def close(self, on_gone: Callable[[], None] | None = None) -> bool:
         """Lets go; False: not yet, `on_gone` will be called."""

@@ -1,5 +1,6 @@
 """What the drivers that send have in common: messages, encoded, into a `Sender`, and into the cache that is read back."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,9 +19,9 @@ class Remote(Messages):
         self.wish, self._cache, self._sender = wish, cache, sender
         self.insist = True
 
+    @abstractmethod
     def encode(self, stream: str, at: int, line: bytes, piece: Piece | None) -> bytes:
         """A message as the receiver takes it."""
-        raise NotImplementedError
 
     @property
     def full(self) -> bool:
