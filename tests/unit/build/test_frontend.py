@@ -235,6 +235,13 @@ def test_unknown_subrequests() -> None:
         )
 
 
+def test_another_frontend_is_asked_nothing() -> None:
+    given = options.parse({"requestid": "frontend.lint"})
+    steps = requests.subrequest(frontend.Definition(b"# syntax=other/frontend\nFROM a\n"), given)
+    with pytest.raises(DockerfileError, match="other/frontend"):
+        frontend.drive(steps, lambda question: None)
+
+
 def test_the_list_of_subrequests() -> None:
     given = options.parse({"requestid": "frontend.subrequests.describe"})
     answer = frontend.drive(requests.subrequest(frontend.Definition(b""), given), lambda question: None)

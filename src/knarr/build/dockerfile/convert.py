@@ -22,7 +22,7 @@ from knarr.build.dockerfile import (
 from knarr.build.dockerfile import instructions as i
 from knarr.build.dockerfile.bases import Bases
 from knarr.build.dockerfile.building import Building
-from knarr.build.dockerfile.checks import Linter
+from knarr.build.dockerfile.checks import Linter, Remark
 from knarr.build.dockerfile.connecting import step_of, trigger
 from knarr.build.dockerfile.dispatch import dispatch
 from knarr.build.dockerfile.drafts import Freezer, SourceDraft
@@ -344,8 +344,10 @@ def _rfc3339(epoch: int | None) -> str:
         return ""
 
 
-def linter(definition: Definition, options: Options, *, silent: bool = False) -> Linter:
-    """The checks that the client or the file chooses."""
+def linter(
+    definition: Definition, options: Options, *, remarks: list[Remark] | None = None, silent: bool = False
+) -> Linter:
+    """The checks that the client or the file chooses; findings go to `remarks`."""
     lint = options.lint
     if lint is None:
         found = directives.directive("check", parser.decode(definition.text))
@@ -353,4 +355,4 @@ def linter(definition: Definition, options: Options, *, silent: bool = False) ->
             lint = checks.parse_options(found.value.partition(" ")[0] if found else "")
         except DockerfileError as error:
             raise error.wrapped("failed to parse check options") from None
-    return replace(lint, silent=silent, warnings=[])
+    return replace(lint, silent=silent, warnings=[] if remarks is None else remarks)

@@ -25,10 +25,10 @@ class Built(NamedTuple):
     warnings: tuple[Remark, ...]
 
 
-def build(definition: Definition, options: Options) -> Steps[Built]:
-    """Raises DockerfileError."""
+def build(definition: Definition, options: Options, remarks: list[Remark] | None = None) -> Steps[Built]:
+    """Raises DockerfileError; what the checks found until then is in `remarks`."""
     check_frontend(decode(definition.text), options.syntax)
-    lint = linter(definition, options)
+    lint = linter(definition, options, remarks=remarks)
     silent = linter(definition, options, silent=True)
     parts = [
         Conversion(definition, options, platform, silent if index else lint).run()

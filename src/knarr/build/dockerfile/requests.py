@@ -11,6 +11,7 @@ from typing import Any
 from knarr.build.dockerfile import parser, reading
 from knarr.build.dockerfile.checks import Linter, Remark
 from knarr.build.dockerfile.convert import Conversion, Definition, linter
+from knarr.build.dockerfile.directives import check_frontend
 from knarr.build.dockerfile.errors import DockerfileError, Lines, excerpt
 from knarr.build.dockerfile.options import Options
 from knarr.build.dockerfile.questions import Steps
@@ -18,6 +19,7 @@ from knarr.build.dockerfile.units import Unit
 from knarr.model.errors import Unsupported
 
 Metadata = dict[str, bytes]
+Remarks = list[Remark] | None
 _HTML = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _VERSION = "1.0.0"
 _OUTLINE = "List all parameters current build target supports"
@@ -25,12 +27,14 @@ _TARGETS = "List all targets current build supports"
 _DESCRIBE = "List available subrequest types"
 
 
-def subrequest(definition: Definition, options: Options) -> Steps[Metadata]:
-    """The answer to `options.request_id`. Raises Unsupported for one that is unknown, DockerfileError for a bad file."""
+def subrequest(definition: Definition, options: Options, remarks: Remarks = None) -> Steps[Metadata]:
+    """The answer to `options.request_id`. Raises Unsupported for one that is unknown, DockerfileError for a bad file.
+    `remarks` gets what checks find while something else is asked."""
+    check_frontend(parser.decode(definition.text), options.syntax)
     handler = _HANDLERS.get(options.request_id)
     if handler is None:
         raise Unsupported(f"unsupported request {options.request_id}")
-    return (yield from handler(definition, options))
+    return (yield from handler(definition, options, remarks))
 
 
 def _metadata(document: object, text: str) -> Metadata:
@@ -67,7 +71,7 @@ def _columns(rows: Sequence[tuple[str, ...]], padding: int) -> str:
     )
 
 
-def _lint(definition: Definition, options: Options) -> Steps[Metadata]:
+def _lint(definition: Definition, options: Options, _: Remarks) -> Steps[Metadata]:
     """The checks. Without a target all stages are looked at."""
     lint = Linter()
     error: dict[str, object] = {}
@@ -106,9 +110,10 @@ def _told(warning: Remark, filename: str, text: str) -> str:
     return f"\nWARNING: {warning.rule}{where}\n{warning.message}\n{excerpt(filename, text, warning.lines)}"
 
 
-def _outline(definition: Definition, options: Options) -> Steps[Metadata]:
+def _outline(definition: Definition, options: Options, remarks: Remarks) -> Steps[Metadata]:
     """What the target takes from outside: arguments, secrets, ssh agents."""
-    unit = yield from Conversion(definition, options, None, linter(definition, options)).target()
+    lint = linter(definition, options, remarks=remarks)
+    unit = yield from Conversion(definition, options, None, lint).target()
     arguments, secrets, agents = _collected(unit)
     document = _given(
         name=unit.stage.name,
@@ -181,10 +186,10 @@ def _used(unit: Unit) -> dict[str, None]:
     return found
 
 
-def _targets(definition: Definition, options: Options) -> Steps[Metadata]:
+def _targets(definition: Definition, options: Options, _: Remarks) -> Steps[Metadata]:
     """The stages."""
     yield from ()
-    stages, _ = reading.read(parser.parse(parser.decode(definition.text)), Linter(silent=True))
+    stages = reading.read(parser.parse(parser.decode(definition.text)), Linter(silent=True))[0]
     last = len(stages) - 1
     entries = [
         {
@@ -201,7 +206,7 @@ def _targets(definition: Definition, options: Options) -> Steps[Metadata]:
     return _metadata(document, _columns(rows, 1))
 
 
-def _describe(definition: Definition, options: Options) -> Steps[Metadata]:
+def _describe(definition: Definition, options: Options, _: Remarks) -> Steps[Metadata]:
     """Which requests there are. The checks are not listed, as in BuildKit."""
     yield from ()
     target = [{"name": "target", "description": "Target build stage"}]
@@ -223,7 +228,7 @@ def _describe(definition: Definition, options: Options) -> Steps[Metadata]:
     return _metadata(document, _columns(rows, 1))
 
 
-_HANDLERS: dict[str, Callable[[Definition, Options], Steps[Metadata]]] = {
+_HANDLERS: dict[str, Callable[[Definition, Options, Remarks], Steps[Metadata]]] = {
     "frontend.lint": _lint,
     "frontend.outline": _outline,
     "frontend.targets": _targets,

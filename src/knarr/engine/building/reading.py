@@ -11,6 +11,7 @@ from knarr.build.attest.asked import Asked
 from knarr.build.bench import Bench, Given
 from knarr.build.context.entries import Index
 from knarr.build.dockerfile import contexts, frontend
+from knarr.build.dockerfile.checks import Remark
 from knarr.build.dockerfile.contexts import Remote
 from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.dockerfile.frontend import Built, Definition, Options, Result
@@ -26,9 +27,9 @@ from knarr.build.dockerfile.questions import (
 from knarr.build.errors import BadBuild, BuildFailed, Place
 from knarr.build.graph import Edge
 from knarr.build.port import Sessions, Wish
-from knarr.build.progress import Progress, unique
+from knarr.build.progress import Progress
 from knarr.build.solver import Solve
-from knarr.build.told import Warned
+from knarr.build.told import Vertex, Warned
 from knarr.build.tree import Tree
 from knarr.engine.building.caching.imports import Imports
 from knarr.engine.images.holding import Hold
@@ -122,6 +123,9 @@ class Reading:
         self._hold = hold
         self._known: dict[str, Index] = {}
         self._held: object = None
+        self._remarks: list[Remark] = []
+        self._warned = 0
+        self._vertex = Vertex(digest="", name="")
 
     async def run(self) -> Read:
         remote = contexts.remote_context(self._options)
@@ -151,6 +155,8 @@ class Reading:
                 name = remote.filename
         if "dockerfilekey" in self._wish.attrs:
             return (await self._local())._replace(context=edge)
+        told = (each for each in reversed(self._progress.told) if isinstance(each, Vertex))
+        self._vertex = next((each for each in told if each.digest == edge.vertex.digest), self._vertex)
         text = await self._builder.text(given, name, bench)
         if text is None:
             raise BuildFailed(f"failed to read dockerfile: open {name}: no such file or directory")
@@ -187,6 +193,7 @@ class Reading:
             if text is None:
                 raise BuildFailed(f"failed to read dockerfile: open {name}: no such file or directory")
             ignore = await self._builder.text(index, f"{name}.dockerignore")
+        self._vertex = step.vertex
         if ignore is None and ahead is not None:
             ignore = await ahead.take(self._progress)
         return Definition(text, name, ignore)
@@ -195,11 +202,16 @@ class Reading:
         if self._options.request_id:
             from knarr.build.dockerfile import requests
 
-            answered = await self._driven(requests.subrequest(definition, self._options))
+            steps = requests.subrequest(definition, self._options, self._remarks)
+            try:
+                answered = await self._driven(steps, definition)
+            except DockerfileError as error:
+                raise BadBuild(str(error)) from error
             metadata = {key: _bytes(value) for key, value in answered.items()}
             return Read(wish=self._wish, results=(), metadata=metadata, multi=False)
-        built: Built = await self._driven(frontend.build(definition, self._options))
-        self._warn(built, definition)
+        built: Built = await self._driven(
+            frontend.build(definition, self._options, self._remarks), definition
+        )
         multi = self._options.multi_platform
         metadata = {
             f"containerimage.config/{result.platform}" if multi else "containerimage.config": json.dumps(
@@ -218,12 +230,16 @@ class Reading:
             held=self._held,
         )
 
-    def _warn(self, built: Built, definition: Definition) -> None:
-        vertex = unique("warnings")
+    def _warn(self, definition: Definition) -> None:
+        """What the checks found since, also in what cannot be built. It belongs to the step that read the Dockerfile, which is
+        told again: displays show a warning with its step, and this one may have been shown already."""
+        new, self._warned = self._remarks[self._warned :], len(self._remarks)
+        if not new:
+            return
         self._progress.tell(
             *(
                 Warned(
-                    vertex=vertex,
+                    vertex=self._vertex.digest,
                     level=1,
                     short=each.short,
                     detail=(each.description,),
@@ -232,19 +248,23 @@ class Reading:
                     source=definition.text,
                     ranges=_ranges(each.lines),
                 )
-                for each in built.warnings
-            )
+                for each in new
+            ),
+            self._vertex,
         )
 
-    async def _driven(self, steps: Steps[T]) -> T:
+    async def _driven(self, steps: Steps[T], definition: Definition) -> T:
         try:
             questions = next(steps)
             while True:
+                self._warn(definition)
                 answers = await asyncio.gather(*(self._answered(question) for question in questions))
                 questions = steps.send(tuple(answers))
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            self._warn(definition)
 
     async def _answered(self, question: Question) -> Answer:
         try:

@@ -90,8 +90,9 @@ class Seen(NamedTuple):
 async def look(
     rooms: Rooms, layers: Layers, ref: Reference, platform: Platform | None, auth: Auth | None, hold: Hold
 ) -> Seen:
-    """An image's documents without its layers, and without a row or a name for it: what builds begin with."""
-    pull = _Pull(rooms, layers, ref, platform, auth, _silent, hold)
+    """An image's documents without its layers, and without a row or a name for it: what builds begin with. What is there for
+    one platform alone is taken for any: a build warns of it."""
+    pull = _Pull(rooms, layers, ref, platform, auth, _silent, hold, strict=False)
     found, manifest, config, image = await pull.documents()
     return Seen(ref, found.top.digest, image, config, manifest.layers)
 
@@ -127,7 +128,10 @@ class _Pull:
         auth: Auth | None,
         report: Report,
         hold: Hold,
+        *,
+        strict: bool = True,
     ) -> None:
+        self._strict = strict
         self._rooms = rooms
         self._layers = layers
         self._ref = ref
@@ -256,7 +260,7 @@ class _Pull:
                 f'image operating system "{image.platform.os}" cannot be used on this platform: operating system is not supported'
             )
         single = found.top.digest == found.manifest.digest
-        if self._platform is not None and single and not image.platform.matches(wanted):
+        if self._strict and self._platform is not None and single and not image.platform.matches(wanted):
             raise NoMatchingPlatform(
                 f"image with reference {self._ref.familiar} was found but does not provide the specified platform ({wanted})"
             )
