@@ -8,31 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from knarr.engine.checks import capability
+from knarr.engine.ocilimits import Node, oci_resources
 from knarr.engine.plan import overlay_environment, process_environment
 from knarr.engine.record import Placed
 from knarr.engine.userns import NO_IDS, Ids
-from knarr.model.container import ContainerSpec, ExecSpec, Resources
+from knarr.model.container import ContainerSpec, ExecSpec
 from knarr.runtime import defaults, netns
 from knarr.runtime.caps import ALL, DEFAULT
 
-CPU_PERIOD = 100_000
 _INIT_TARGET = "/sbin/docker-init"
 _NET_SYSCTLS = {f"net.ipv4.{name}": value for name, value in netns.SYSCTLS.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A device: in the container at `path`, on the host `kind` ("c", "b") `major`:`minor` at `source`."""
-
-    path: str
-    kind: str
-    major: int
-    minor: int
-    mode: int
-    uid: int
-    gid: int
-    permissions: str = "rwm"
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +247,7 @@ def _linux(spec: ContainerSpec, facts: Facts) -> dict[str, Any]:
     return {
         "namespaces": namespaces,
         **_mappings(facts.ids),
-        "resources": oci_resources(spec.resources, facts, privileged=spec.privileged),
+        "resources": oci_resources(spec.resources, facts.nodes, facts.numbers, privileged=spec.privileged),
         "devices": [
             {
                 "path": node.path,
@@ -305,91 +290,3 @@ def _root_propagation(mounts: Sequence[Placed]) -> str:
     """A shared or slave bind needs a root that lets its peers' mounts through; the other mounts keep to themselves."""
     words = {mount.propagation.removeprefix("r") for mount in mounts}
     return "shared" if "shared" in words else "rslave" if "slave" in words else "rprivate"
-
-
-def oci_resources(resources: Resources, facts: Facts, *, privileged: bool) -> dict[str, Any]:
-    """OCI linux.resources: only what was asked for, and the devices."""
-    made = {
-        "memory": _memory(resources),
-        "cpu": _cpu(resources),
-        "blockIO": _block(resources, facts.numbers),
-    }
-    made = {key: value for key, value in made.items() if value}
-    if resources.pids_limit:
-        made["pids"] = {"limit": resources.pids_limit}
-    return {**made, "devices": _device_rules(resources, facts, privileged=privileged)}
-
-
-def _device_rules(resources: Resources, facts: Facts, *, privileged: bool) -> list[dict[str, Any]]:
-    if privileged:
-        return list(defaults.PRIVILEGED_DEVICE_RULES)
-    rules = defaults.device_rules()
-    for node in facts.nodes:
-        rules.append(
-            {
-                "allow": True,
-                "type": node.kind,
-                "major": node.major,
-                "minor": node.minor,
-                "access": node.permissions,
-            }
-        )
-    for text in resources.device_cgroup_rules:
-        kind, numbers, access = text.split()
-        rule: dict[str, Any] = {"allow": True, "type": kind, "access": access}
-        for key, number in zip(("major", "minor"), numbers.split(":"), strict=True):
-            if number != "*":
-                rule[key] = int(number)
-        rules.append(rule)
-    return rules
-
-
-def _memory(resources: Resources) -> dict[str, Any]:
-    memory: dict[str, Any] = {}
-    if resources.memory:
-        memory["limit"] = resources.memory
-    if resources.memory_reservation:
-        memory["reservation"] = resources.memory_reservation
-    if resources.memory_swap:
-        memory["swap"] = resources.memory_swap
-    if resources.memory_swappiness not in (None, -1):
-        memory["swappiness"] = resources.memory_swappiness
-    if resources.oom_kill_disable:
-        memory["disableOOMKiller"] = True
-    return memory
-
-
-def _cpu(resources: Resources) -> dict[str, Any]:
-    cpu: dict[str, Any] = {
-        "shares": resources.cpu_shares,
-        "quota": resources.cpu_quota,
-        "period": resources.cpu_period,
-        "cpus": resources.cpuset_cpus,
-        "mems": resources.cpuset_mems,
-        "realtimePeriod": resources.cpu_realtime_period,
-        "realtimeRuntime": resources.cpu_realtime_runtime,
-    }
-    if resources.nano_cpus:
-        cpu["period"] = CPU_PERIOD
-        cpu["quota"] = resources.nano_cpus * CPU_PERIOD // 1_000_000_000
-    return {key: value for key, value in cpu.items() if value}
-
-
-def _block(resources: Resources, numbers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    block: dict[str, Any] = {}
-    if resources.blkio_weight:
-        block["weight"] = resources.blkio_weight
-    fields = (
-        ("weightDevice", "weight", resources.blkio_weight_devices),
-        ("throttleReadBpsDevice", "rate", resources.blkio_read_bps),
-        ("throttleWriteBpsDevice", "rate", resources.blkio_write_bps),
-        ("throttleReadIOPSDevice", "rate", resources.blkio_read_iops),
-        ("throttleWriteIOPSDevice", "rate", resources.blkio_write_iops),
-    )
-    for key, word, limits in fields:
-        if limits:
-            block[key] = [
-                {"major": numbers[limit.path][0], "minor": numbers[limit.path][1], word: limit.rate}
-                for limit in limits
-            ]
-    return block

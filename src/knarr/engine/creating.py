@@ -7,14 +7,13 @@ and volumes have rows of their own (`volumes.py`).
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from collections.abc import Sequence
+from dataclasses import replace
 from platform import machine
 from typing import Protocol
 
 from knarr.engine import links, rows, userns
-from knarr.engine.checks import check_name, covering
+from knarr.engine.checks import check_name
 from knarr.engine.endpoint_plan import check_endpoint
 from knarr.engine.errors import BindSourceMissing, NameTaken, NoSuchContainer
 from knarr.engine.images.errors import WrongPlatform
@@ -22,17 +21,18 @@ from knarr.engine.images.manifest import serving
 from knarr.engine.live import Live, Roster
 from knarr.engine.names import new_id, numbered, random_name
 from knarr.engine.nets import asked_for
-from knarr.engine.plan import Planned, plan_container, plan_mounts
-from knarr.engine.record import Extra, Placed, Row, VolumeValue
+from knarr.engine.placing import Placer, Wishes
+from knarr.engine.plan import Planned, plan_container
+from knarr.engine.record import Extra, Placed, Row
 from knarr.engine.values import Created
-from knarr.engine.volumes import ANONYMOUS, Volumes, check_driver, event, is_empty
+from knarr.engine.volumes import Volumes, event, is_empty
 from knarr.engine.world import World, now
 from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
-from knarr.model.container import ContainerSpec, ContainerState, MountSpec, Status
+from knarr.model.container import ContainerSpec, ContainerState, Status
 from knarr.model.descriptor import chain_ids
 from knarr.model.digest import Digest
-from knarr.model.errors import Conflict, Invalid, NotFound, Unsupported
+from knarr.model.errors import Conflict, Invalid, NotFound
 from knarr.model.image import Image, ImageView
 from knarr.model.mount import Mount
 from knarr.model.platform import Platform
@@ -52,15 +52,6 @@ class ImageSource(Protocol):
         """Raises NoSuchImage, WrongPlatform."""
 
 
-@dataclass(slots=True)
-class _Wishes:
-    """Mounts decided, and the volumes that must be made for them."""
-
-    placed: list[Placed] = field(default_factory=list)
-    volumes: list[tuple[str, VolumeValue]] = field(default_factory=list)
-    filled: list[Placed] = field(default_factory=list)
-
-
 class Creator:
     """Makes containers."""
 
@@ -69,6 +60,7 @@ class Creator:
         self._roster = roster
         self._volumes = volumes
         self._images = images
+        self._placer = Placer(world, roster, volumes)
 
     async def create(self, asked: ContainerSpec, name: str | None) -> Created:
         """Raises NoSuchImage, NameTaken, Invalid."""
@@ -80,13 +72,13 @@ class Creator:
         warnings = self._check_platform(asked, image)
         asked = self._resolve(asked)
         planned = plan_container(container_id, asked, image.config, self._world.host)
-        inherited = [mount for text in planned.spec.volumes_from for mount in self._inherited(text)]
+        inherited = [mount for text in planned.spec.volumes_from for mount in self._placer.inherited(text)]
         images = {
             each.source: await self._images.find(each.source)
             for each in (*planned.spec.mounts, *inherited)
             if each.type == "image"
         }
-        wishes = self._decide(container_id, planned.spec, inherited, images)
+        wishes = self._placer.decide(container_id, planned.spec, inherited, images)
         chain = chain_ids(image.layers)
         async with Undo() as undo:
             name = self._reserve(bare, container_id)
@@ -156,107 +148,8 @@ class Creator:
     async def _release(self, name: str) -> None:
         self._roster.release(name)
 
-    def _decide(
-        self,
-        container_id: str,
-        spec: ContainerSpec,
-        inherited: Sequence[MountSpec],
-        images: Mapping[str, Image],
-    ) -> _Wishes:
-        wishes = _Wishes()
-        for mount in plan_mounts(spec, inherited):
-            placed = self._place(mount, wishes)
-            if placed.type == "image":
-                placed = self._place_image(container_id, placed, images[mount.source])
-            wishes.placed.append(placed)
-            if placed.type == "volume" and not mount.no_copy and not mount.subpath:
-                wishes.filled.append(placed)
-        return wishes
-
-    def _inherited(self, text: str) -> list[MountSpec]:
-        """--volumes-from CONTAINER[:ro|rw]"""
-        name, _, mode = text.partition(":")
-        if not name:
-            raise Invalid("volumes-from specification cannot be an empty string")
-        if mode not in ("", "ro", "rw", "z", "Z"):
-            raise Invalid(f"invalid mode: {mode}")
-        try:
-            other = self._roster.find(name)
-        except NoSuchContainer as error:
-            raise Invalid(str(error)) from None
-        return [
-            MountSpec(
-                type=mount.type,
-                target=mount.target,
-                source=mount.name or mount.image or mount.source,
-                read_only=mode == "ro" or not mount.writable,
-                propagation=mount.propagation,
-                options=mount.options,
-                no_copy=True,
-                subpath=mount.subpath,
-                shallow=mount.shallow,
-                asked_by="inherited",
-                create_source=True,
-            )
-            for mount in other.extra.mounts
-            if mount.asked_by != "tmpfs"
-        ]
-
-    def _place(self, mount: MountSpec, wishes: _Wishes) -> Placed:
-        placed = Placed(
-            type=mount.type,
-            target=mount.target,
-            mode=",".join(mount.options) if mount.asked_by == "binds" else "",
-            shallow=mount.shallow,
-            deep=mount.deep,
-            writable=not mount.read_only,
-            options=mount.options,
-            asked_by="binds" if mount.create_source else mount.asked_by,
-            subpath=mount.subpath,
-            called=mount.source if mount.type == "image" else "",
-        )
-        if mount.type == "bind":
-            default = covering(mount.source, mount.propagation, self._world.settings.data_root)
-            return replace(placed, source=mount.source, propagation=mount.propagation or default)
-        if mount.type in ("tmpfs", "image"):
-            return placed
-        name = mount.source or new_id()
-        check_driver(name, mount.driver)
-        known = {each for each, _ in wishes.volumes}
-        if name not in self._volumes and name not in known:
-            value = VolumeValue(
-                driver=mount.driver or "local",
-                labels={**mount.labels, **({} if mount.source else ANONYMOUS)},
-                anonymous=not mount.source,
-                options=dict(mount.driver_options) or None,
-            )
-            wishes.volumes.append((name, value))
-        return replace(
-            placed,
-            name=name,
-            source=self._world.paths.volume(name),
-            driver="local",
-            mode=placed.mode or ("z" if mount.asked_by in ("binds", "mounts") else ""),
-            anonymous=not mount.source or self._volumes.is_anonymous(name),
-            subpath=mount.subpath,
-        )
-
-    def _place_image(self, container_id: str, placed: Placed, image: Image) -> Placed:
-        if self._world.remap is not None:
-            raise Unsupported("mounts of images are not supported in user namespaces")
-        name = sha256(placed.target.encode()).hexdigest()[:12]
-        return replace(
-            placed,
-            source=f"{self._world.paths.container(container_id)}/image-{name}",
-            propagation="rprivate",
-            writable=False,
-            image=str(image.id),
-            snapshot=f"{container_id}-{name}",
-            chain=tuple(str(digest) for digest in chain_ids(image.layers)),
-        )
-
     async def _prepare(
-        self, undo: Undo, container_id: str, chain: Sequence[Digest], wishes: _Wishes
+        self, undo: Undo, container_id: str, chain: Sequence[Digest], wishes: Wishes
     ) -> tuple[Mount, ...]:
         made = [name for name, _ in wishes.volumes]
         if made:
@@ -311,7 +204,7 @@ class Creator:
         planned: Planned,
         image: Image,
         chain: Sequence[Digest],
-        wishes: _Wishes,
+        wishes: Wishes,
     ) -> Row:
         parent = planned.spec.cgroup_parent or self._world.settings.cgroup_parent
         return Row(
@@ -339,7 +232,7 @@ class Creator:
         own = userns.has_own_range(mode, remap is not None)
         return remap if mapped and not own and remap is not None else userns.Ids()
 
-    async def _write(self, row: Row, wishes: _Wishes) -> Row:
+    async def _write(self, row: Row, wishes: Wishes) -> Row:
         """The row as it is written: a range of ids is chosen in the transaction that takes it."""
         made = [name for name, _ in wishes.volumes]
         areas: Sequence[tuple[int, int]] = ()

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from knarr.engine.bundle import Node
+from knarr.engine.ocilimits import Node
 from knarr.model.container import DeviceMapping, Resources
 from knarr.model.errors import Invalid
 

@@ -10,6 +10,7 @@ from knarr.engine import bundle, checks, devicedrivers, devices, hostfiles
 from knarr.engine.cdi import Edits
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
+from knarr.engine.ocilimits import Node
 from knarr.engine.record import Placed
 from knarr.engine.seccomp import filter_path, loading
 from knarr.engine.world import World
@@ -38,7 +39,7 @@ class Prepared:
     """What was found and made on disk for this life."""
 
     rootfs: tuple[Mount, ...]
-    nodes: tuple[bundle.Node, ...]
+    nodes: tuple[Node, ...]
     numbers: Mapping[str, tuple[int, int]]
     files: tuple[tuple[str, str], ...]
     edits: Sequence[Edits]

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from knarr.engine import bundle, checks, devices, limit_checks, limits, plan, publishing, rows
+from knarr.engine import checks, devices, limit_checks, limits, plan, publishing, rows
 from knarr.engine.live import Live
+from knarr.engine.ocilimits import oci_resources
 from knarr.engine.places import Places
 from knarr.engine.values import PortChange
 from knarr.engine.world import World
@@ -43,12 +44,8 @@ async def update(world: World, places: Places, live: Live, wish: Update) -> tupl
 
 
 async def _limit(world: World, live: Live, spec: ContainerSpec) -> None:
-    facts = bundle.Facts(
-        capabilities=world.capabilities,
-        cgroup=live.extra.cgroup,
-        numbers=await blocking(devices.numbers, spec.resources),
-    )
-    wanted = bundle.oci_resources(spec.resources, facts, privileged=spec.privileged)
+    numbers = await blocking(devices.numbers, spec.resources)
+    wanted = oci_resources(spec.resources, (), numbers, privileged=spec.privileged)
     wanted.pop("devices")
     await live.running_shim().update(wanted)
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from knarr.engine import bundle
+from knarr.engine.ocilimits import Node
 from knarr.engine.record import Placed
 from knarr.engine.userns import Ids
 from knarr.model.container import ContainerSpec, DeviceMapping, ExecSpec, Resources, Ulimit
@@ -137,7 +138,7 @@ def test_limits() -> None:
         device_cgroup_rules=("c 1:* r",),
         ulimits=(Ulimit(name="nofile", soft=10, hard=20),),
     )
-    node = bundle.Node(path="/dev/x", kind="c", major=9, minor=8, mode=0o600, uid=0, gid=0, permissions="r")
+    node = Node(path="/dev/x", kind="c", major=9, minor=8, mode=0o600, uid=0, gid=0, permissions="r")
     config = made(spec(resources=limits), nodes=(node,))
     resources = config["linux"]["resources"]
     assert resources["memory"] == {"limit": 64 << 20, "swap": -1}
@@ -169,7 +170,7 @@ def test_a_privileged_exec_has_every_capability() -> None:
 def test_a_user_namespace() -> None:
     """Volumes and the engine's files take the container's ids, binds when they are asked to; devices are the host's nodes."""
     line = ((0, 100_000, 65_536),)
-    node = bundle.Node(path="/dev/x", kind="c", major=9, minor=8, mode=0o600, uid=0, gid=0, source="/dev/y")
+    node = Node(path="/dev/x", kind="c", major=9, minor=8, mode=0o600, uid=0, gid=0, source="/dev/y")
     placed = (
         Placed(type="volume", target="/v", source="/data/v", name="v"),
         Placed(type="bind", target="/b", source="/srv"),

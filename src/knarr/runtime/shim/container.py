@@ -1,4 +1,4 @@
-"""What a shim holds: the init, its execs, the cgroup, and what may be asked of them.
+"""What a shim holds: the init, its execs, the cgroup. What may be asked of them is in `requests`.
 
 The order at the end is a law: reap the init, kill what is left in its cgroup, take the last output, write exit.json
 (rename), and tell. Only then it lets go of what takes the kernel long: the mounts, which it has kept until here by a
@@ -8,19 +8,18 @@ descriptor of their namespace, and the cgroup. Whoever needs them gone asks for 
 import os
 import signal
 import time
-from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from knarr.kernel.files import write_atomic
-from knarr.model.errors import Conflict, Invalid, KnarrError, NotFound, Unavailable
+from knarr.model.errors import KnarrError, NotFound, Unavailable
 from knarr.runtime import failures
 from knarr.runtime.birth import Life, Prelude, bear
 from knarr.runtime.plan import Step
 from knarr.runtime.plan_namespaces import namespaces
 from knarr.runtime.shim import ahead
 from knarr.runtime.shim.child import Child, Own, Recipe
-from knarr.runtime.shim.control import Request, Serve
+from knarr.runtime.shim.control import Request
 from knarr.runtime.shim.execs import Exec
 from knarr.runtime.shim.explaining import namespaces_step
 from knarr.runtime.shim.held import Held, remove_cgroup
@@ -29,24 +28,6 @@ from knarr.runtime.shim.packets import pack
 from knarr.runtime.shim.strangers import Strangers
 from knarr.runtime.state import Walk
 from knarr.wire.zygote import revive
-
-_REQUESTS = frozenset(
-    (
-        "start",
-        "attach",
-        "signal",
-        "resize",
-        "exec",
-        "exec-resize",
-        "exec-signal",
-        "pause",
-        "resume",
-        "update",
-        "pids",
-        "stats",
-        "release",
-    )
-)
 
 
 class Container(Held):
@@ -185,7 +166,7 @@ class Container(Held):
             self.chores.started(self.init.pid)
         except KnarrError as error:
             request.refuse(error)
-            _signal(self.init, signal.SIGKILL)
+            send_signal(self.init, signal.SIGKILL)
             return
         request.answer({})
         self._steps, self._warnings = [], []
@@ -204,130 +185,10 @@ class Container(Held):
             "warnings": self._warnings,
         }
 
-    # requests ----------------------------------------------------------------------------------------------------------
-
-    def serve(self, name: str) -> Serve:
-        """Who serves a request of this name. Raises Invalid."""
-        if name in _REQUESTS:
-            found: Serve = getattr(self, name.replace("-", "_"))
-            return found
-        raise Invalid(f"unknown request {name!r} to a shim")
-
-    def start(self, request: Request) -> None:
-        """Opens the gate, at once or when the init is there; answers when the program runs."""
-        if self.started or self.exit is not None:
-            raise Conflict("the container was started already")
-        self.started = True
-        self._starting = request
-        request.early = not self.ready
-        if self.ready:
-            self.init.open_gate()
-
-    def attach(self, request: Request) -> None:
-        """Takes a client's socket."""
-        fields = request.fields
-        client = self.client(request, None, self._tty)
-        if self.exit is not None:
-            client.close()
-            raise NotFound("the container has exited")
-        self.streams.add(client, bool(fields.get("stdin")), a2b_base64(fields.get("tail") or ""))
-        request.answer({})
-
-    def signal(self, request: Request) -> None:
-        """To the init, or to everyone. A frozen process dies only when it thaws (cgroup-v1/freezer-subsystem.rst)."""
-        number = int(request.fields["signal"])
-        if not request.fields.get("all"):
-            _signal(self.init, number)
-        elif self.exit is None:
-            self.cgroup.kill(number)
-        if self.paused and number == signal.SIGKILL:
-            self.cgroup.thaw()
-            self.paused = False
-        request.answer({})
-
-    def resize(self, request: Request) -> None:
-        """The init's terminal."""
-        self.streams.resize(int(request.fields["width"]), int(request.fields["height"]))
-        request.answer({})
-
-    def exec(self, request: Request) -> None:
-        """A process beside the init; answers when its program runs."""
-        if not self.started or not self.ready or self.exit is not None:
-            ahead.close(request.fds)
-            raise Conflict(f"container {self.id} is not running")
-        begun = Exec(self, request)
-        self.execs[begun.name] = begun
-        try:
-            begun.start()
-        except BaseException:
-            self.execs.pop(begun.name, None)
-            raise
-
     def forget_exec(self, name: str) -> None:
         """As every holder, and it is none of those that run."""
         self.execs.pop(name, None)
         super().forget_exec(name)
-
-    def exec_resize(self, request: Request) -> None:
-        """An exec's terminal."""
-        self._exec(request).streams.resize(int(request.fields["width"]), int(request.fields["height"]))
-        request.answer({})
-
-    def exec_signal(self, request: Request) -> None:
-        """To an exec."""
-        _signal(self._exec(request).child, int(request.fields["signal"]))
-        request.answer({})
-
-    def _exec(self, request: Request) -> Exec:
-        try:
-            return self.execs[request.fields["exec"]]
-        except KeyError:
-            raise NotFound(f"No such exec instance: {request.fields['exec']}") from None
-
-    def pause(self, request: Request) -> None:
-        """Freezes."""
-        self._runs()
-        self.cgroup.freeze()
-        self.paused = True
-        request.answer({})
-
-    def resume(self, request: Request) -> None:
-        """Thaws."""
-        self._runs()
-        self.cgroup.thaw()
-        self.paused = False
-        request.answer({})
-
-    def update(self, request: Request) -> None:
-        """Other limits."""
-        self._runs()
-        self.cgroup.apply(request.fields["resources"])
-        request.answer({})
-
-    def pids(self, request: Request) -> None:
-        """Of all processes, as the host numbers them."""
-        request.answer({"pids": self.cgroup.pids() if self.exit is None else []})
-
-    def stats(self, request: Request) -> None:
-        """The cgroup's numbers."""
-        self._runs()
-        request.answer(self.cgroup.stats())
-
-    def _runs(self) -> None:
-        """Raises NotFound once it does no longer: its cgroup goes, or is gone."""
-        if self.exit is not None:
-            raise NotFound("the container has exited")
-
-    def release(self, request: Request) -> None:
-        """The exit is on record. A container that never started is given up."""
-        if self.exit is None and self.started:
-            raise Conflict(f"container {self.id} is running")
-        self.releasing = True
-        request.answer({})
-        if self.exit is None:
-            _signal(self.init, signal.SIGKILL)
-        else:
-            self.on_released()
 
     # the end -----------------------------------------------------------------------------------------------------------
 
@@ -393,7 +254,8 @@ def _nothing(*_: object) -> None:
     return
 
 
-def _signal(child: Child, number: int) -> None:
+def send_signal(child: Child, number: int) -> None:
+    """Raises NotFound after its end."""
     try:
         child.signal(number)
     except ProcessLookupError:

@@ -13,11 +13,11 @@ from knarr.kernel.cgroups.open import open_cgroup
 from knarr.kernel.sockets import send_packet, socketpair
 from knarr.model.errors import Invalid, KnarrError
 from knarr.runtime.shim.ahead import Ahead, host_hierarchy, pipes
-from knarr.runtime.shim.container import Container
 from knarr.runtime.shim.control import Server, listen
 from knarr.runtime.shim.held import remove_cgroup
 from knarr.runtime.shim.loop import Loop
 from knarr.runtime.shim.packets import pack, unpack
+from knarr.runtime.shim.requests import Asked
 from knarr.wire.zygote import describe
 
 _LINGER = 10.0
@@ -33,7 +33,7 @@ def run(order: Mapping[str, Any], first: socket.socket, born: Ahead) -> None:
     try:
         run_dir: str = order["run_dir"]
         _leave_the_daemon(run_dir)
-        container = Container(loop, order)
+        container = Asked(loop, order)
         server = Server(loop, listen(run_dir), run_dir, container.serve, container.hello)
     except (KnarrError, OSError, KeyError, ValueError, TypeError) as error:
         _refuse(first, born, order, error)
@@ -51,7 +51,7 @@ def rehearse() -> None:
     loop = Loop()
     mine, theirs = socketpair()
     control, its_control = socketpair()
-    container = Container(loop, unpack(_NOTHING, []))
+    container = Asked(loop, unpack(_NOTHING, []))
     server = Server(loop, socketpair()[0], "", container.serve, container.hello)
     _serve(loop, server, container, theirs)
     pidfd = os.pidfd_open(os.getpid())
@@ -76,7 +76,7 @@ _NOTHING = b"""{"id": "", "run_dir": "", "cgroup": "", "terminal": false, "stdin
 "log": {"driver": "json-file", "path": "/dev/null"}}"""
 
 
-def _serve(loop: Loop, server: Server, container: Container, first: socket.socket) -> None:
+def _serve(loop: Loop, server: Server, container: Asked, first: socket.socket) -> None:
     connection = server.adopt(first)
     container.tell = server.tell
     container.on_hello = lambda: connection.send(container.hello())
@@ -115,7 +115,7 @@ def _record(run_dir: str) -> None:
     sys.excepthook(*sys.exc_info())
 
 
-def _end(loop: Loop, server: Server, container: Container) -> None:
+def _end(loop: Loop, server: Server, container: Asked) -> None:
     """Ends when the clients, and whoever gets the log, have everything, or take nothing for a while."""
     server.close()
     streams = container.streams
