@@ -16,6 +16,9 @@ SOURCE = REPOSITORY / "src" / "knarr"
 MODULES = sorted(SOURCE.rglob("*.py"))
 LONGEST = 600
 PS_BUDGET = 90
+BUILD_BUDGET = 125
+SLOW = {"asyncio", "dataclasses", "logging", "google", "ssl", "subprocess", "tempfile", "inspect", "random"}
+"""What `knarr build` starts without: asyncio alone takes longer than a build whose steps are all cached."""
 WORLD = {"os", "socket", "asyncio", "time", "random"}
 HEAVY = {"asyncio", "dataclasses", "sqlite3", "logging", "subprocess", "msgspec", "aiohttp"}
 DAEMON_BUDGET = 300
@@ -131,6 +134,18 @@ run(["-H", "unix://{UNTOUCHED}", "ps"])
     modules = loaded(code)
     assert "knarr.api.client.http" in modules, "ps did not come as far as asking the daemon"
     assert len(modules) <= PS_BUDGET, sorted(modules)
+
+
+def test_build_loads_few_modules() -> None:
+    code = f"""
+from knarr.cli.main import run
+sys.stderr = open("/dev/null", "w")
+run(["-H", "unix://{UNTOUCHED}", "build", "-t", "x", "/etc"])
+"""
+    modules = loaded(code)
+    assert "knarr.build.client.calls" in modules, "build did not come as far as asking the daemon"
+    assert not {name.partition(".")[0] for name in modules} & SLOW
+    assert len(modules) <= BUILD_BUDGET, sorted(modules)
 
 
 def test_the_daemon_loads_what_it_uses_daily() -> None:

@@ -5,7 +5,8 @@ import json
 from knarr.build.bench import Bench, Given
 from knarr.build.errors import BuildFailed
 from knarr.build.operations import Source
-from knarr.build.port import UPLOADED, Sessions
+from knarr.build.places import UPLOADED
+from knarr.build.port import Sessions
 from knarr.build.progress import Step
 from knarr.model.platform import Platform
 

@@ -14,9 +14,6 @@ from knarr.build.progress import Progress, Step
 from knarr.build.pruning import Pruning, Record
 from knarr.model.digest import Digest
 
-UPLOADED = "http://buildkit-session/"
-"""Begins the addresses of what a client uploads itself."""
-
 
 class Contents(Protocol):
     """A store of blobs that a client lends: a local cache, an OCI layout."""

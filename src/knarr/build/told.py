@@ -57,4 +57,5 @@ class Warned(NamedTuple):
     ranges: Sequence[tuple[tuple[int, int], tuple[int, int]]] = ()
 
 
+Spot = tuple[tuple[int, int], tuple[int, int]]
 Update = Vertex | Status | Output | Warned

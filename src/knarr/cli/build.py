@@ -4,7 +4,6 @@ With DOCKER_BUILDKIT=0 the context goes as an archive to the classic API (buildc
 only then the words are handed over to it.
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -16,8 +15,8 @@ from knarr.cli.common import Failed
 from knarr.cli.flags import Flag, Options, Verb
 
 if TYPE_CHECKING:
-    from knarr.build.frontdoor.services import Service
     from knarr.cli.buildscreen import Screen
+    from knarr.grpc.services import Service
 
 BUILD = Verb(
     "build",
@@ -138,8 +137,6 @@ def _console(options: Options, screen: "Screen") -> "Service":
 
 
 def _keep(told: Mapping[str, str], options: Options) -> None:
-    from knarr.cli.buildwish import metadata
-
     image = image_of(told)
     if options.quiet and image:
         print(image)
@@ -147,14 +144,16 @@ def _keep(told: Mapping[str, str], options: Options) -> None:
         with open(options.iidfile, "w", encoding="utf-8") as file:
             file.write(image)
     if options.metadata_file:
+        import json
+
+        from knarr.cli.buildwish import metadata
+
         with open(options.metadata_file, "w", encoding="utf-8") as file:
             json.dump(metadata(told), file, indent=2)
 
 
 def _question(http: Http, options: Options, method: str, form: str) -> int:
     """A question to the frontend: nothing is built."""
-    import asyncio
-
     from knarr.build.client import calls
     from knarr.build.errors import BuildFailed
     from knarr.cli.buildlending import prepared
@@ -163,7 +162,7 @@ def _question(http: Http, options: Options, method: str, form: str) -> int:
     with prepared(options, http.host, method) as (ask, services):
         error: BuildFailed | None = BuildFailed("Canceled: context canceled")
         try:
-            found = asyncio.run(calls.question(dialer(http), ask, services, screen.heard))
+            found = calls.question(dialer(http), ask, services, screen.heard)
             error = None
         except BuildFailed as failed:
             error = failed
@@ -178,6 +177,8 @@ def _question(http: Http, options: Options, method: str, form: str) -> int:
 def _answer(found: Mapping[str, bytes], method: str, form: str) -> int:
     text = found.get("result.json" if form == "json" else "result.txt", b"").decode()
     if method == "lint" and form != "json":
+        import json
+
         count = len(json.loads(found.get("result.json") or b"{}").get("warnings") or ())
         words = "no warnings found." if not count else f"{_warnings(count)} been found!"
         print(f"Check complete, {words}")

@@ -9,8 +9,8 @@ from knarr.cli.flags import Options
 
 if TYPE_CHECKING:
     from knarr.build.client.calls import Ask, Dial, Headers
-    from knarr.build.frontdoor.services import Service
     from knarr.cli.buildscreen import Screen
+    from knarr.grpc.services import Service
 
 
 def screen_of(options: Options) -> "Screen":
@@ -23,14 +23,12 @@ def screen_of(options: Options) -> "Screen":
 
 def solved(http: Http, ask: "Ask", services: "Sequence[Service]", screen: "Screen") -> dict[str, str]:
     """What the exporters tell. A failure has been shown when it is raised: BuildFailed, or KeyboardInterrupt."""
-    import asyncio
-
     from knarr.build.client import calls
     from knarr.build.errors import BuildFailed
 
     error: BuildFailed | None = BuildFailed("Canceled: context canceled")
     try:
-        told = asyncio.run(calls.build(dialer(http), ask, services, screen.heard))
+        told = calls.build(dialer(http), ask, services, screen.heard)
         error = None
     except BuildFailed as failed:
         error = failed

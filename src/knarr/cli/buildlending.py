@@ -1,32 +1,23 @@
 """What `knarr build` lends the builder: directories, standard input, secrets, credentials, agents, and places for results."""
 
 import contextlib
-import hashlib
-import json
 import os
-import secrets
-import signal
-import socket
-import stat
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from knarr.build.client import lending
 from knarr.build.client.calls import Ask, Kind
-from knarr.build.client.receiving import Results, Sink
 from knarr.build.client.sending import Directories
-from knarr.build.client.stores import Stores
-from knarr.build.client.stores import found as layout_digest
-from knarr.build.client.stores import put as name_in_layout
-from knarr.build.frontdoor.services import Service
-from knarr.build.port import UPLOADED
+from knarr.build.places import UPLOADED
 from knarr.cli import buildwish, config
 from knarr.cli.common import Failed
 from knarr.cli.flags import Options
+from knarr.grpc.services import Service
+
+if TYPE_CHECKING:
+    from knarr.build.client.receiving import Sink
 
 _ARCHIVES = ((257, b"ustar"), (0, b"\x1f\x8b"), (0, b"\x28\xb5\x2f\xfd"), (0, b"BZh"), (0, b"\xfd7zXZ"))
 _PIECE = 64 << 10
@@ -77,10 +68,14 @@ def prepared(options: Options, host: str, question: str = "") -> Iterator[tuple[
         lending.secrets(_Secrets(buildwish.secrets(options.secret))),
     ]
     if stores:
+        from knarr.build.client.stores import Stores
+
         services.append(Stores(stores).service())
     if contexts.uploads:
         services.append(lending.uploads(contexts.uploads))
     if sinks := {number: _sink(each) for number, each in enumerate(outputs) if each.dest}:
+        from knarr.build.client.receiving import Results
+
         services.append(Results(sinks).service())
     with contextlib.ExitStack() as stack:
         sockets = {name: _agent(stack, name, paths) for name, paths in buildwish.agents(options.ssh).items()}
@@ -151,6 +146,8 @@ def _named(word: str, found: Contexts) -> None:
 
 def _layout(name: str, text: str, found: Contexts) -> None:
     """An image in a directory, by PATH, PATH:TAG or PATH@DIGEST."""
+    from knarr.build.client.stores import found as layout_digest
+
     path, _, digest = text.partition("@")
     tag = ""
     if not digest and not os.path.isdir(path):
@@ -160,7 +157,7 @@ def _layout(name: str, text: str, found: Contexts) -> None:
         raise Failed(
             f"failed to get build context {name}: no image {tag or 'latest'} in the OCI layout {path!r}"
         )
-    store = secrets.token_hex(12)
+    store = os.urandom(12).hex()
     found.stores[f"oci:{store}"] = path
     found.attrs[f"context:{name}"] = f"{_LAYOUT}{store}@{digest}"
 
@@ -169,6 +166,8 @@ def _read_from(each: Kind, stores: dict[str, str]) -> Kind | None:
     """A cache of this machine's directories with the digest that its index has; one that is not there is warned of."""
     if each.type != "local" or not each.attrs.get("src"):
         return each
+    from knarr.build.client.stores import found as layout_digest
+
     path = each.attrs["src"]
     digest = each.attrs.get("digest") or layout_digest(path, each.attrs.get("tag", ""))
     if not digest:
@@ -182,6 +181,10 @@ def keep_caches(told: Mapping[str, str], wished: Sequence[Kind]) -> None:
     """Names what was written to directories, as the builder told."""
     for each in wished:
         if each.type == "local" and "cache.manifest" in told:
+            import json
+
+            from knarr.build.client.stores import put as name_in_layout
+
             name_in_layout(each.attrs["dest"], json.loads(told["cache.manifest"]), each.attrs.get("tag", ""))
 
 
@@ -190,6 +193,9 @@ def _shared_key(roots: Mapping[str, str | Mapping[str, bytes]]) -> str:
     path = roots.get("context")
     if not isinstance(path, str):
         return ""
+    import hashlib
+    import socket
+
     machine = ""
     with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii") as file:
         machine = file.read()
@@ -223,7 +229,7 @@ class _Secrets:
         return os.environb.get(wish.variable.encode())
 
 
-def _sink(each: buildwish.Output) -> Sink:
+def _sink(each: buildwish.Output) -> "Sink":
     if each.type == "local":
         return each.dest
     if each.dest == "-":
@@ -244,6 +250,11 @@ def _agent(stack: contextlib.ExitStack, name: str, paths: Sequence[str]) -> str:
         if not own:
             raise Failed(f"invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set ({name})")
         return own
+    import signal
+    import stat
+    import subprocess
+    import tempfile
+
     try:
         if len(paths) == 1 and stat.S_ISSOCK(os.stat(paths[0]).st_mode):
             return paths[0]

@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 
 from knarr.api.client.http import ApiError, Http
 from knarr.cli import imagediff
@@ -32,12 +31,12 @@ def verify(http: Http, options: Options) -> tuple[dict[str, str], int]:
     vars(options).update(no_cache=True, no_cache_filter=[])
     with prepared(options, http.host) as (ask, services):
         if not any(each.type in _IMAGES for each in ask.exporters):
-            ask = replace(ask, exporters=(*ask.exporters, Kind("moby")))
+            ask = ask._replace(exporters=(*ask.exporters, Kind("moby")))
         told = solved(http, ask, services, screen_of(options))
     _say(options, "\nVerifying: building once more, apart")
     with prepared(options, http.host) as (ask, services):
         attrs = {**ask.attrs, _SCRATCH: "1"}
-        again = replace(ask, attrs=attrs, exporters=[Kind("moby")], cache_to=(), cache_from=())
+        again = ask._replace(attrs=attrs, exporters=[Kind("moby")], cache_to=(), cache_from=())
         second = solved(http, again, services, screen_of(options))
     return told, _compared(http, told, second, options)
 

@@ -3,25 +3,21 @@
 A build ends with its connections: whoever cancels these calls cancels the build.
 """
 
-import asyncio
-import base64
 import contextlib
-import json
-import secrets
+import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from knarr.build.client.exchange import Caller, Link
+from knarr.build.client.packets import Raw
+from knarr.build.client.turns import Turns
 from knarr.build.client.updates import values
 from knarr.build.errors import BuildFailed, Place
-from knarr.build.frontdoor.services import Service
-from knarr.build.proto import control_pb2 as pb
-from knarr.build.proto import gateway_pb2 as gateway
 from knarr.build.told import Update
-from knarr.grpc.client import Caller
-from knarr.grpc.server import serve
+from knarr.grpc.services import Service
 from knarr.grpc.status import RpcError
+from knarr.wire.protobuf import Fields, message, pairs, text
 
 PATIENCE = 5.0
 _SOLVE = "/moby.buildkit.v1.Control/Solve"
@@ -42,8 +38,7 @@ class Kind(NamedTuple):
     attrs: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(NamedTuple):
     """What is asked for. `attrs` are the Dockerfile frontend's; `shared_key` names the context for what is sent only once."""
 
     attrs: Mapping[str, str]
@@ -52,83 +47,98 @@ class Ask:
     cache_to: Sequence[Kind] = ()
     entitlements: Sequence[str] = ()
     shared_key: str = ""
-    ref: str = field(default_factory=lambda: secrets.token_hex(12))
 
 
-async def build(dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard) -> dict[str, str]:
-    """What the exporters tell. `dial` takes a connection over; it blocks. Raises BuildFailed."""
-    async with _connected(dial, ask, services, heard) as (caller, session):
-        request = _request(ask, session)
-        request.Frontend = "dockerfile.v0"
-        request.FrontendAttrs.update(ask.attrs)
-        reply = await caller.unary(_SOLVE, request, pb.SolveResponse)
-        return dict(reply.ExporterResponse)
+class _Way(NamedTuple):
+    """To a builder, for one build: its name there, and that of the session."""
+
+    turns: Turns
+    caller: Caller
+    ref: str
+    session: str
+
+    def done(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Its outcome, while all the rest goes on."""
+        task = self.turns.start(work)
+        self.turns.run(lambda: task.done)
+        return task.result()
 
 
-async def question(dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard) -> dict[str, bytes]:
-    """The answer to a subrequest of the frontend (`requestid`): nothing is built. Raises BuildFailed."""
-    async with _connected(dial, ask, services, heard) as (caller, session):
-        solving = asyncio.ensure_future(caller.unary(_SOLVE, _request(ask, session), pb.SolveResponse))
-        metadata = [(_BUILD_ID, ask.ref)]
+def build(dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard) -> dict[str, str]:
+    """What the exporters tell. `dial` takes a connection over. Blocks, and whoever interrupts it cancels the build. Raises
+    BuildFailed."""
+    with _connected(dial, ask, services, heard) as way:
+        frontend = text(6, "dockerfile.v0") + pairs(7, ask.attrs)
+        reply = way.done(way.caller.unary(_SOLVE, _request(ask, way, frontend), Fields))
+        told: dict[str, str] = reply.pairs(1)
+        return told
+
+
+def question(dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard) -> dict[str, bytes]:
+    """The answer to a subrequest of the frontend (`requestid`): nothing is built. Blocks. Raises BuildFailed."""
+    from knarr.build.proto import gateway_pb2 as gateway
+
+    with _connected(dial, ask, services, heard) as way:
+        solving = way.turns.start(way.caller.unary(_SOLVE, _request(ask, way), Raw.FromString))
+        metadata = [(_BUILD_ID, way.ref)]
         asked = gateway.SolveRequest(
             Frontend="dockerfile.v0", FrontendOpt=ask.attrs, allowResultReturn=True, allowResultArrayRef=True
         )
-        try:
-            reply = await caller.unary(_FRONTEND, asked, gateway.SolveResponse, metadata=metadata)
-            end = gateway.ReturnRequest(result=gateway.Result(ref=gateway.Ref()))
-            await caller.unary(_RETURN, end, gateway.ReturnResponse, metadata=metadata)
-            await solving
-        finally:
-            solving.cancel()
-            await asyncio.gather(solving, return_exceptions=True)
-        return dict(reply.result.metadata)
+        answering = way.turns.start(
+            way.caller.unary(_FRONTEND, asked, gateway.SolveResponse.FromString, metadata)
+        )
+        way.turns.run(lambda: answering.done or solving.done)
+        if solving.done:
+            solving.result()
+        way.turns.run(lambda: answering.done)
+        found = dict(answering.result().result.metadata)
+        end = gateway.ReturnRequest(result=gateway.Result(ref=gateway.Ref()))
+        way.done(way.caller.unary(_RETURN, end, Raw.FromString, metadata))
+        way.turns.run(lambda: solving.done)
+        solving.result()
+        return found
 
 
-def _request(ask: Ask, session: str) -> pb.SolveRequest:
-    return pb.SolveRequest(
-        Ref=ask.ref,
-        Session=session,
-        Exporters=[pb.Exporter(Type=each.type, Attrs=each.attrs) for each in ask.exporters],
-        Cache=pb.CacheOptions(
-            Imports=[pb.CacheOptionsEntry(Type=each.type, Attrs=each.attrs) for each in ask.cache_from],
-            Exports=[pb.CacheOptionsEntry(Type=each.type, Attrs=each.attrs) for each in ask.cache_to],
-        ),
-        Entitlements=ask.entitlements,
+def _request(ask: Ask, way: _Way, frontend: bytes = b"") -> Raw:
+    """moby.buildkit.v1.SolveRequest."""
+    caches = _kinds(4, ask.cache_to) + _kinds(5, ask.cache_from)
+    return Raw(
+        text(1, way.ref)
+        + text(5, way.session)
+        + frontend
+        + message(8, caches)
+        + b"".join([text(9, each) for each in ask.entitlements])
+        + _kinds(13, ask.exporters)
     )
 
 
-@contextlib.asynccontextmanager
-async def _connected(
-    dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard
-) -> AsyncIterator[tuple[Caller, str]]:
-    """The way to call the builder, and the session's name. What was told is heard before this ends. Raises BuildFailed."""
-    session = secrets.token_hex(12)
-    tasks: list[asyncio.Task[None]] = []
-    caller = await Caller.over(*_taken(dial, "/grpc", ()))
-    try:
-        lent = _taken(dial, "/session", _headers(session, ask.shared_key, services))
-        tasks.append(asyncio.create_task(serve(*lent, services), name="session"))
-        following = asyncio.create_task(_follow(caller, ask.ref, heard), name="status")
-        tasks.append(following)
+def _kinds(field: int, kinds: Sequence[Kind]) -> bytes:
+    return b"".join([message(field, text(1, each.type) + pairs(2, each.attrs)) for each in kinds])
+
+
+@contextlib.contextmanager
+def _connected(dial: Dial, ask: Ask, services: Sequence[Service], heard: Heard) -> Iterator[_Way]:
+    """What was told is heard before this ends. Raises BuildFailed."""
+    turns = Turns()
+    ref, session = os.urandom(12).hex(), os.urandom(12).hex()
+    with contextlib.ExitStack() as stack:
+        stack.callback(turns.close)
+        calling = Link(turns, *dial("/grpc", ()))
+        stack.callback(calling.close)
+        lent = Link(turns, *dial("/session", _headers(session, ask.shared_key, services)), services)
+        stack.callback(lent.close)
+        way = _Way(turns, Caller(calling), ref, session)
+        following = turns.start(_follow(way, heard))
         try:
-            yield caller, session
+            yield way
         except RpcError as error:
-            await asyncio.wait([following], timeout=PATIENCE)
+            turns.run(lambda: following.done, PATIENCE)
             raise _failure(error) from error
         except ConnectionError as error:
             raise BuildFailed("the daemon closed the connection") from error
-        await asyncio.wait([following], timeout=PATIENCE)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        caller.close()
-
-
-def _taken(dial: Dial, path: str, headers: Headers) -> tuple[socket.socket, bytes]:
-    sock, tail = dial(path, headers)
-    sock.setblocking(False)
-    return sock, tail
+        turns.run(lambda: following.done, PATIENCE)
+        if following.done:
+            following.result()
 
 
 def _headers(session: str, key: str, services: Sequence[Service]) -> Headers:
@@ -140,16 +150,18 @@ def _headers(session: str, key: str, services: Sequence[Service]) -> Headers:
     ]
 
 
-async def _follow(caller: Caller, ref: str, heard: Heard) -> None:
+async def _follow(way: _Way, heard: Heard) -> None:
     with contextlib.suppress(RpcError, ConnectionError):
-        async with caller.stream(_STATUS, pb.StatusResponse) as stream:
-            await stream.send(pb.StatusRequest(Ref=ref), end=True)
-            while replies := await stream.receive_many():
-                heard([each for reply in replies for each in values(reply)])
+        stream = way.caller.stream(_STATUS, values)
+        await stream.send(Raw(text(1, way.ref)), end=True)
+        while replies := await stream.receive_many():
+            heard([each for reply in replies for each in reply])
 
 
 def _failure(error: RpcError) -> BuildFailed:
     """The builder's words, with the place in the Dockerfile where it told one."""
+    import json
+
     found = BuildFailed(error.message or error.status.name)
     for detail in error.details or ():
         name = detail.type_url.rpartition("/")[2]
@@ -167,6 +179,8 @@ def _failure(error: RpcError) -> BuildFailed:
 
 
 def _place(value: Mapping[str, Any]) -> Place | None:
+    import base64
+
     info = value.get("info") or {}
     ranges = [
         ((int(first.get("line", 0)), 0), (int(last.get("line", 0)), 0))

@@ -8,8 +8,9 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Mapping
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO
 
+from knarr.build.client.packets import Raw
 from knarr.build.frontdoor.gomode import to_mode
 from knarr.build.frontdoor.services import Service
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
@@ -18,21 +19,6 @@ from knarr.grpc.services import Call
 from knarr.grpc.status import RpcError, Status
 
 _NUMBER = "buildkit-attachable-exporter-id"
-
-
-class Raw(NamedTuple):
-    """A message as its bytes: which of two kinds it is depends on what was asked for."""
-
-    data: bytes
-
-    @classmethod
-    def FromString(cls, data: bytes) -> Self:  # noqa: N802  (protobuf's name)
-        """As protobuf's messages have it."""
-        return cls(data)
-
-    def SerializeToString(self) -> bytes:  # noqa: N802  (protobuf's name)
-        """As protobuf's messages have it."""
-        return self.data
 
 
 Sink = str | Callable[[], BinaryIO]

@@ -4,25 +4,24 @@ The other end is frontdoor/filesync, whose docstring draws the exchange. Names a
 sockets are left out, as docker's clients have it.
 """
 
-import asyncio
 import io
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from itertools import islice
 from typing import BinaryIO
-from urllib.parse import unquote_plus
 
+from knarr.build.client import packets
+from knarr.build.client.exchange import Answering
+from knarr.build.client.packets import Packet, Told
 from knarr.build.dockerfile.ignore import Matcher
-from knarr.build.frontdoor.filesend import stat_of
-from knarr.build.frontdoor.services import Service
-from knarr.build.proto.fsutil_pb2 import Packet, Stat
 from knarr.grpc.calls import Metadata
-from knarr.grpc.services import Call
+from knarr.grpc.services import Service
 from knarr.grpc.status import RpcError, Status
 
 Opened = Callable[[str], BinaryIO]
 _CHUNK = 32 << 10
+_AT_ONCE = 256
 _LINKS = 255
 _WILD = frozenset("*?[\\")
 
@@ -39,7 +38,7 @@ class Directories:
         service.streaming("DiffCopy", self.send, Packet)
         return service
 
-    async def send(self, stream: Call[Packet]) -> None:
+    async def send(self, stream: Answering) -> None:
         """One directory. Raises RpcError for one that is not lent."""
         name = _listed(stream.metadata, "dir-name")
         root = self._roots.get(name[0] if name else "")
@@ -76,14 +75,16 @@ class _Made:
         return io.BytesIO(self._files[path])
 
 
-def _made(files: Mapping[str, bytes]) -> Iterator[tuple[Stat, bool]]:
+def _made(files: Mapping[str, bytes]) -> Iterator[Told]:
     for name, content in sorted(files.items()):
-        yield Stat(path=name, mode=0o600, size=len(content)), True
+        yield packets.made(name, len(content))
 
 
 def _listed(metadata: Metadata, name: str) -> list[str]:
     values = list(metadata.all(name))
     if metadata.get(f"{name}-encoded"):
+        from urllib.parse import unquote_plus
+
         return [unquote_plus(value) for value in values]
     return values
 
@@ -91,57 +92,68 @@ def _listed(metadata: Metadata, name: str) -> list[str]:
 class _Sending:
     """One directory under way."""
 
-    def __init__(self, stream: Call[Packet], entries: Iterator[tuple[Stat, bool]], opened: Opened):
+    def __init__(self, stream: Answering, entries: Iterator[Told], opened: Opened):
         self._stream = stream
         self._entries = entries
         self._opened = opened
         self._regular: dict[int, str] = {}
-        self._one = asyncio.Lock()
+        self._over = False
 
     async def run(self) -> None:
-        """Until the builder has all."""
+        """Until the builder has all. What it asks for while it is told more is sent between."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._walk())
-                tasks.create_task(self._answer())
-        except* OSError as group:
-            text = str(group.exceptions[0])
-            await self._send(Packet(type=Packet.PACKET_ERR, data=text.encode()))
+            await self._walk()
+            while not self._over:
+                await self._answer()
+        except OSError as error:
+            await self._stream.send(packets.packet(packets.ERR, content=str(error).encode()))
 
     async def _walk(self) -> None:
-        for number, (entry, regular) in enumerate(self._entries):
-            if regular:
-                self._regular[number] = entry.path
-            await self._send(Packet(type=Packet.PACKET_STAT, stat=entry))
-        await self._send(Packet(type=Packet.PACKET_STAT))
+        count = 0
+        while batch := list(islice(self._entries, _AT_ONCE)):
+            self._regular.update(
+                (number, each.path) for number, each in enumerate(batch, count) if each.regular
+            )
+            count += len(batch)
+            last = [packets.END] if len(batch) < _AT_ONCE else []
+            await self._stream.send_many([*(each.message for each in batch), *last])
+            if last:
+                return
+            await self._stream.pause()
+            while self._stream.waiting and not self._over:
+                await self._answer()
+        await self._stream.send(packets.END)
 
     async def _answer(self) -> None:
-        while True:
-            packet = await self._stream.receive()
-            if packet is None:
-                return
-            if packet.type == Packet.PACKET_REQ:
-                await self._file(packet.ID)
-            elif packet.type == Packet.PACKET_FIN:
-                await self._send(Packet(type=Packet.PACKET_FIN))
-                return
+        for asked in await self._stream.receive_many() or [None]:
+            if asked is None:
+                self._over = True
+            elif asked.type == packets.REQ:
+                await self._file(asked.id)
+            elif asked.type == packets.FIN:
+                self._over = True
+                await self._stream.send(packets.packet(packets.FIN))
 
     async def _file(self, number: int) -> None:
         path = self._regular.pop(number, None)
         if path is None:
             raise RpcError(Status.INVALID_ARGUMENT, f"invalid file id {number}")
         with self._opened(path) as file:
-            while data := file.read(_CHUNK):
-                await self._send(Packet(type=Packet.PACKET_DATA, ID=number, data=data))
-        await self._send(Packet(type=Packet.PACKET_DATA, ID=number))
+            more = True
+            while more:
+                data = file.read(_CHUNK * 8)
+                more = len(data) == _CHUNK * 8
+                pieces = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
+                await self._stream.send_many(
+                    [
+                        packets.packet(packets.DATA, number, each)
+                        for each in (*pieces, *([] if more else [b""]))
+                    ]
+                )
 
-    async def _send(self, packet: Packet) -> None:
-        async with self._one:
-            await self._stream.send(packet)
 
-
-def walk(root: str, include: Sequence[str], exclude: Sequence[str]) -> Iterator[tuple[Stat, bool]]:
-    """What is told of each entry, and whether it can be asked for; a directory that only leads to something comes with that."""
+def walk(root: str, include: Sequence[str], exclude: Sequence[str]) -> Iterator[Told]:
+    """Each entry; a directory that only leads to something comes with that."""
     yield from _Walk(root, include, exclude).below("", ())
 
 
@@ -152,29 +164,26 @@ class _Walk:
         self._include = Matcher(include) if include else None
         self._exclude = Matcher(exclude)
         self._linked: dict[tuple[int, int], str] = {}
-        self._waiting: list[Stat] = []
+        self._waiting: list[Told] = []
 
-    def below(self, directory: str, parent: tuple[bool, ...]) -> Iterator[tuple[Stat, bool]]:
+    def below(self, directory: str, parent: tuple[bool, ...]) -> Iterator[Told]:
         for name in sorted(os.listdir(f"{self._root}/{directory}"), key=os.fsencode):
             path = f"{directory}{name}"
             facts = os.lstat(f"{self._root}/{path}")
             if not stat.S_ISSOCK(facts.st_mode):
                 yield from self._entry(path, facts, parent)
 
-    def _entry(
-        self, path: str, facts: os.stat_result, parent: tuple[bool, ...]
-    ) -> Iterator[tuple[Stat, bool]]:
+    def _entry(self, path: str, facts: os.stat_result, parent: tuple[bool, ...]) -> Iterator[Told]:
         excluded, matched = self._exclude.step(path, parent)
         chosen = not excluded and (self._include is None or self._include.excludes(path))
         is_dir = stat.S_ISDIR(facts.st_mode)
         if is_dir and not chosen and not self._leads_on(path, excluded):
             return
-        entry = stat_of(self._root, path, facts, self._linked)
-        entry.uid = entry.gid = 0
+        entry = packets.told(self._root, path, facts, self._linked)
         if chosen:
-            yield from ((each, False) for each in self._waiting)
+            yield from self._waiting
             self._waiting.clear()
-            yield entry, stat.S_ISREG(facts.st_mode)
+            yield entry
         if is_dir:
             if not chosen:
                 self._waiting.append(entry)
@@ -197,7 +206,7 @@ def followed(root: str, paths: Sequence[str]) -> list[str]:
     """The paths, and where links on the way of each lead inside of `root`; a pattern is what it is, "." is everything."""
     found: list[str] = []
     for path in paths:
-        plain = str(PurePosixPath("/", path)).strip("/")
+        plain = "/".join(part for part in path.split("/") if part not in ("", "."))
         if not plain:
             return []
         found.append(plain)

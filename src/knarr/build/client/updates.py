@@ -1,64 +1,74 @@
 """Messages of the Status stream as values of build.progress, and as BuildKit's JSON."""
 
-import base64
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from knarr.build.proto import control_pb2 as pb
-from knarr.build.told import Output, Status, Update, Vertex, Warned
+from knarr.build.told import Output, Spot, Status, Update, Vertex, Warned
+from knarr.wire.protobuf import Fields
 
 
-def values(reply: pb.StatusResponse) -> Iterator[Update]:
-    """What happened."""
-    for vertex in reply.vertexes:
-        yield Vertex(
-            digest=vertex.digest,
-            name=vertex.name,
-            inputs=tuple(vertex.inputs),
-            started=_moment(vertex, "started"),
-            completed=_moment(vertex, "completed"),
-            cached=vertex.cached,
-            error=vertex.error,
-        )
-    for status in reply.statuses:
-        yield Status(
-            id=status.ID,
-            vertex=status.vertex,
-            name=status.name,
-            current=status.current,
-            total=status.total,
-            moment=_moment(status, "timestamp"),
-            started=_moment(status, "started"),
-            completed=_moment(status, "completed"),
-        )
-    for log in reply.logs:
-        yield Output(
-            vertex=log.vertex, moment=_moment(log, "timestamp"), stream=int(log.stream), data=log.msg
-        )
-    for warning in reply.warnings:
-        yield Warned(
-            vertex=warning.vertex,
-            level=int(warning.level),
-            short=warning.short.decode(errors="replace"),
-            detail=tuple(line.decode(errors="replace") for line in warning.detail),
-            url=warning.url,
-            filename=warning.info.filename,
-            source=warning.info.data,
-            ranges=tuple(
-                ((each.start.line, each.start.character), (each.end.line, each.end.character))
-                for each in warning.ranges
-            ),
-        )
+def values(body: bytes) -> list[Update]:
+    """What happened, by a moby.buildkit.v1.StatusResponse. Raises Malformed."""
+    reply = Fields(body)
+    found: list[Update] = [_vertex(each) for each in reply.messages(1)]
+    found += [_status(each) for each in reply.messages(2)]
+    found += [
+        Output(vertex=log.text(1), moment=_moment(log, 2), stream=log.number(3), data=log.data(4))
+        for log in reply.messages(3)
+    ]
+    found += [_warning(each) for each in reply.messages(4)]
+    return found
 
 
-def _moment(message: Any, field: str) -> int:
-    if not message.HasField(field):
+def _vertex(told: Fields) -> Vertex:
+    return Vertex(
+        digest=told.text(1),
+        inputs=tuple([each.decode() for each in told.all(2)]),
+        name=told.text(3),
+        cached=bool(told.number(4)),
+        started=_moment(told, 5),
+        completed=_moment(told, 6),
+        error=told.text(7),
+    )
+
+
+def _status(told: Fields) -> Status:
+    return Status(
+        id=told.text(1),
+        vertex=told.text(2),
+        name=told.text(3),
+        current=told.number(4),
+        total=told.number(5),
+        moment=_moment(told, 6),
+        started=_moment(told, 7),
+        completed=_moment(told, 8),
+    )
+
+
+def _warning(told: Fields) -> Warned:
+    source = told.message(6)
+    return Warned(
+        vertex=told.text(1),
+        level=told.number(2),
+        short=told.text(3),
+        detail=tuple([each.decode(errors="replace") for each in told.all(4)]),
+        url=told.text(5),
+        filename=source.text(1),
+        source=source.data(2),
+        ranges=tuple([_range(each) for each in told.messages(7)]),
+    )
+
+
+def _range(told: Fields) -> Spot:
+    start, end = told.message(1), told.message(2)
+    return (start.number(1), start.number(2)), (end.number(1), end.number(2))
+
+
+def _moment(told: Fields, field: int) -> int:
+    """A google.protobuf.Timestamp in nanoseconds; 0 where there is none."""
+    if not told.has(field):
         return 0
-    found: Timestamp = getattr(message, field)
-    return found.seconds * 10**9 + found.nanos
+    found = told.message(field)
+    return found.number(1) * 10**9 + found.number(2)
 
 
 def document(update: Update) -> tuple[str, dict[str, Any]]:
@@ -92,7 +102,7 @@ def document(update: Update) -> tuple[str, dict[str, Any]]:
             return "logs", {
                 "vertex": update.vertex,
                 "stream": update.stream,
-                "data": base64.b64encode(update.data).decode(),
+                "data": _base64(update.data),
                 "timestamp": _text(update.moment),
             }
         case Warned():
@@ -103,14 +113,14 @@ def _warned(update: Warned) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "vertex": update.vertex,
         "level": update.level,
-        "short": base64.b64encode(update.short.encode()).decode(),
-        "detail": [base64.b64encode(line.encode()).decode() for line in update.detail],
+        "short": _base64(update.short.encode()),
+        "detail": [_base64(line.encode()) for line in update.detail],
         "url": update.url,
     }
     if update.filename:
         fields["sourceInfo"] = {
             "filename": update.filename,
-            "data": base64.b64encode(update.source).decode(),
+            "data": _base64(update.source),
             "language": "Dockerfile",
         }
         fields["range"] = [
@@ -120,9 +130,17 @@ def _warned(update: Warned) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
+def _base64(data: bytes) -> str:
+    from base64 import b64encode
+
+    return b64encode(data).decode()
+
+
 def _text(moment: int) -> str:
     if not moment:
         return ""
+    from datetime import UTC, datetime
+
     seconds, nanos = divmod(moment, 10**9)
     whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{whole}.{nanos:09d}".rstrip("0").rstrip(".") + "Z"

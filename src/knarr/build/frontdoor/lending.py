@@ -17,7 +17,8 @@ from knarr.build.context.store import Files
 from knarr.build.errors import BuildFailed, NoSuchSession
 from knarr.build.frontdoor import consoles, contents, filesend, filesync, sshforward
 from knarr.build.frontdoor.failures import translated
-from knarr.build.port import UPLOADED, Console, Session
+from knarr.build.places import UPLOADED
+from knarr.build.port import Console, Session
 from knarr.build.progress import Step
 from knarr.build.proto.control_pb2 import BytesMessage
 from knarr.build.proto.secrets_pb2 import GetSecretRequest, GetSecretResponse

@@ -1,7 +1,5 @@
 """A directory from the client's end to the builder's, and a tree back, over real connections; and what neither may do."""
 
-import asyncio
-import contextlib
 import io
 import os
 import socket
@@ -16,26 +14,10 @@ from knarr.build.client.sending import Directories, followed, walk
 from knarr.build.context.store import Files
 from knarr.build.frontdoor import filesend, filesync
 from knarr.build.frontdoor.gomode import from_mode
-from knarr.build.frontdoor.services import Service
 from knarr.build.proto.fsutil_pb2 import Packet, Stat
 from knarr.grpc.client import Caller
-from knarr.grpc.server import serve
 from knarr.grpc.status import RpcError
-
-
-@contextlib.asynccontextmanager
-async def called(*services: Service) -> AsyncIterator[Caller]:
-    """The builder's way to a client with those services."""
-    ours, theirs = socket.socketpair()
-    for each in (ours, theirs):
-        each.setblocking(False)
-    serving = asyncio.create_task(serve(theirs, b"", services))
-    caller = await Caller.over(ours)
-    try:
-        yield caller
-    finally:
-        caller.close()
-        await serving
+from tests.unit.build.client.support import called
 
 
 @pytest.fixture
@@ -53,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def names(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
-    return [entry.path for entry, _ in walk(str(root), include, exclude)]
+    return [entry.path for entry in walk(str(root), include, exclude)]
 
 
 def test_what_is_told_of_a_directory(root: Path) -> None:

@@ -1,9 +1,7 @@
 """A content store between a client's directory and the builder's end."""
 
-import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,26 +10,17 @@ import pytest
 from knarr.build.client.stores import Stores, found, put
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.contents import ClientContents
-from knarr.grpc.client import Caller
-from knarr.grpc.server import serve
 from knarr.model.digest import Digest
 from knarr.model.errors import NotFound
+from tests.unit.build.client.support import called
 
 DATA = bytes(range(256)) * 10_000
 
 
 @contextlib.asynccontextmanager
 async def store(root: Path, name: str = "local:x") -> AsyncIterator[ClientContents]:
-    ours, theirs = socket.socketpair()
-    for each in (ours, theirs):
-        each.setblocking(False)
-    serving = asyncio.create_task(serve(theirs, b"", [Stores({"local:x": str(root)}).service()]))
-    caller = await Caller.over(ours)
-    try:
+    async with called(Stores({"local:x": str(root)}).service()) as caller:
         yield ClientContents(caller, name)
-    finally:
-        caller.close()
-        await serving
 
 
 async def chunks(data: bytes) -> AsyncIterator[bytes]:

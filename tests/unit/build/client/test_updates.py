@@ -23,7 +23,7 @@ UPDATES: list[Update] = [
 
 
 def test_they_come_back() -> None:
-    assert list(values(response(UPDATES))) == UPDATES
+    assert values(response(UPDATES).SerializeToString()) == UPDATES
 
 
 def test_as_json() -> None:
