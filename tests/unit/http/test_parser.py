@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knarr.loop.http.parser import BadRequest, Chunks, find_head, parse_head
+from knarr.loop.http.parser import HTTP2, BadRequest, Chunks, find_head, parse_head
 
 
 def test_a_head() -> None:
@@ -97,3 +97,12 @@ def test_a_tls_handshake_is_refused_at_its_first_byte() -> None:
     with pytest.raises(BadRequest):
         find_head(b"\x16\x03\x01")
     assert find_head(b"\r\nGET / HTTP/1.1") == -1
+
+
+def test_the_preface_of_http_2_is_a_head_that_can_be_routed() -> None:
+    assert find_head(HTTP2 + b"SM\r\n\r\n") == len(HTTP2)
+    head = parse_head(HTTP2)
+    assert (head.method, head.path, head.content_length()) == ("PRI", "*", 0)
+    for other in (b"PRI * HTTP/2.0\r\nHost: x\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n", b"PRI / HTTP/2.0\r\n\r\n"):
+        with pytest.raises(BadRequest):
+            parse_head(other)

@@ -17,6 +17,7 @@ from knarr.api.server.replies import encode, reply
 from knarr.api.server.streams import Body, error_line
 from knarr.api.spec.decode import syntax
 from knarr.loop.http.messages import Response
+from knarr.loop.http.parser import HTTP2
 from knarr.model.durations import parse_duration
 from knarr.model.errors import Invalid, Unsupported
 from knarr.model.reference import Reference
@@ -30,6 +31,14 @@ async def grpc(call: Call) -> Response | None:
     _check(call)
     door = await call.engine.front_door()
     await door.grpc(*await call.request.hijack(_HEAD))
+    return None
+
+
+async def native(call: Call) -> Response | None:
+    """A connection that speaks HTTP/2 from its first byte: all that it can want is the builder."""
+    door = await call.engine.front_door()
+    sock, tail = await call.request.hijack(b"")
+    await door.grpc(sock, HTTP2 + tail)
     return None
 
 
@@ -253,6 +262,7 @@ def _check(call: Call) -> None:
 
 ROUTES = (
     Route("POST", "/grpc", grpc),
+    Route("PRI", "*", native),
     Route("POST", "/session", session),
     Route("POST", "/build", build),
     Route("POST", "/build/prune", prune),

@@ -7,6 +7,8 @@ from urllib.parse import parse_qsl, unquote
 from knarr.model.errors import Invalid
 
 MAX_HEAD = 64 << 10
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\n"
+"""The part of HTTP/2's preface that looks like a head (RFC 9113, 3.4): to be routed as the method PRI on *."""
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -93,6 +95,8 @@ def parse_head(data: bytes) -> Head:
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/") or not set(words[0]) <= _TOKEN or not words[0]:
         raise BadRequest("malformed HTTP request")
+    if data.startswith(HTTP2):
+        return Head("PRI", "*", (1, 1), {})
     version = {"HTTP/1.0": (1, 0), "HTTP/1.1": (1, 1)}.get(words[2])
     if version is None:
         raise BadRequest(f"unsupported protocol version {words[2]!r}")
