@@ -1,7 +1,4 @@
-"""gRPC from a connection's first byte: buildx' driver for builders elsewhere, pointed at the engine's own socket.
-
-Newer dockerds answer so, than the one that the other tests are held against.
-"""
+"""gRPC as clients speak it: without an upgrade, and errors whose details are large."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +12,26 @@ BUILDER = "by-address"
 
 @pytest.fixture
 def builder(daemon: Daemon, peer: bool) -> Iterator[str]:
+    """buildx' driver for builders elsewhere, pointed at the engine's own socket: it speaks HTTP/2 from the first byte. Newer
+    dockerds answer so, than the one that the other tests are held against."""
     if peer:
         pytest.skip("dockerd 28 serves gRPC behind an upgrade only")
     daemon.docker("buildx", "create", "--name", BUILDER, "--driver", "remote", f"unix://{daemon.socket}")
     yield BUILDER
     daemon.docker("buildx", "rm", "-f", BUILDER)
     daemon.docker("buildx", "prune", "-af")
+
+
+@pytest.mark.parametrize("size", [60_000, 2_000_000])
+def test_an_error_has_its_place_in_a_dockerfile_of_any_size(
+    daemon: Daemon, tmp_path: Path, size: int
+) -> None:
+    comment = "# nothing to see\n"
+    lines = size // len(comment)
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\n{comment * lines}RUN exit 3\n")
+    done = daemon.docker("build", str(tmp_path), check=False)
+    assert f"Dockerfile:{lines + 2}" in done.stderr
+    assert f"{lines + 2} | >>> RUN exit 3" in done.stderr
 
 
 def test_a_builder_at_an_address(daemon: Daemon, builder: str, tmp_path: Path) -> None:
