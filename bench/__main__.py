@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.daemons import CLIENTS, PEERS
 
 from bench import report, sides
-from bench.measures import builds, contexts, execs, lists, logs, many, memory, oci, ps, pull, run
+from bench.measures import builds, contexts, execs, lists, logs, many, memory, oci, ps, pull, run, warm
 from bench.statistics import Row
 
 Measure = Callable[[sides.Sides, int], list[Row]]
@@ -32,7 +32,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
     "lists": (lists.created, lists.running),
     "oci": (oci.run,),
     "pull": (pull.loopback,),
-    "build-warm": (builds.warm,),
+    "build-warm": (warm.warm,),
     "build-cold": (builds.cold,),
     "build-many": (builds.many,),
     "build-context": (contexts.sent,),

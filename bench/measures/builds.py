@@ -1,7 +1,7 @@
-"""`docker build` by the unmodified client with buildx, the same on both sides: a warm cache, a cold one, eight builds at once.
+"""`docker build` by the unmodified client with buildx, the same on both sides: a cold cache, and eight builds at once.
 
 Cold is after `docker builder prune --all`, without the image of the last time and with the base present. What the daemon's
-processes worked and what the client costs by itself is told beside it: the latter nobody can win.
+processes worked is told beside it. A warm cache is measured in `warm`.
 """
 
 import subprocess
@@ -38,20 +38,6 @@ EXPOSE 8000
 USER 1000
 CMD ["cat", "/app/sum"]
 """
-
-
-def warm(sides: Sides, pairs: int) -> list[Row]:
-    """12 steps that are all cached."""
-    with tempfile.TemporaryDirectory(prefix="knarr-bench-") as directory:
-        context = project(Path(directory))
-        for side in sides.both:
-            _build(sides, side, context, "warm")
-        samples = alternate(pairs, sides.both, lambda side: timed(side, lambda: _build(sides, side, context)))
-    floor = alternate(pairs, sides.both, lambda side: timed(side, lambda: _nothing(sides, side)))
-    return [
-        *told(samples, "docker build, 12 steps, all cached", HALF),
-        *rows(floor, {"wall": ("  the client by itself: docker buildx version", None)}, "seconds"),
-    ]
 
 
 def cold(sides: Sides, pairs: int) -> list[Row]:
@@ -135,7 +121,3 @@ def run(sides: Sides, side: Side, *words: str) -> None:
 
 def _build(sides: Sides, side: Side, context: Path, name: str = "bench") -> None:
     run(sides, side, "build", "--tag", name, str(context))
-
-
-def _nothing(sides: Sides, side: Side) -> None:
-    run(sides, side, "buildx", "version")
