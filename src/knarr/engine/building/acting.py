@@ -28,6 +28,7 @@ from knarr.build.operations import (
 from knarr.build.tree import Tree
 from knarr.engine.building.archives import inflate, is_archive, write_archive
 from knarr.engine.building.listing import list_tree, plain_part
+from knarr.engine.images.unpacking import widen
 from knarr.engine.zygote import Zygote
 from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
@@ -135,6 +136,7 @@ class Actor:
                 continue
             place = await self._place(act, match, owner)
             feeding = await self._zygote.archive_put(self._view, self._options(act, match, place, owner))
+            widen(feeding.feed)
             try:
                 await blocking(write_archive, feeding.feed, self._files, match)
             except BrokenPipeError:

@@ -7,28 +7,30 @@ first: stubs of mounts, sockets, times after `latest`, the top's own mode.
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Sequence
+from queue import SimpleQueue
 
 from knarr.build.errors import BuildFailed
 from knarr.build.tree import Layer, Tree
 from knarr.engine.building.stubs import stubs
 from knarr.engine.images import rows
-from knarr.engine.images.compression import Deflater
+from knarr.engine.images.compression import PIECE, Deflater
 from knarr.engine.images.holding import Hold
 from knarr.engine.images.manifest import layer_descriptor
 from knarr.engine.images.rooms import Rooms
-from knarr.engine.images.settled import settled
-from knarr.engine.images.unpacking import Keeper, child_chain, staged_new
+from knarr.engine.images.settled import all_of, settled, whole
+from knarr.engine.images.unpacking import Keeper, child_chain, staged_new, widen
 from knarr.engine.zygote_jobs import RootView
 from knarr.kernel.fd import Fd, RootFd
-from knarr.loop.blocking import blocking
+from knarr.loop.blocking import alone, blocking
 from knarr.model.digest import Digest
 from knarr.model.mount import Mount
 from knarr.snapshots import header
 from knarr.snapshots.maketar import TarOptions
 from knarr.snapshots.tree import walk
 
-_PIECE = 1 << 20
+_AHEAD = 4
 
 
 async def layer_of(
@@ -47,7 +49,8 @@ async def layer_of(
             keeper = Keeper(ingest, hold)
             job = await rooms.zygote.archive_get(view, "/", TarOptions(whiteouts=True))
             try:
-                diff = await settled(_compressed, job.drain, keeper)
+                widen(job.drain)
+                diff = await _compressed(job.drain, keeper)
                 size = (await job.result()).size
             finally:
                 job.close()
@@ -63,18 +66,22 @@ def _take(upper: str, path: str, left_out: Sequence[str], latest: int | None) ->
     top = os.stat(path)
     os.rename(upper, path)
     with RootFd(path) as root, Fd(root.open("/", os.O_RDONLY | os.O_DIRECTORY)) as top_fd:
-        for name in sorted({*left_out, *_sockets(top_fd.fileno())}, key=len, reverse=True):
+        for name in sorted({*left_out, *_clamped(top_fd.fileno(), latest)}, key=len, reverse=True):
             _drop(root, name)
         os.fchown(top_fd.fileno(), top.st_uid, top.st_gid)
         os.fchmod(top_fd.fileno(), stat.S_IMODE(top.st_mode))
-        if latest is not None:
-            _clamp(top_fd.fileno(), latest)
 
 
-def _sockets(top: int) -> list[str]:
-    return [
-        os.fsdecode(node.path) for node in walk(top) if stat.S_IFMT(node.facts.st_mode) not in header.KINDS
-    ]
+def _clamped(top: int, latest: int | None) -> list[str]:
+    """Sets times; finds the sockets."""
+    sockets = []
+    for node in walk(top):
+        facts = node.facts
+        if stat.S_IFMT(facts.st_mode) not in header.KINDS:
+            sockets.append(os.fsdecode(node.path))
+        elif latest is not None and facts.st_mtime_ns > latest:
+            os.utime(node.name, ns=(latest, latest), dir_fd=node.directory, follow_symlinks=False)
+    return sockets
 
 
 def _drop(root: RootFd, path: str) -> None:
@@ -89,17 +96,50 @@ def _drop(root: RootFd, path: str) -> None:
         os.utime(f"/proc/self/fd/{directory}", ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-def _clamp(top: int, latest: int) -> None:
-    for node in walk(top):
-        if node.facts.st_mtime_ns > latest:
-            os.utime(node.name, ns=(latest, latest), dir_fd=node.directory, follow_symlinks=False)
+async def _compressed(drain: int, keeper: Keeper) -> Digest:
+    """An archive into a blob; the plain archive's digest. To read and hash takes one thread, to compress another, which is not
+    one of the pool's: sixteen layers at once would wait for each other there."""
+    pieces: SimpleQueue[bytes] = SimpleQueue()
+    room = threading.Semaphore(_AHEAD)
+    diff, _ = await all_of(
+        [settled(_hashed, drain, pieces, room), whole(alone(_deflated, pieces, room, keeper))]
+    )
+    assert diff is not None
+    return diff
 
 
-def _compressed(drain: int, keeper: Keeper) -> Digest:
-    """Blocking. An archive into a blob; the plain archive's digest."""
-    total, deflater = hashlib.sha256(), Deflater(keeper.write)
-    while data := os.read(drain, _PIECE):
-        total.update(data)
-        deflater.write(data)
-    deflater.finish()
+def _hashed(drain: int, pieces: SimpleQueue[bytes], room: threading.Semaphore) -> Digest | None:
+    total = hashlib.sha256()
+    try:
+        while piece := _piece(drain):
+            total.update(piece)
+            room.acquire()
+            pieces.put(piece)
+    finally:
+        pieces.put(b"")
     return Digest("sha256", total.hexdigest())
+
+
+def _deflated(pieces: SimpleQueue[bytes], room: threading.Semaphore, keeper: Keeper) -> None:
+    """What fails takes the rest all the same: nobody shall wait for room."""
+    deflater = Deflater(keeper.write)
+    piece = pieces.get()
+    try:
+        while piece:
+            deflater.write(piece)
+            room.release()
+            piece = pieces.get()
+        deflater.finish()
+    finally:
+        while piece:
+            room.release()
+            piece = pieces.get()
+
+
+def _piece(drain: int) -> bytes:
+    """As much as is compressed at a time, less at the end only: a pipe gives little at once."""
+    buffer = bytearray(PIECE)
+    view, filled = memoryview(buffer), 0
+    while filled < PIECE and (got := os.readv(drain, [view[filled:]])):
+        filled += got
+    return bytes(view[:filled])

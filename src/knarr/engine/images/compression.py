@@ -10,7 +10,7 @@ from typing import Protocol
 from knarr.engine.images.errors import BadImage
 
 Sink = Callable[[bytes], object]
-_PIECE = 1 << 20
+PIECE = 1 << 20
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
@@ -156,7 +156,7 @@ class _Members:
             self._member = self._new()
         member = self._member
         while True:
-            piece = member.decompress(data, _PIECE)
+            piece = member.decompress(data, PIECE)
             data = b""
             if piece:
                 self._sink(piece)
@@ -180,7 +180,7 @@ class _Frames:
         self._damage = zstandard.ZstdError
         self._writer = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_writer(
             _Target(sink),  # type: ignore[arg-type]  # of a file only its write is called
-            write_size=_PIECE,
+            write_size=PIECE,
             closefd=False,
         )
 
@@ -216,11 +216,14 @@ class Deflater:
         self._waiting = bytearray()
 
     def write(self, data: bytes) -> None:
-        """The next bytes."""
+        """The next bytes; pieces of PIECE bytes are not copied."""
+        if len(data) == PIECE and not self._waiting:
+            self._emit(self._compressor.compress(data))
+            return
         self._waiting += data
-        while len(self._waiting) >= _PIECE:
-            self._emit(self._compressor.compress(bytes(self._waiting[:_PIECE])))
-            del self._waiting[:_PIECE]
+        while len(self._waiting) >= PIECE:
+            self._emit(self._compressor.compress(bytes(self._waiting[:PIECE])))
+            del self._waiting[:PIECE]
 
     def finish(self) -> None:
         """The end."""

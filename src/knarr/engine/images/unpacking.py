@@ -131,12 +131,17 @@ async def _staged(rooms: Rooms, chain: Digest) -> AsyncIterator[StagedLayer]:
         raise
 
 
+def widen(pipe: int) -> None:
+    """Lets a pipe hold more, where this user may: its ends wait for each other less often."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
 async def _fill(
     rooms: Rooms, staged: StagedLayer, pour: Pour, beside: Deflater | None
 ) -> tuple[Digest, Unpacked]:
     unpacking = await rooms.zygote.unpack(staged.path, _LAYER)
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(unpacking.feed, fcntl.F_SETPIPE_SZ, _PIPE)
+    widen(unpacking.feed)
     try:
         diff = await _poured(unpacking, pour, beside)
     except BrokenPipeError:
