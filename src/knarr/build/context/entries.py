@@ -29,17 +29,5 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     def is_regular(self) -> bool:
         return stat.S_ISREG(self.mode)
 
-    def unchanged(self, other: "Entry") -> bool:
-        """Whether the same file with the same content is meant, as far as can be told without reading it."""
-        return (self.mode, self.size, self.mtime, self.uid, self.gid, self.link, self.xattrs) == (
-            other.mode,
-            other.size,
-            other.mtime,
-            other.uid,
-            other.gid,
-            other.link,
-            other.xattrs,
-        )
-
 
 Index = Mapping[str, Entry]

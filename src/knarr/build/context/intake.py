@@ -88,9 +88,11 @@ class Intake:
 
     async def finish(self) -> None:
         """Everything is written and known. Raises OSError."""
-        await self.write()
+        if self._large:
+            await self.write()
         await self._written()
-        await blocking(self._packing.finish)
+        if not self._packing.idle:
+            await blocking(self._packing.finish)
 
     async def _written(self) -> None:
         if self._writing is not None:
@@ -117,7 +119,7 @@ def _all(jobs: Sequence[Callable[[], None]]) -> None:
 @asynccontextmanager
 async def intake(files: Files) -> AsyncIterator[Intake]:
     """For the time of one transfer, which calls `finish` if all is well."""
-    with await blocking(files.packing) as packing:
+    with files.packing() if files.awake else await blocking(files.packing) as packing:
         taking = Intake(files, packing)
         try:
             yield taking

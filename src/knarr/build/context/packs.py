@@ -116,6 +116,11 @@ class Packing:
         """Whether enough waits to be written."""
         return self._bytes >= BATCH
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to finish."""
+        return self._pack is None and not self._waiting
+
     def batch(self) -> list[tuple[str, bytes]]:
         """What waits, for `write`."""
         waiting, self._waiting, self._bytes = self._waiting, [], 0

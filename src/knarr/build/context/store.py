@@ -26,6 +26,7 @@ from knarr.build.context.entries import Entry, Index
 from knarr.build.context.packs import BadPack, Packing, Places
 from knarr.kernel.files import write_all
 
+_FEW, _KEPT = 2000, 8
 _INDEX = msgspec.msgpack.Decoder(list[Entry])
 
 
@@ -40,6 +41,7 @@ class Files:
         self._aside = self._root / "aside"
         self._table: Places | None = None
         self._loading = threading.Lock()
+        self._recent: dict[str, Index] = {}
 
     def open(self) -> None:
         """Makes the directories, and drops what an interrupted write left."""
@@ -47,6 +49,11 @@ class Files:
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in os.listdir(self._aside):
             os.unlink(self._aside / name)
+
+    @property
+    def awake(self) -> bool:
+        """Whether `table`, `packing` and `has` need not read first."""
+        return self._table is not None
 
     def table(self) -> Places:
         """Where everything in packs is; kept in memory until `rest`."""
@@ -72,6 +79,7 @@ class Files:
 
     def rest(self) -> None:
         """Nobody builds: memory is given back."""
+        self._recent.clear()
         with self._loading:
             self._table = None
 
@@ -112,19 +120,40 @@ class Files:
     def _path(self, digest: str) -> str:
         return f"{self._files}/{digest[:2]}/{digest[2:]}"
 
+    def recent(self, key: str) -> Index | None:
+        """A small index that was used lately; not blocking."""
+        return self._recent.get(key)
+
     def remembered(self, key: str) -> Index:
         """The index that was kept under `key`; empty if there is none."""
         try:
             data = (self._contexts / _name(key)).read_bytes()
-            return {entry.path: entry for entry in _INDEX.decode(data)}
+            found = {entry.path: entry for entry in _INDEX.decode(data)}
         except (OSError, msgspec.DecodeError):
             return {}
+        self._used(key, found)
+        return found
 
-    def remember(self, key: str, entries: Iterable[Entry]) -> None:
+    def remember(self, key: str, index: Index) -> None:
         """Keeps an index under `key`."""
         aside = self._aside / secrets.token_hex(8)
-        aside.write_bytes(msgspec.msgpack.encode(list(entries)))
+        aside.write_bytes(msgspec.msgpack.encode(list(index.values())))
         os.rename(aside, self._contexts / _name(key))
+        self._used(key, index)
+
+    def remember_again(self, key: str, index: Index) -> None:
+        """As `remember`, for one that is kept already, if it was not removed."""
+        try:
+            os.utime(self._contexts / _name(key))
+        except FileNotFoundError:
+            self.remember(key, index)
+
+    def _used(self, key: str, index: Index) -> None:
+        self._recent.pop(key, None)
+        if len(index) <= _FEW:
+            self._recent[key] = index
+        while len(self._recent) > _KEPT:
+            self._recent.pop(next(iter(self._recent)))
 
     def contexts(self) -> list[tuple[str, set[str]]]:
         """The remembered indexes, the latest used first: each one's file, and the contents that it names."""

@@ -32,16 +32,16 @@ async def receive(
     files: Files,
     known: Index,
     counted: Callable[[int], None],
-) -> dict[str, Entry]:
-    """The directory that `metadata` asks for. `known` is what it was last; `counted` hears the bytes that came so far.
-    Raises BuildFailed with the client's words."""
+) -> Index:
+    """The directory that `metadata` asks for. `known` is what it was last, and what is returned if nothing changed; `counted`
+    hears the bytes that came so far. Raises BuildFailed with the client's words."""
     async with caller.stream(DIFF_COPY, Packet, metadata) as stream, intake(files) as taking:
         receiving = _Receiving(stream, taking, known, counted)
         try:
             await receiving.run()
         finally:
             await receiving.close()
-        return receiving.entries
+        return receiving.found()
 
 
 class _Receiving:
@@ -65,7 +65,13 @@ class _Receiving:
         self._parts: dict[int, list[bytes] | Large] = {}
         self._large: list[tuple[Entry, Large]] = []
         self._links: list[tuple[Entry, str]] = []
+        self._changed = 0
         self.entries: dict[str, Entry] = {}
+
+    def found(self) -> Index:
+        """All that there is."""
+        same = not self._changed and len(self.entries) == len(self._known)
+        return self._known if same else self.entries
 
     async def run(self) -> None:
         """Until the client has sent all."""
@@ -130,19 +136,22 @@ class _Receiving:
             return
         number, self._id = self._id, self._id + 1
         stat = packet.stat
+        known = self._known.get(stat.path)
+        if known is not None and _unchanged(known, stat) and self._is_here(known):
+            self.entries[known.path] = known
+            return
         entry = entry_of(stat)
         self.entries[entry.path] = entry
-        if not entry.is_regular:
-            return
-        if stat.linkname:
+        if entry.is_regular and stat.linkname:
             self._links.append((entry, stat.linkname.lstrip("/")))
             return
-        known = self._known.get(entry.path)
-        if known is not None and known.unchanged(entry) and self._intake.has(known.digest, known.size):
-            self.entries[entry.path] = known
-            return
-        self._asked[number] = entry
-        self._requests.append(Packet(type=Packet.PACKET_REQ, ID=number))
+        self._changed += 1
+        if entry.is_regular:
+            self._asked[number] = entry
+            self._requests.append(Packet(type=Packet.PACKET_REQ, ID=number))
+
+    def _is_here(self, known: Entry) -> bool:
+        return not known.is_regular or self._intake.has(known.digest, known.size)
 
     def _data(self, number: int, data: bytes) -> None:
         entry = self._asked.get(number)
@@ -181,7 +190,24 @@ class _Receiving:
             first = self.entries.get(target)
             if first is None or not first.digest:
                 raise BuildFailed(f"{entry.path} is linked to {target}, which was not sent")
-            self.entries[entry.path] = replace(entry, digest=first.digest, size=first.size)
+            linked = replace(entry, digest=first.digest, size=first.size)
+            self.entries[entry.path] = linked
+            self._changed += self._known.get(entry.path) != linked
+
+
+def _unchanged(known: Entry, stat: Stat) -> bool:
+    """Whether the same file with the same content is meant, as far as can be told without reading it. A hard link's STAT does
+    not say: it has another's content."""
+    mode = to_mode(stat.mode)
+    return (
+        known.mtime == stat.modTime
+        and known.mode == mode
+        and (known.size == stat.size or not S_ISREG(mode))
+        and known.link == stat.linkname
+        and (known.uid, known.gid) == (stat.uid, stat.gid)
+        and known.device == (stat.devmajor, stat.devminor)
+        and known.xattrs == (dict(stat.xattrs) if stat.xattrs else {})
+    )
 
 
 def entry_of(stat: Stat) -> Entry:

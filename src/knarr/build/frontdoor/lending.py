@@ -58,7 +58,9 @@ class ClientSession:
             raise BuildFailed(f"no local sources enabled: {name}")
         # What is asked for alone is small, and must not take the place of the whole context's index.
         key = f"{self._key}\0{name}" if self._key and tuple(follow) != (IGNORE,) else ""
-        known = await blocking(self._files.remembered, key) if key else {}
+        known = self._files.recent(key) if key else {}
+        if known is None:
+            known = await blocking(self._files.remembered, key)
         metadata = [("dir-name", name)]
         for header, values in (
             ("followpaths", follow),
@@ -69,7 +71,8 @@ class ClientSession:
         with step.task(f"transferring {label}:", "transferring") as task, translated():
             index = await filesync.receive(self._caller, metadata, self._files, known, task.at)
         if key:
-            await blocking(self._files.remember, key, list(index.values()))
+            keep = self._files.remember_again if index is known else self._files.remember
+            await blocking(keep, key, index)
         return index
 
     async def upload(self, address: str, name: str, step: Step) -> Index:

@@ -1,6 +1,7 @@
 """The store of contents: by digest, once, swept by what is named."""
 
 import hashlib
+import os
 from pathlib import Path
 from stat import S_IFREG
 
@@ -57,7 +58,7 @@ def test_leftovers_of_a_crash_go_at_the_start(files: Files, tmp_path: Path) -> N
 
 
 def test_an_index_is_remembered_and_a_broken_one_is_none(files: Files, tmp_path: Path) -> None:
-    files.remember("key", [entry("a", "aa")])
+    files.remember("key", {"a": entry("a", "aa")})
     assert files.remembered("key") == {"a": entry("a", "aa")}
     assert files.remembered("other") == {}
     (path,) = (tmp_path / "contexts").iterdir()
@@ -65,9 +66,31 @@ def test_an_index_is_remembered_and_a_broken_one_is_none(files: Files, tmp_path:
     assert files.remembered("key") == {}
 
 
+def test_a_small_index_is_at_hand_until_the_store_rests(files: Files) -> None:
+    index = {"a": entry("a", "aa")}
+    assert files.recent("key") is None
+    files.remember("key", index)
+    assert files.recent("key") is index
+    files.rest()
+    assert files.recent("key") is None
+    found = files.remembered("key")
+    assert files.recent("key") is found
+
+
+def test_an_index_that_was_pruned_is_remembered_anew(files: Files, tmp_path: Path) -> None:
+    index = {"a": entry("a", "aa")}
+    files.remember_again("key", index)
+    files.rest()
+    assert files.remembered("key") == index
+    (path,) = (tmp_path / "contexts").iterdir()
+    os.utime(path, (0, 0))
+    files.remember_again("key", index)
+    assert path.stat().st_mtime > 0
+
+
 def test_a_sweep_keeps_what_is_named_or_held(files: Files) -> None:
     named, held, lost = put(files, b"named", b"held", b"lost")
-    files.remember("key", [entry("a", named)])
+    files.remember("key", {"a": entry("a", named)})
     assert files.sweep([held]) == len(b"lost")
     assert files.has(named, 5)
     assert files.has(held, 4)
