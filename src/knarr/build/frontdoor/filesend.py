@@ -6,8 +6,7 @@ A tree's packets are those of filesync, the other way round: here the daemon wal
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import BinaryIO
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from knarr.build.errors import BuildFailed
 from knarr.build.frontdoor.gomode import from_mode
@@ -19,6 +18,7 @@ from knarr.loop.blocking import blocking
 DIFF_COPY = "/moby.filesync.v1.FileSend/DiffCopy"
 _CHUNK = 32 << 10
 _MESSAGE = 1 << 20
+_COST = 1 << 10
 
 
 async def send_file(
@@ -51,47 +51,60 @@ class _Sending:
         self._stream = stream
         self._root = root
         self._regular: dict[int, str] = {}
-        self._one = asyncio.Lock()
 
     async def walk(self) -> None:
         """Tells every entry in walking order."""
-        told_all = await blocking(lambda: list(_walk(self._root, "", {})))
-        for number, (told, regular) in enumerate(told_all):
-            if regular:
-                self._regular[number] = told.path
-            await self._send(Packet(type=Packet.PACKET_STAT, stat=told))
-        await self._send(Packet(type=Packet.PACKET_STAT))
+        told = await blocking(lambda: list(_walk(self._root, "", {})))
+        self._regular = {number: entry.path for number, (entry, regular) in enumerate(told) if regular}
+        packets = [Packet(type=Packet.PACKET_STAT, stat=entry) for entry, _ in told]
+        await self._stream.send_many([*packets, Packet(type=Packet.PACKET_STAT)])
 
     async def answer(self) -> None:
         """Sends what is asked for until the client has all."""
-        while True:
-            packet = await self._stream.receive()
-            if packet is None:
-                raise BuildFailed("the client ended the transfer of the result")
-            if packet.type == Packet.PACKET_ERR:
-                raise BuildFailed(f"error from receiver: {packet.data.decode(errors='replace')}")
-            if packet.type == Packet.PACKET_REQ:
-                await self._file(packet.ID)
-            elif packet.type == Packet.PACKET_FIN:
+        while packets := await self._stream.receive_many():
+            asked: list[tuple[int, str]] = []
+            for packet in packets:
+                if packet.type == Packet.PACKET_ERR:
+                    raise BuildFailed(f"error from receiver: {packet.data.decode(errors='replace')}")
+                if packet.type == Packet.PACKET_REQ:
+                    asked.append((packet.ID, self._path(packet.ID)))
+            await self._files(asked)
+            if packets[-1].type == Packet.PACKET_FIN:
                 await self._stream.send(Packet(type=Packet.PACKET_FIN), end=True)
                 return
+        raise BuildFailed("the client ended the transfer of the result")
 
-    async def _file(self, number: int) -> None:
+    def _path(self, number: int) -> str:
         path = self._regular.pop(number, None)
         if path is None:
             raise BuildFailed(f"invalid file id {number}")
-        file = await blocking(_open, f"{self._root}/{path}")
-        with file:
-            while data := await blocking(file.read, _CHUNK * 8):
-                for start in range(0, len(data), _CHUNK):
-                    await self._send(
-                        Packet(type=Packet.PACKET_DATA, ID=number, data=data[start : start + _CHUNK])
-                    )
-        await self._send(Packet(type=Packet.PACKET_DATA, ID=number))
+        return path
 
-    async def _send(self, packet: Packet) -> None:
-        async with self._one:
-            await self._stream.send(packet)
+    async def _files(self, asked: Sequence[tuple[int, str]]) -> None:
+        contents = _contents(self._root, asked)
+        while packets := await blocking(_some, contents):
+            await self._stream.send_many(packets)
+
+
+def _contents(root: str, asked: Sequence[tuple[int, str]]) -> Iterator[Packet]:
+    """Files, one behind the other."""
+    for number, path in asked:
+        with open(f"{root}/{path}", "rb", buffering=0) as file:
+            while data := file.read(_CHUNK):
+                yield Packet(type=Packet.PACKET_DATA, ID=number, data=data)
+        yield Packet(type=Packet.PACKET_DATA, ID=number)
+
+
+def _some(packets: Iterator[Packet]) -> list[Packet]:
+    """As many as a hop to another thread and a write are worth."""
+    found: list[Packet] = []
+    size = 0
+    for packet in packets:
+        found.append(packet)
+        size += len(packet.data) + _COST
+        if size >= _MESSAGE:
+            break
+    return found
 
 
 def _walk(root: str, below: str, linked: dict[tuple[int, int], str]) -> Iterator[tuple[Stat, bool]]:
@@ -123,7 +136,3 @@ def stat_of(root: str, path: str, found: os.stat_result, linked: dict[tuple[int,
         devminor=os.minor(found.st_rdev),
         xattrs={name: os.getxattr(full, name, follow_symlinks=False) for name in names},
     )
-
-
-def _open(path: str) -> BinaryIO:
-    return open(path, "rb")
