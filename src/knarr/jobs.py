@@ -5,11 +5,10 @@
 
 import os
 import stat
-from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
 
-from knarr.kernel import mounts
+from knarr.kernel import memfd, mounts
 from knarr.kernel.fd import RootFd
 from knarr.kernel.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
 from knarr.model.errors import Invalid
@@ -80,14 +79,14 @@ def archive_stat(request: dict[str, Any], fds: list[int]) -> Reply:
 
 
 def read(request: dict[str, Any], fds: list[int]) -> Reply:
-    """A small file of a container."""
+    """A small file of a container; it may be larger than a packet."""
     view.enter(request["view"])
     with RootFd("/") as root:
         try:
             data = root.read(request["path"], request["limit"])
         except (FileNotFoundError, NotADirectoryError):
             raise NoSuchPath(f"no such file or directory: {request['path']}") from None
-    return {"data": b2a_base64(data, newline=False).decode()}, []
+    return {}, [memfd.sealed("file", data)]
 
 
 def mount(request: dict[str, Any], fds: list[int]) -> Reply:

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -219,9 +218,12 @@ class Zygote:
 
     async def read(self, view: RootView, path: str, limit: int = 1 << 20) -> bytes:
         """A small file of a container, at most `limit` bytes. Raises NoSuchPath."""
-        message = {"job": "read", "view": self._view(view), "path": path, "limit": min(limit, 700 << 10)}
-        facts, _ = await self._call(message)
-        return a2b_base64(facts["data"])
+        message = {"job": "read", "view": self._view(view), "path": path, "limit": limit}
+        _, (file,) = await self._call(message)
+        try:
+            return memfd.contents(file)
+        finally:
+            os.close(file)
 
     async def mount(self, source: str, target: str, kind: str, flags: int, data: str) -> None:
         """mount(2) on the host, however long it takes. Raises OSError."""

@@ -20,6 +20,7 @@ from knarr.build.context.store import Files, Writing
 from knarr.build.errors import BuildFailed
 from knarr.build.operations import Source
 from knarr.build.progress import Step
+from knarr.kernel.fd import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, Fd, openat2
 from knarr.loop.blocking import blocking
 from knarr.registry.client.words import dialled
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 18
 _REMEMBERED = 256
 _LOOKED_UP = "failed to load cache key"
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+# Neither commands nor files of the host are repositories, nor submodules of one.
+_CLOSED = ("-c", "protocol.ext.allow=never", "-c", "protocol.file.allow=never")
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -92,7 +97,7 @@ class Remotes:
         os.mkdir(place, 0o700)
         try:
             await _git(place, step, "init", "--quiet")
-            await _git(place, step, "remote", "add", "origin", remote)
+            await _git(place, step, "remote", "add", "--", "origin", remote)
             commit = await _check_out(place, ref or await _main(place, remote, step), step)
             wanted = source.attribute("git.checksum")
             if wanted and not commit.startswith(wanted):
@@ -105,12 +110,16 @@ class Remotes:
             await blocking(shutil.rmtree, place, True)
 
     def _index(self, place: str, below: str) -> dict[str, Entry]:
-        root = os.path.join(place, below)
-        if not os.path.isdir(root):
-            raise BuildFailed(
-                f'invalid subdir /{below}: failed to lstat "{below}": statat {below}: no such file or directory'
-            )
-        return {entry.path: entry for entry in self._walk(root, "")}
+        """A link on the way to `below` could lead anywhere on the host, so none is followed."""
+        with Fd(os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as top:
+            try:
+                Fd(openat2(top.fileno(), below or ".", _DIRECTORY, 0, _INSIDE)).close()
+            except OSError as error:
+                why = os.strerror(error.errno or 0).lower()
+                raise BuildFailed(
+                    f'invalid subdir /{below}: failed to lstat "{below}": statat {below}: {why}'
+                ) from None
+        return {entry.path: entry for entry in self._walk(os.path.join(place, below), "")}
 
     def _walk(self, root: str, below: str) -> Iterator[Entry]:
         for name in sorted(os.listdir(f"{root}/{below}")):
@@ -165,6 +174,8 @@ async def _main(place: str, remote: str, step: Step) -> str:
 
 async def _check_out(place: str, ref: str, step: Step) -> str:
     """The commit that `ref` (a branch, a tag, a commit) is."""
+    if ref.startswith("-"):
+        raise BuildFailed(f"{_LOOKED_UP}: invalid git ref {ref}: git would take it for an option")
     try:
         await _git(place, step, "fetch", "--quiet", "--depth=1", "origin", ref)
     except BuildFailed:
@@ -186,7 +197,7 @@ async def _check_out(place: str, ref: str, step: Step) -> str:
 
 
 async def _git(place: str, step: Step, *words: str) -> str:
-    command = ["git", "-c", "protocol.ext.allow=never", "-C", place, *words]
+    command = ["git", *_CLOSED, "-C", place, *words]
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
