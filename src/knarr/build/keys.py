@@ -7,6 +7,7 @@ takes and not on their neighbours.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from stat import S_IFMT, S_IMODE
 
 import msgspec
@@ -14,22 +15,28 @@ import msgspec
 from knarr.build.context.entries import Entry, Index
 from knarr.build.graph import Vertex
 from knarr.build.llb import encode
-from knarr.build.operations import Exec
+from knarr.build.operations import Exec, Operation
+from knarr.model.platform import Platform
 
 VERSION = b"knarr-build-1"
 
 
-def operation(vertex: Vertex) -> bytes:
+@lru_cache(1024)
+def operation(what: Operation, platform: Platform | None) -> bytes:
     """The operation itself, whatever it works on and whichever proxies it goes through."""
-    what = vertex.operation
     if isinstance(what, Exec):
         what = replace(what, proxy=None)
-    return hashlib.sha256(encode(what, [], vertex.platform)).digest()
+    return hashlib.sha256(encode(what, [], platform)).digest()
 
 
 def key(vertex: Vertex, inputs: Sequence[str], epoch: int | None) -> str:
     """The key of a vertex on inputs that are named by their contents. `epoch`: times are clamped to it."""
-    parts = [VERSION, operation(vertex), *(each.encode() for each in inputs), str(epoch).encode()]
+    parts = [
+        VERSION,
+        operation(vertex.operation, vertex.platform),
+        *(each.encode() for each in inputs),
+        str(epoch).encode(),
+    ]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 

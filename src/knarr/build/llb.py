@@ -5,6 +5,7 @@ oneof after plain fields. A vertex's digest is the SHA-256 of these bytes.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from knarr.build import operations as ops
 from knarr.model.platform import Platform
@@ -27,6 +28,7 @@ def ending(digest: str, output: int) -> bytes:
     return _message(1, _text(1, digest) + _number(2, output))
 
 
+@lru_cache(512)
 def _operation(operation: ops.Operation, inputs: int) -> bytes:
     match operation:
         case ops.Exec():

@@ -42,6 +42,7 @@ from knarr.engine.building.caching.exporting import CacheExport, Work, inline_re
 from knarr.engine.building.caching.importing import Importer
 from knarr.engine.building.caching.imports import Imports
 from knarr.engine.building.caching.supply import Lost, Supply
+from knarr.engine.building.conversions import Conversions
 from knarr.engine.building.credentials import lent
 from knarr.engine.building.emulation import runnable
 from knarr.engine.building.exporting import Export
@@ -100,6 +101,7 @@ class EngineBuilder:
         self._layers = layers
         self._attestor = attestor
         self._flights = Flights()
+        self.conversions = Conversions()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def load(self, wish: Wish, sessions: Sessions, progress: Progress) -> Read:

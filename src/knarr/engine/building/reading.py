@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from knarr.build.attest.asked import Asked
 from knarr.build.bench import Bench, Given
 from knarr.build.context.entries import Index
-from knarr.build.dockerfile import contexts, frontend
+from knarr.build.dockerfile import contexts
 from knarr.build.dockerfile.checks import Remark
 from knarr.build.dockerfile.contexts import Remote
 from knarr.build.dockerfile.errors import DockerfileError
@@ -32,6 +32,7 @@ from knarr.build.solver import Solve
 from knarr.build.told import Vertex, Warned
 from knarr.build.tree import Tree
 from knarr.engine.building.caching.imports import Imports
+from knarr.engine.building.conversions import Conversions
 from knarr.engine.images.holding import Hold
 from knarr.model.errors import KnarrError
 
@@ -70,6 +71,8 @@ class Read:
 
 class Tools(Protocol):
     """What reading needs of the builder."""
+
+    conversions: Conversions
 
     def solver(
         self,
@@ -210,7 +213,7 @@ class Reading:
             metadata = {key: _bytes(value) for key, value in answered.items()}
             return Read(wish=self._wish, results=(), metadata=metadata, multi=False)
         built: Built = await self._driven(
-            frontend.build(definition, self._options, self._remarks), definition
+            self._builder.conversions.build(definition, self._options, self._remarks), definition
         )
         multi = self._options.multi_platform
         metadata = {
