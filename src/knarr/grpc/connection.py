@@ -52,8 +52,8 @@ class Connection(Incoming):
 
     @property
     def full(self) -> bool:
-        """Whether the peer takes no more streams for now."""
-        return len(self.streams) >= self.most_streams
+        """Whether the peer takes no more streams for now. A stream that ended here may not have ended there yet: some are left."""
+        return len(self.streams) >= self.most_streams - (self.most_streams >> 3)
 
     def open(self, headers: Sequence[Header]) -> Stream:
         """A client's call. Raises Lost when the peer takes no more."""

@@ -83,7 +83,7 @@ class Link(asyncio.Protocol):
         """Writes what was said."""
         self._flushing = False
         data = self.connection.take()
-        if data and self._transport is not None:
+        if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
         if self._paused is None:
             self.connection.answers = 0

@@ -9,12 +9,13 @@ import pytest
 from google.protobuf.any_pb2 import Any as Packed
 
 from knarr.build.proto.session_pb2 import BytesMessage
-from knarr.grpc import frames
+from knarr.grpc import core, frames
 from knarr.grpc.client import Caller
 from knarr.grpc.server import serve
 from knarr.grpc.services import Call, Service
 from knarr.grpc.status import Lost, RpcError, Status
 from knarr.grpc.streams import MESSAGE, WINDOW
+from knarr.grpc.transport import Link
 
 SAY, TALK, FILL = "/test.Echo/Say", "/test.Echo/Talk", "/test.Echo/Fill"
 Bytes = Call[BytesMessage]
@@ -321,3 +322,48 @@ async def test_a_peer_that_is_no_http2_is_told_and_left() -> None:
     assert kinds == [frames.SETTINGS, frames.WINDOW_UPDATE, frames.GOAWAY]
     await asyncio.wait_for(serving, 60)
     ours.close()
+
+
+async def test_calls_wait_where_a_peer_takes_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "STREAMS", 8)
+    now, most = 0, 0
+
+    async def count(asked: BytesMessage, _: object) -> BytesMessage:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+        return asked
+
+    service = Service("test.Echo")
+    service.unary("Say", count, BytesMessage)
+    async with called(service) as caller:
+        await ask(caller, b"settings have come now")
+        answers = await asyncio.gather(*(ask(caller, b"%d" % at) for at in range(100)))
+        given_up = [asyncio.create_task(ask(caller, b"x")) for _ in range(50)]
+        await asyncio.sleep(0)
+        caller.close()
+        ends = await asyncio.gather(*given_up, return_exceptions=True)
+    assert answers == [b"%d" % at for at in range(100)]
+    assert 1 < most <= 8
+    assert {type(each) for each in ends} <= {Lost, bytes}
+
+
+async def test_many_messages_are_few_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[Link] = []
+    flush = Link.flush
+
+    def counted(link: Link) -> None:
+        writes.append(link)
+        flush(link)
+
+    monkeypatch.setattr(Link, "flush", counted)
+    async with called(Echo().service) as caller:
+        async with caller.stream(FILL, BytesMessage) as stream:
+            await stream.send(BytesMessage(data=b"100000 10"), end=True)
+            came = 0
+            while messages := await stream.receive_many():
+                came += len(messages)
+    assert came == 10_000
+    assert len(writes) < 100
