@@ -5,6 +5,7 @@ takes and not on their neighbours.
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -19,6 +20,7 @@ from knarr.build.operations import Exec, Operation
 from knarr.model.platform import Platform
 
 VERSION = b"knarr-build-1"
+_FEW, _KEPT = 2000, 8
 
 
 @lru_cache(1024)
@@ -43,6 +45,25 @@ def key(vertex: Vertex, inputs: Sequence[str], epoch: int | None) -> str:
 def index(entries: Index) -> str:
     """The name of a whole context by its contents."""
     return contents((path, entries[path]) for path in sorted(entries))
+
+
+class Names:
+    """Names of contexts that come again as they were, as the same object; large ones are not held for that."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[Index, str]] = OrderedDict()
+
+    def find(self, entries: Index) -> str | None:
+        """The name that was kept for this object."""
+        known = self._known.get(id(entries))
+        return known[1] if known is not None else None
+
+    def keep(self, entries: Index, name: str) -> None:
+        """Of the last few."""
+        if len(entries) <= _FEW:
+            self._known[id(entries)] = entries, name
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
 
 
 def contents(entries: Iterable[tuple[str, Entry]]) -> str:

@@ -59,6 +59,7 @@ class Solve:
     made: int = 0
     explain: bool = False
     scratch: bool = False
+    names: keys.Names = field(default_factory=keys.Names)
     locate: Callable[[Vertex, KnarrError], KnarrError] = lambda _, error: error
     _results: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
     _whole: dict[str, "asyncio.Task[Given]"] = field(default_factory=dict)
@@ -225,10 +226,14 @@ class Solve:
         return await self._worked(vertex, known if exact != quick else (exact,), work, parts)
 
     async def _identities(self, inputs: Sequence[Given]) -> list[str]:
-        """The inputs' names. To name a client's 20,000 files takes 25 ms: it is done beside the loop, and once a build."""
+        """The inputs' names. To name a client's 20,000 files takes 25 ms: it is done beside the loop, and once."""
         for each in inputs:
             if not isinstance(each, Tree) and id(each) not in self._names:
-                self._names[id(each)] = await blocking(keys.index, each)
+                name = self.names.find(each)
+                if name is None:
+                    name = await blocking(keys.index, each)
+                    self.names.keep(each, name)
+                self._names[id(each)] = name
         return [each.identity if isinstance(each, Tree) else self._names[id(each)] for each in inputs]
 
     async def _read(self, act: Copy, given: Given) -> tuple[list[Match], Given]:

@@ -51,3 +51,16 @@ def test_what_the_inputs_are_made_by_does_not_count() -> None:
     assert keys.key(vertex(COPY, (Edge(CONTEXT),)), ["x"], None) == keys.key(
         vertex(COPY, (Edge(other),)), ["x"], None
     )
+
+
+def test_the_name_of_a_context_that_comes_again_is_kept_for_the_object() -> None:
+    names = keys.Names()
+    indexes = [{str(number): Entry(path=str(number), mode=0o100644)} for number in range(9)]
+    for number, each in enumerate(indexes):
+        assert names.find(each) is None
+        names.keep(each, str(number))
+    assert [names.find(each) for each in indexes] == [None, *map(str, range(1, 9))]
+    assert names.find(dict(indexes[8])) is None
+    large = {str(number): Entry(path=str(number), mode=0o100644) for number in range(2001)}
+    names.keep(large, "large")
+    assert names.find(large) is None

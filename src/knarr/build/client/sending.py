@@ -21,7 +21,7 @@ from knarr.grpc.status import RpcError, Status
 
 Opened = Callable[[str], BinaryIO]
 _CHUNK = 32 << 10
-_AT_ONCE = 256
+_AT_ONCE = 64
 _LINKS = 255
 _WILD = frozenset("*?[\\")
 

@@ -10,10 +10,9 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
-from knarr.build import entitlements
+from knarr.build import entitlements, keys
 from knarr.build.attest.asked import Provenance, asked
 from knarr.build.attest.statement import Attestation
 from knarr.build.bench import Bench, Given
@@ -22,7 +21,6 @@ from knarr.build.context.entries import Entry, Index
 from knarr.build.context.select import resolve
 from knarr.build.context.store import Files
 from knarr.build.dockerfile import options as frontend_options
-from knarr.build.dockerfile.frontend import Result
 from knarr.build.dockerfile.options import Input
 from knarr.build.dockerfile.questions import (
     ImageAnswer,
@@ -47,7 +45,7 @@ from knarr.engine.building.credentials import lent
 from knarr.engine.building.emulation import runnable
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.hoard import Hoard
-from knarr.engine.building.made import Giving, Made
+from knarr.engine.building.made import Giving, Made, base_made
 from knarr.engine.building.origins import Origins
 from knarr.engine.building.reading import Read, Reading, place
 from knarr.engine.building.remotes import Remotes
@@ -102,6 +100,7 @@ class EngineBuilder:
         self._attestor = attestor
         self._flights = Flights()
         self.conversions = Conversions()
+        self._names = keys.Names()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def load(self, wish: Wish, sessions: Sessions, progress: Progress) -> Read:
@@ -243,7 +242,7 @@ class EngineBuilder:
         """A run of the whole build."""
         epochs = {result.epoch for result in loaded.results}
         epoch = epochs.pop() if len(epochs) == 1 else None
-        made = max((_made(result) for result in loaded.results), default=0)
+        made = max((base_made(result) for result in loaded.results), default=0)
         solve = self.solver(loaded.wish.session, epoch, made, sessions, progress, hold, loaded, runner)
         solve.know(loaded.known)
         assert isinstance(solve.bench, Workbench)
@@ -294,6 +293,7 @@ class EngineBuilder:
             sessions=sessions,
             session=session,
             progress=progress,
+            names=self._names,
             epoch=epoch,
             made=made,
             explain=loaded is not None and _asked(loaded.wish, "KNARR_EXPLAIN_CACHE"),
@@ -392,12 +392,3 @@ def _unresolved(reference: str, error: KnarrError) -> BuildFailed:
     ref = Reference.parse(reference).tagged()
     said = f"{ref}: not found" if str(error).startswith("manifest for ") else str(error)
     return BuildFailed(f"failed to resolve source metadata for {ref}: {said}")
-
-
-def _made(result: Result) -> int:
-    """When the base image was made, in seconds; 0 where it does not say."""
-    text = str((result.base_image or {}).get("created") or "")
-    try:
-        return int(datetime.fromisoformat(f"{text[:19]}+00:00").timestamp())
-    except ValueError:
-        return 0

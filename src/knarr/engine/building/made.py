@@ -62,3 +62,12 @@ def config(made: Made) -> bytes:
     if made.inline:
         value[INLINE] = base64.b64encode(made.inline).decode()
     return dump_json(value)
+
+
+def base_made(result: Result) -> int:
+    """When the base image was made, in seconds; 0 where it does not say."""
+    text = str((result.base_image or {}).get("created") or "")
+    try:
+        return int(datetime.fromisoformat(f"{text[:19]}+00:00").timestamp())
+    except ValueError:
+        return 0
