@@ -1,7 +1,8 @@
 """A context of 20,000 files and 300 MB: copied into an image, sent and hashed once more, sent again when little has changed.
 
 `docker build` first sends it all and copies it (nothing is cached); then every file is touched, so that all of it is sent and
-hashed and the copy found in the cache; then nothing is touched; then one file is written.
+hashed and the copy found in the cache; then nothing is touched; then one file is written. Before that, it is once watched:
+what others wait meanwhile, and what memory it takes.
 """
 
 import os
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from bench.measures.builds import forget, run, timed, told
 from bench.sides import Side, Sides
-from bench.statistics import Row, Samples, Target, alternate
+from bench.statistics import Row, Samples, Target, alternate, rows
+from bench.watching import Watch
 
 NO_SLOWER = Target("≤ 1 time", 1)
 FILES, SIZE, DIRECTORIES = 20_000, 15_000, 400
@@ -47,8 +49,21 @@ def sent(sides: Sides, pairs: int) -> list[Row]:
                 figures |= {f"{name} {key}": value for key, value in build(side).items()}
             return figures
 
+        def watched(side: Side) -> dict[str, float]:
+            forget(sides, side)
+            with Watch(side) as watch:
+                run(sides, side, "build", "--tag", "bench", directory)
+            return {"slowest": watch.slowest, "peak": watch.peak}
+
+        seen = alternate(1, sides.both, watched)  # first: memory that a daemon once had it may keep
         samples = alternate(max(1, pairs // 5), sides.both, measure)
-    return [row for name, (what, target) in _WORDS.items() for row in told(_of(samples, name), what, target)]
+    return [
+        *(row for name, (what, target) in _WORDS.items() for row in told(_of(samples, name), what, target)),
+        *rows(
+            seen, {"slowest": ("  first, meanwhile: the slowest GET /containers/json", NO_SLOWER)}, "seconds"
+        ),
+        *rows(seen, {"peak": ("  first: memory above the idle daemon's, PSS", NO_SLOWER)}, "bytes"),
+    ]
 
 
 def _of(samples: list[Samples], name: str) -> list[Samples]:
