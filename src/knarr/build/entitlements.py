@@ -1,6 +1,6 @@
 """What a build may do only when its client asked for it: the host's network, and no sandbox. Pure.
 
-As with dockerd's own settings, a client may be granted the first and never the second. Devices are named by CDI; there are none.
+Which of the two may be granted is the daemon's to say. Devices are named by CDI; there are none.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,10 +13,10 @@ NETWORK = "network.host"
 INSECURE = "security.insecure"
 
 
-def check_asked(asked: Iterable[str]) -> frozenset[str]:
+def check_asked(asked: Iterable[str], allowed: Collection[str]) -> frozenset[str]:
     """What a client is granted. Raises BuildFailed with BuildKit's words for what nobody is."""
     for each in asked:
-        if each != NETWORK:
+        if each not in allowed:
             raise BuildFailed(f"granting entitlement {each} is not allowed by build daemon configuration")
     return frozenset(asked)
 

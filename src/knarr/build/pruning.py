@@ -12,6 +12,7 @@ from knarr.model.errors import Invalid
 
 _HOUR = 3600 * 10**9
 _TERM = re.compile(r'(!?)([a-z]+)(?:(==|!=|~=)("(?:[^"\\]|\\.)*"|[^,]*))?(?:,|$)')
+_MOVING_SHARE = 0.138
 MOVING = ("source.local", "exec.cachemount", "source.git.checkout")
 
 
@@ -45,15 +46,17 @@ class Pruning:
     min_free: int = 0
 
 
-def policy(disk: int) -> tuple[Pruning, ...]:
-    """The rules by which the cache is kept small on a file system of `disk` bytes, in turn."""
+def policy(disk: int, *, reserved: int = 0, max_used: int = 0, min_free: int = 0) -> tuple[Pruning, ...]:
+    """The rules by which the cache is kept small on a file system of `disk` bytes, in turn; without amounts, to a tenth of it."""
     moving = tuple(f"type=={kind}" for kind in MOVING)
-    limit = max(disk // 10, 1)
+    if not (reserved or max_used or min_free):
+        max_used = max(disk // 10, 1)
+    most = Pruning(reserved=reserved, max_used=max_used, min_free=min_free)
     return (
-        Pruning(filters=moving, unused=48 * _HOUR, max_used=512 * 10**6),
-        Pruning(unused=60 * 24 * _HOUR, max_used=limit),
-        Pruning(max_used=limit),
-        Pruning(all=True, max_used=limit),
+        Pruning(filters=moving, unused=48 * _HOUR, max_used=max(512 * 10**6, int(reserved * _MOVING_SHARE))),
+        replace(most, unused=60 * 24 * _HOUR),
+        most,
+        replace(most, all=True),
     )
 
 

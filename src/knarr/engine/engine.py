@@ -237,7 +237,9 @@ class Engine:
         if self._cache is None:
             from knarr.engine.building.hoard import Hoard
 
-            self._cache = Hoard(self.images.rooms, f"{self._world.paths.data_root}/build")
+            self._cache = Hoard(
+                self.images.rooms, f"{self._world.paths.data_root}/build", self.settings.builder
+            )
             self._stack.push_async_callback(self._cache.close)
         return self._cache
 

@@ -113,10 +113,7 @@ def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:
     names = ("hosts", "hostname", "resolv.conf")
     if not wish.borrowed:
         private = spec.network_mode != "host"
-        default = world.nets.bridge
-        gateways = world.settings.host_gateways or (
-            default.config.gateway if default and default.config else "127.0.0.1",
-        )
+        gateways = host_gateways(world)
         hosts = hostfiles.hosts(spec, wish.addresses, gateways, wish.neighbours)
         if not private:
             extra = hostfiles.extra_hosts(spec.extra_hosts, gateways)
@@ -131,6 +128,14 @@ def _write_files(world: World, wish: Wish) -> tuple[tuple[str, str], ...]:
                 os.fchmod(file.fileno(), 0o644)
                 file.write(text)
     return tuple((f"{directory}/{name}", f"/etc/{name}") for name in names)
+
+
+def host_gateways(world: World) -> tuple[str, ...]:
+    """What host-gateway stands for."""
+    default = world.nets.bridge
+    return world.settings.host_gateways or (
+        default.config.gateway if default and default.config else "127.0.0.1",
+    )
 
 
 def resolv_conf(world: World, spec: ContainerSpec, *, served: bool) -> str:

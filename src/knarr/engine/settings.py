@@ -2,8 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from knarr.network.pools import DEFAULT_POOLS, Pool
+
+
+class CacheRule(NamedTuple):
+    """What the build cache shall let go by itself; see knarr.build.pruning.Pruning."""
+
+    all: bool = False
+    filters: tuple[str, ...] = ()
+    unused: int = 0
+    reserved: int = 0
+    max_used: int = 0
+    min_free: int = 0
+
+
+class BuilderSettings(NamedTuple):
+    """`network_host` and `insecure`: what builds may be granted. `collect`: the cache is kept small, by `rules`, or by the builder's
+    own and the amounts of `default`. `most` and `age` (nanoseconds): a record goes when it is beyond both."""
+
+    network_host: bool = True
+    insecure: bool = False
+    collect: bool = True
+    rules: tuple[CacheRule, ...] | None = None
+    default: CacheRule = CacheRule()
+    most: int = 50
+    age: int = 48 * 3600 * 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,4 +85,5 @@ class Settings:
     no_new_privileges: bool = False
     userns_remap: str = ""
     cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
+    builder: BuilderSettings = field(default_factory=BuilderSettings)
     debug: bool = False

@@ -15,11 +15,12 @@ from knarr.engine.logdrivers import check_driver
 from knarr.engine.settings import Settings
 from knarr.model.errors import Invalid
 from knarr.network.pools import Pool
+from knarr.service.builder import builder
 from knarr.service.flags import BY_KEY, FLAGS, LEVELS, REFUSED, refused
 
 _WORDS = {
     "text": "string", "list": "array", "int": "number", "bool": "bool", "size": "number", "pairs": "object",
-    "switches": "object", "limits": "object", "pools": "array", "nested": "object",
+    "switches": "object", "limits": "object", "pools": "array", "nested": "object", "builder": "object",
 }  # fmt: skip
 _NESTED = {
     "log-opts",
@@ -88,6 +89,7 @@ def _typed(key: str, value: Any) -> Any:
         "pairs": isinstance(value, dict) and _texts(list(value.values())),
         "switches": isinstance(value, dict) and all(isinstance(each, bool) for each in value.values()),
         "nested": isinstance(value, dict) and all(isinstance(each, dict) for each in value.values()),
+        "builder": isinstance(value, dict),
         "limits": isinstance(value, dict) and all(isinstance(each, dict) for each in value.values()),
         "pools": isinstance(value, list) and all(isinstance(each, dict) for each in value),
     }.get(kind, isinstance(value, int) and not isinstance(value, bool))
@@ -156,6 +158,7 @@ def check(values: Values) -> Values:
     check_driver(values.get("log-driver", "json-file"), values.get("log-opts", {}))
     for text in values.get("default-ulimits", ()):
         ulimit(text)
+    builder(values.get("builder", {}))
     return values
 
 
@@ -210,6 +213,8 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
     for key, value in values.items():
         if key == "registry-mirrors":
             out |= _mirrors(value)
+        elif key == "builder":
+            out["builder"] = builder(value)
         elif key == "default-address-pools":
             out["default_address_pools"] = tuple(_pool(each) for each in value)
         elif key in _ENGINE:

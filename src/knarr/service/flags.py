@@ -16,7 +16,7 @@ LEVELS = ("debug", "info", "warn", "error", "fatal")
 
 
 class Flag(NamedTuple):
-    """One setting. `key` is its name in daemon.json; `kind` one of text, list, int, bool, size, pairs, switches, limits, pools, nested."""
+    """One setting. `key` is its name in daemon.json; `kind` one of text, list, int, bool, size, pairs, switches, limits, pools, nested, builder."""
 
     name: str
     key: str
@@ -97,7 +97,8 @@ FLAGS = (
     _flag("raw-logs", "bool", "BOOL", "taken, because the log has no colours"),
     _flag("debug", "bool", "BOOL", "log level debug", short="D", reloads=True),
 )  # fmt: skip
-BY_KEY = {flag.key: flag for flag in FLAGS}
+FILE_ONLY = (_flag("", "builder", "", "what builds may do and leave", key="builder"),)
+BY_KEY = {flag.key: flag for flag in (*FLAGS, *FILE_ONLY)}
 
 REFUSED = {
     "add-runtime": "runtimes", "allow-direct-routing": "", "authorization-plugin": "authorization-plugins", "bridge-accept-fwmark": "",
@@ -106,7 +107,7 @@ REFUSED = {
     "firewall-backend": "", "ip-forward-no-drop": "", "max-download-attempts": "", "metrics-addr": "", "network-control-plane-mtu": "",
     "network-diagnostic-port": "", "node-generic-resource": "node-generic-resources", "nri-opts": "", "rootless": "",
     "selinux-enabled": "", "storage-opt": "storage-opts", "swarm-default-advertise-addr": "",
-    "userland-proxy-path": "", "builder": "", "min-api-version": "", "swarm-raft-heartbeat-tick": "", "swarm-raft-election-tick": "",
+    "userland-proxy-path": "", "min-api-version": "", "swarm-raft-heartbeat-tick": "", "swarm-raft-election-tick": "",
     "default-gateway": "", "default-gateway-v6": "",
 }  # fmt: skip
 """What dockerd takes and knarrd has not; the value is the key in daemon.json where that differs."""

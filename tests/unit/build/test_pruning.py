@@ -87,6 +87,12 @@ def test_a_filter_that_cannot_be_read(text: str) -> None:
         matching(ALL, [text])
 
 
+def test_a_policy_of_amounts() -> None:
+    rules = policy(1000, reserved=10**10, min_free=7)
+    assert {(rule.reserved, rule.max_used, rule.min_free) for rule in rules[1:]} == {(10**10, 0, 7)}
+    assert rules[0].max_used == 1_380_000_000
+
+
 def test_the_policy_keeps_a_tenth_of_the_disk() -> None:
     """With every rule."""
     assert {rule.max_used for rule in policy(1000)[1:]} == {100}

@@ -11,6 +11,7 @@ from knarr.engine.building import history
 from knarr.engine.images import indexes, rows
 from knarr.engine.images.config import parse_image
 from knarr.engine.images.errors import PlatformNotProvided, WrongPlatform
+from knarr.engine.settings import BuilderSettings
 from knarr.model.digest import Digest
 from knarr.model.image import Image
 from knarr.model.platform import Platform
@@ -41,13 +42,14 @@ def record(tx: sqlite3.Connection, ref: str, completed: int, *, pinned: bool = F
 
 
 def test_a_record_goes_when_it_is_old_and_one_of_many(tx: sqlite3.Connection) -> None:
-    for number in range(history.MOST + 3):
+    settings = BuilderSettings()
+    for number in range(settings.most + 3):
         record(tx, f"r{number:02}", number * HOUR)
     record(tx, "pinned", 0, pinned=True)
-    now = (history.MOST + 3) * HOUR
-    assert history.overdue(tx, now) == ["r02", "r01", "r00"]
-    assert history.overdue(tx, 49 * HOUR) == ["r00"]
-    assert history.overdue(tx, 10 * HOUR) == []
+    now = (settings.most + 3) * HOUR
+    assert history.overdue(tx, settings, now) == ["r02", "r01", "r00"]
+    assert history.overdue(tx, settings, 49 * HOUR) == ["r00"]
+    assert history.overdue(tx, settings, 10 * HOUR) == []
 
 
 def test_a_record_keeps_its_blobs(tx: sqlite3.Connection) -> None:

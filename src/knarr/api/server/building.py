@@ -62,6 +62,7 @@ async def build(call: Call) -> Response:
     wish = ClassicWish(
         ref=secrets.token_hex(12),
         attrs=_attributes(call),
+        hosts=call.texts("extrahosts"),
         names=[str(Reference.parse(name).tagged()) for name in call.texts("t") if name],
         credentials=_credentials(call.request.headers.get("x-registry-config", "")),
         quiet=call.flag("q"),
@@ -181,9 +182,6 @@ def _attributes(call: Call) -> dict[str, str]:
         attrs["force-network-mode"] = network
     elif network not in ("", "default", "bridge"):
         attrs["network"] = network
-    hosts = [text.replace(":", "=", 1) for text in call.texts("extrahosts")]
-    if hosts:
-        attrs["add-hosts"] = ",".join(hosts)
     return attrs
 
 

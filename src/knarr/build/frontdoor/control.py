@@ -16,7 +16,7 @@ from knarr.build.frontdoor.annals import Annals
 from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.services import Service
-from knarr.build.frontdoor.worker import VERSION, Worker
+from knarr.build.frontdoor.worker import VERSION, Facts
 from knarr.build.port import Builder, Cache, CacheSpec, Exported, Exporter, Wish
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.pruning import Pruning
@@ -35,14 +35,14 @@ class Control:
         cache: Cache,
         jobs: Jobs,
         lenders: Lenders,
-        worker: Worker,
+        facts: Facts,
         annals: Annals,
     ):
         self._builder = builder
         self._cache = cache
         self._jobs = jobs
         self._lenders = lenders
-        self._worker = worker
+        self._facts = facts
         self._annals = annals
 
     def service(self) -> Service:
@@ -65,7 +65,7 @@ class Control:
 
     async def list_workers(self, _: pb.ListWorkersRequest, __: Any) -> pb.ListWorkersResponse:
         """There is one."""
-        return pb.ListWorkersResponse(record=[self._worker()])
+        return pb.ListWorkersResponse(record=[self._facts.record()])
 
     async def info(self, _: pb.InfoRequest, __: Any) -> pb.InfoResponse:
         """The version of the protocol that is spoken."""
@@ -92,11 +92,12 @@ class Control:
 
     async def solve(self, asked: pb.SolveRequest, _: Any) -> pb.SolveResponse:
         """The whole build. Raises BuildFailed."""
-        job = self._jobs.begin(asked.Ref, asked.Session, entitlements.check_asked(asked.Entitlements))
+        job = self._jobs.begin(asked.Ref, asked.Session)
         made: Exported | None = None
         failed: BaseException | None = None
-        self._annals.begin(asked)
         try:
+            job.granted = entitlements.check_asked(asked.Entitlements, self._facts.allowed)
+            self._annals.begin(asked)
             cache_to = [CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Exports]
             wishes.exports(cache_to)
             loaded = await (self._load(job, asked) if asked.Frontend else job.returned)

@@ -9,17 +9,13 @@ from knarr.build.frontdoor.bridge import Bridge
 from knarr.build.frontdoor.control import Control
 from knarr.build.frontdoor.jobs import Jobs
 from knarr.build.frontdoor.lending import Lenders
-from knarr.build.frontdoor.worker import record
+from knarr.build.frontdoor.worker import Facts
 from knarr.build.port import Builder, Cache, Records
-from knarr.build.proto.worker_pb2 import WorkerRecord
 from knarr.grpc.server import serve
-from knarr.model.platform import Platform
-
-_STORE = "org.mobyproject.buildkit.worker.snapshotter"
 
 
 class FrontDoor:
-    """One for a daemon. `name` is its worker; `platforms` tells what runs here at the moment."""
+    """One for a daemon."""
 
     def __init__(
         self,
@@ -27,19 +23,14 @@ class FrontDoor:
         files: Files,
         cache: Cache,
         records: Records,
-        name: str,
-        platforms: Callable[[], Sequence[Platform]],
+        facts: Facts,
     ):
         jobs = Jobs()
-
-        def worker() -> WorkerRecord:
-            return record(name, platforms(), {_STORE: "overlay2"})
-
         self.lenders = Lenders(files)
         annals = Annals(records)
         self._services = (
-            Control(builder, cache, jobs, self.lenders, worker, annals).service(),
-            Bridge(builder, jobs, self.lenders, worker).service(),
+            Control(builder, cache, jobs, self.lenders, facts, annals).service(),
+            Bridge(builder, jobs, self.lenders, facts.record).service(),
             annals.service(),
         )
 

@@ -38,11 +38,11 @@ class Jobs:
         self._ended: dict[str, Job] = {}
         self._waiting: dict[str, asyncio.Future[Job]] = {}
 
-    def begin(self, ref: str, session: str, granted: frozenset[str] = frozenset()) -> Job:
+    def begin(self, ref: str, session: str) -> Job:
         """A build starts. Raises BuildFailed if there is one of that name."""
         if ref in self._jobs:
             raise BuildFailed(f"job ID {ref} exists")
-        job = self._jobs[ref] = Job(ref, session=session, granted=granted)
+        job = self._jobs[ref] = Job(ref, session=session)
         waiting = self._waiting.pop(ref, None)
         if waiting is not None:
             waiting.set_result(job)

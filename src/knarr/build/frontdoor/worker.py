@@ -6,11 +6,13 @@ let it send every kind of cache: what this builder lacks is refused here, by nam
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from knarr.build.proto.caps_pb2 import APICap
 from knarr.build.proto.gateway_pb2 import PongResponse
 from knarr.build.proto.ops_pb2 import Platform as PlatformMessage
-from knarr.build.proto.worker_pb2 import BuildkitVersion, WorkerRecord
+from knarr.build.proto.worker_pb2 import BuildkitVersion, GCPolicy, WorkerRecord
+from knarr.build.pruning import Pruning
 from knarr.model.platform import Platform
 
 VERSION = BuildkitVersion(
@@ -84,20 +86,44 @@ _LLB_CAPS = (
 )
 
 
+_STORE = "org.mobyproject.buildkit.worker.snapshotter"
+_GATEWAY = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
 Worker = Callable[[], WorkerRecord]
 
 
-def record(name: str, platforms: Sequence[Platform], labels: dict[str, str]) -> WorkerRecord:
-    """The one worker."""
-    return WorkerRecord(
-        ID=name,
-        Labels=labels,
-        platforms=[
-            PlatformMessage(Architecture=each.architecture, OS=each.os, Variant=each.variant or "")
-            for each in platforms
-        ],
-        version=VERSION,
-    )
+class Facts(NamedTuple):
+    """Of the daemon's one worker; what may change is asked for each time. `gateways` stand for host-gateway, `rules` keep the cache
+    small, `allowed` are the entitlements that builds may have."""
+
+    name: str
+    platforms: Callable[[], Sequence[Platform]]
+    gateways: Callable[[], Sequence[str]]
+    rules: Callable[[], Sequence[Pruning]]
+    allowed: frozenset[str]
+
+    def record(self) -> WorkerRecord:
+        """The worker as clients are told of it. A client knows of one gateway only: the IPv4 one where there is one."""
+        gateways = sorted(self.gateways(), key=lambda each: ":" in each)
+        return WorkerRecord(
+            ID=self.name,
+            Labels={_STORE: "overlay2", **({_GATEWAY: gateways[0]} if gateways else {})},
+            platforms=[
+                PlatformMessage(Architecture=each.architecture, OS=each.os, Variant=each.variant or "")
+                for each in self.platforms()
+            ],
+            gc_policies=[
+                GCPolicy(
+                    all=each.all,
+                    keepDuration=each.unused,
+                    filters=each.filters,
+                    reservedSpace=each.reserved,
+                    maxUsedSpace=each.max_used,
+                    minFreeSpace=each.min_free,
+                )
+                for each in self.rules()
+            ],
+            version=VERSION,
+        )
 
 
 def pong(worker: WorkerRecord) -> PongResponse:

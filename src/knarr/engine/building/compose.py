@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from knarr.build.entitlements import INSECURE, NETWORK
 from knarr.build.frontdoor.door import FrontDoor
+from knarr.build.frontdoor.worker import Facts
+from knarr.build.pruning import Pruning
 from knarr.engine.building.attesting import Attestor
 from knarr.engine.building.builder import EngineBuilder
 from knarr.engine.building.caching.exporting import CacheExport
@@ -24,6 +27,8 @@ from knarr.engine.images.images import Images
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.live import Roster
 from knarr.engine.places import Places
+from knarr.engine.preparing import host_gateways
+from knarr.engine.settings import BuilderSettings
 from knarr.engine.volumemounts import VolumeMounts
 from knarr.engine.world import World
 from knarr.loop.blocking import blocking
@@ -69,9 +74,17 @@ class Workshop:
             images.layers,
             Attestor(rooms, remotes.pins),
         )
-        self._door = FrontDoor(
-            self.builder, self._files, hoard, History(rooms), worker, lambda: runnable(rooms.platform)
+        self._world = world
+        self._rules: tuple[Pruning, ...] = ()
+        facts = Facts(
+            name=worker,
+            platforms=lambda: runnable(rooms.platform),
+            gateways=lambda: host_gateways(world),
+            rules=lambda: self._rules,
+            allowed=_allowed(world.settings.builder),
         )
+        history = History(rooms, world.settings.builder)
+        self._door = FrontDoor(self.builder, self._files, hoard, history, facts)
         self._opening = asyncio.Lock()
         self._opened = False
 
@@ -83,6 +96,7 @@ class Workshop:
     async def classic(self, wish: ClassicWish, body: AsyncIterator[bytes]) -> AsyncIterator[Line]:
         """A build by the classic API; see `requests.build`."""
         await self._open()
+        wish = wish.resolved(host_gateways(self._world))
         return await build(self.builder, self._files, self._hoard, wish, body)
 
     async def _open(self) -> None:
@@ -90,4 +104,11 @@ class Workshop:
             if not self._opened:
                 await blocking(self._files.open)
                 await blocking(self._workplace.open)
+                self._rules = await blocking(self._hoard.rules)
                 self._opened = True
+
+
+def _allowed(settings: BuilderSettings) -> frozenset[str]:
+    """The entitlements that builds may have."""
+    found = {NETWORK: settings.network_host, INSECURE: settings.insecure}
+    return frozenset(name for name, given in found.items() if given)

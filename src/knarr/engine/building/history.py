@@ -1,6 +1,6 @@
 """The records of builds in the database, their blobs among the others; see build.port.Records.
 
-As BuildKit's, a record goes when it is older than two days and fifty newer ones are there, unless it is pinned.
+As BuildKit's, a record goes when it is old and many newer ones are there (two days, fifty), unless it is pinned.
 """
 
 import sqlite3
@@ -10,19 +10,18 @@ from knarr.content.leases import Resource
 from knarr.engine.images import removing, rows
 from knarr.engine.images.rooms import Rooms
 from knarr.engine.images.settled import settled
+from knarr.engine.settings import BuilderSettings
 from knarr.loop.blocking import blocking
 from knarr.model.digest import Digest
 from knarr.model.errors import Invalid, NotFound
-
-MOST = 50
-AGE = 48 * 3600 * 10**9
 
 
 class History:
     """Those of one engine."""
 
-    def __init__(self, rooms: Rooms):
+    def __init__(self, rooms: Rooms, settings: BuilderSettings):
         self._rooms = rooms
+        self._settings = settings
 
     async def put(
         self, ref: str, completed: int, record: bytes, blobs: Sequence[bytes], documents: Sequence[bytes]
@@ -43,7 +42,7 @@ class History:
                     "INSERT OR IGNORE INTO build_record_blobs VALUES (?, ?)",
                     [(ref, str(digest)) for digest in digests],
                 )
-                return [each for old in overdue(tx, completed) for each in forget(tx, old)]
+                return [each for old in overdue(tx, self._settings, completed) for each in forget(tx, old)]
 
             freed = await self._rooms.db.write(write)
         if freed:
@@ -114,13 +113,13 @@ class History:
             raise NotFound(f"content {digest}: not found") from error
 
 
-def overdue(tx: sqlite3.Connection, now: int) -> list[str]:
+def overdue(tx: sqlite3.Connection, settings: BuilderSettings, now: int) -> list[str]:
     """The records that go at that moment."""
     found = tx.execute(
         "SELECT ref, completed FROM build_records WHERE NOT pinned ORDER BY completed DESC LIMIT -1 OFFSET ?",
-        (MOST,),
+        (settings.most,),
     )
-    return [ref for ref, completed in found if completed < now - AGE]
+    return [ref for ref, completed in found if completed < now - settings.age]
 
 
 def forget(tx: sqlite3.Connection, ref: str) -> list[Resource]:

@@ -23,6 +23,7 @@ from knarr.engine.building.cachemounts import CacheMounts
 from knarr.engine.building.recall import Recall
 from knarr.engine.images import removing, rows
 from knarr.engine.images.rooms import Rooms
+from knarr.engine.settings import BuilderSettings
 from knarr.engine.world import now
 from knarr.loop.blocking import blocking
 from knarr.model.digest import Digest
@@ -48,8 +49,9 @@ class _Local(NamedTuple):
 class Hoard:
     """That of one engine, whose builds' directory is `root`."""
 
-    def __init__(self, rooms: Rooms, root: str):
+    def __init__(self, rooms: Rooms, root: str, settings: BuilderSettings):
         self._rooms = rooms
+        self._settings = settings
         self._root = root
         self.files = Files(root)
         self.mounts = CacheMounts(f"{root}/cachemounts")
@@ -103,11 +105,24 @@ class Hoard:
     async def _collect(self) -> None:
         try:
             await self._rooms.db.write(steps.trim)
-            facts = await blocking(os.statvfs, self._root)
-            for rule in policy(facts.f_blocks * facts.f_frsize):
+            for rule in await blocking(self.rules):
                 await self.prune(rule)
         finally:
             self._tending = None
+
+    def rules(self) -> tuple[Pruning, ...]:
+        """By which it is kept small, in turn; its directory is there. Blocking."""
+        if not self._settings.collect:
+            return ()
+        if self._settings.rules is not None:
+            return tuple(Pruning(**rule._asdict()) for rule in self._settings.rules)
+        facts, default = os.statvfs(self._root), self._settings.default
+        return policy(
+            facts.f_blocks * facts.f_frsize,
+            reserved=default.reserved,
+            max_used=default.max_used,
+            min_free=default.min_free,
+        )
 
     async def close(self) -> None:
         """Nothing is collected any more."""

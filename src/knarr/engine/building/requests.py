@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knarr.build import entitlements
@@ -18,21 +18,41 @@ from knarr.engine.building.classic import Line, Narrator
 from knarr.engine.building.hoard import Hoard
 from knarr.engine.building.reading import Read
 from knarr.engine.building.uploads import Uploaded, receive
-from knarr.model.errors import KnarrError
+from knarr.model.errors import Invalid, KnarrError
 from knarr.model.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassicWish:
-    """`attrs` are the frontend's; `credentials` (user, secret) by registry host; `names` what the image will be called.
+    """`attrs` are the frontend's; `hosts` (`name:address`) go among them when host-gateway is known; `credentials` (user, secret) by
+    registry host; `names` what the image will be called.
     `cache_from`: images whose steps alone are taken for cached ones, if any are named."""
 
     ref: str
     attrs: Mapping[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] = ()
     names: Sequence[str] = ()
     credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     quiet: bool = False
     cache_from: Sequence[str] | None = None
+
+    def resolved(self, gateways: Sequence[str]) -> "ClassicWish":
+        """The same with hosts as the frontend takes them. Raises Invalid."""
+        if not self.hosts:
+            return self
+        return replace(self, hosts=(), attrs={**self.attrs, "add-hosts": added_hosts(self.hosts, gateways)})
+
+
+def added_hosts(hosts: Sequence[str], gateways: Sequence[str]) -> str:
+    """`name:address` each, as the frontend's attribute has them. Raises Invalid."""
+    found = []
+    for each in hosts:
+        name, _, address = each.partition(":")
+        if not name or not address:
+            raise Invalid(f"invalid host {each}")
+        meant = gateways if address == "host-gateway" else (address,)
+        found += [f"{name}={one}" for one in meant]
+    return ",".join(found)
 
 
 async def build(
