@@ -13,7 +13,7 @@ from typing import NamedTuple
 from knarr.build import explain, keys
 from knarr.build.bench import Bench, Facts, Given
 from knarr.build.context.entries import Index
-from knarr.build.context.select import Match, NothingThere, select
+from knarr.build.context.select import BadPattern, Match, NothingThere, select
 from knarr.build.errors import BuildFailed
 from knarr.build.explain import Parts
 from knarr.build.fetching import fetch
@@ -242,6 +242,10 @@ class Solve:
         try:
             index = given if not isinstance(given, Tree) else await self._listed(given, act)
             matches = select(index, act)
+        except BadPattern as error:
+            if isinstance(given, Tree):
+                raise
+            raise _no_sum(given, error) from error
         except NothingThere as error:
             if isinstance(given, Tree):
                 raise BuildFailed(f"lstat {act.src}: no such file or directory") from error
@@ -368,7 +372,7 @@ def _identity(given: Given) -> str:
     return given.identity if isinstance(given, Tree) else keys.index(given)
 
 
-def _no_sum(given: Given, error: NothingThere) -> BuildFailed:
+def _no_sum(given: Given, error: BuildFailed) -> BuildFailed:
     name = _identity(given).rpartition(":")[2][:25]
     return BuildFailed(f"failed to compute cache key: failed to calculate checksum of ref {name}: {error}")
 

@@ -10,7 +10,7 @@ from typing import Any
 from knarr.engine.checks import capability
 from knarr.engine.ocilimits import Node, oci_resources
 from knarr.engine.plan import overlay_environment, process_environment
-from knarr.engine.record import Placed
+from knarr.engine.record import STEP, Placed
 from knarr.engine.userns import NO_IDS, Ids
 from knarr.model.container import ContainerSpec, ExecSpec
 from knarr.runtime import defaults, netns
@@ -193,13 +193,25 @@ def _mounts(spec: ContainerSpec, facts: Facts) -> list[dict[str, Any]]:
         chosen = {target: mount for target, mount in chosen.items() if not target.startswith("/dev/")}
     for target in own:
         chosen.pop(target, None)
-    late = [_bind(source, target, *read_only, *owned) for source, target in facts.files if target not in own]
+    late = [
+        _bind(source, target, *read_only, *owned)
+        for source, target in facts.files
+        if not _hidden(target, facts.mounts)
+    ]
     late += [_placed(placed, mapped=mapped) for placed in facts.mounts]
     late.sort(key=lambda mount: str(mount["destination"]).count("/"))
     chosen |= {mount["destination"]: mount for mount in late}
     if facts.init:
         chosen[_INIT_TARGET] = _bind(facts.init, _INIT_TARGET, "ro")
     return list(chosen.values())
+
+
+def _hidden(target: str, mounts: Sequence[Placed]) -> bool:
+    """Whether a file of the engine's own is not seen: one is mounted in its place, or a build's step mounts over its directory."""
+    return any(
+        mount.target == target or (mount.asked_by == STEP and target.startswith(f"{mount.target}/"))
+        for mount in mounts
+    )
 
 
 def _bind(source: str, target: str, *options: str) -> dict[str, Any]:

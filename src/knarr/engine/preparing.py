@@ -11,7 +11,7 @@ from knarr.engine.cdi import Edits
 from knarr.engine.errors import BindSourceMissing
 from knarr.engine.live import Live
 from knarr.engine.ocilimits import Node
-from knarr.engine.record import Placed
+from knarr.engine.record import STEP, Placed
 from knarr.engine.seccomp import filter_path, loading
 from knarr.engine.world import World
 from knarr.kernel.files import read_text
@@ -54,7 +54,7 @@ def prepare(world: World, wish: Wish) -> Prepared:
     _fresh(world.paths.run(live.id))
     for mount in live.extra.mounts:
         if mount.type == "bind" and not os.path.exists(mount.source):
-            if mount.asked_by == "mounts":
+            if mount.asked_by in ("mounts", STEP):
                 raise BindSourceMissing(mount.source)
             os.makedirs(mount.source, 0o755, exist_ok=True)
         check_propagation(mount, world.settings.data_root)

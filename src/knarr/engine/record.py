@@ -12,6 +12,9 @@ import msgspec
 from knarr.engine.userns import NO_IDS, Ids
 from knarr.model.container import ContainerSpec, ContainerState, MountPoint
 
+# Who asked for a mount of a build's step.
+STEP = "step"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:

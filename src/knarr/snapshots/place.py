@@ -57,11 +57,14 @@ class _Directory:
 
 
 class Place:
-    """The tree below `directory` of `root`. Paths are bytes, relative, without "." and ".." (see `untar.cleaned`)."""
+    """The tree below `directory` of `root`. `through`: a link that leads nowhere is a way to what it names. Paths are bytes, relative, without "." and ".." (see `untar.cleaned`)."""
 
-    def __init__(self, root: RootFd, directory: str, *, strict: bool, whiteouts: bool) -> None:
+    def __init__(
+        self, root: RootFd, directory: str, *, strict: bool, whiteouts: bool, through: bool = False
+    ) -> None:
         self._root = root
         self._base = os.fsencode(directory).strip(b"/")
+        self._through = through
         self._strict = strict
         self._whiteouts = whiteouts
         self._euid = os.geteuid()
@@ -256,9 +259,18 @@ class Place:
             try:
                 os.close(self._open(prefix))
             except FileNotFoundError:
-                os.mkdir(os.path.basename(prefix), 0o755, dir_fd=self._parent(prefix).fd)
+                self._make_way(prefix)
             except NotADirectoryError:
                 self._over_whiteout(prefix)
+
+    def _make_way(self, path: bytes) -> None:
+        """A directory that is missing; where a link leads nowhere, what it leads to."""
+        try:
+            os.mkdir(os.path.basename(path), 0o755, dir_fd=self._parent(path).fd)
+        except FileExistsError:
+            if not self._through:
+                raise
+            os.close(self._root.mkdirs(os.fsdecode(b"/" + self._base + b"/" + path)))
 
     def _over_whiteout(self, path: bytes) -> None:
         parent = self._parent(path)

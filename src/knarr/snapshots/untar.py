@@ -49,7 +49,8 @@ class UntarOptions(NamedTuple):
     archive's own top directory (`./`) leaves the mode, owner and times of the target alone. `directory` is where in the
     root the archive's names begin (docker cp's target). `mode`: of every file and directory, instead of the archive's;
     `mode_text`: what chmod(1) would change in it.
-    `name`: the archive's one file is called so.
+    `name`: the archive's one file is called so. `enclosed`: links of the archive, and of what is there, lead nowhere out of
+    `directory`, as if it were the root.
     """
 
     whiteouts: bool = False
@@ -60,6 +61,7 @@ class UntarOptions(NamedTuple):
     mode: int | None = None
     mode_text: str = ""
     name: str | None = None
+    enclosed: bool = False
 
 
 DEFAULTS = UntarOptions()
@@ -81,7 +83,11 @@ def untar(stream: int, root: str, options: UntarOptions = DEFAULTS) -> Unpacked:
     umask = os.umask(0)
     try:
         with RootFd(root) as descriptor:
-            return _Untar(stream, descriptor, options).run()
+            if not options.enclosed:
+                return _Untar(stream, descriptor, options).run()
+            inner = descriptor.open(options.directory, os.O_PATH | os.O_DIRECTORY)
+            with RootFd(options.directory, inner) as below:
+                return _Untar(stream, below, options._replace(directory="/")).run()
     finally:
         os.umask(umask)
 
@@ -91,7 +97,11 @@ class _Untar:
         self._source = Source(stream)
         self._options = options
         self._place = Place(
-            root, options.directory, strict=options.no_overwrite_dir_non_dir, whiteouts=options.whiteouts
+            root,
+            options.directory,
+            strict=options.no_overwrite_dir_non_dir,
+            whiteouts=options.whiteouts,
+            through=options.enclosed,
         )
 
     def run(self) -> Unpacked:
@@ -109,6 +119,9 @@ class _Untar:
         try:
             self._extract(member)
         except OSError as error:
+            if error.errno in _ARCHIVE_FAULTS and member.kind == header.LINK:
+                names = (os.fsdecode(cleaned(name)) for name in (member.link, member.name))
+                raise BadArchive(f"linkat {' '.join(names)}: {(error.strerror or '').lower()}") from error
             if error.errno in _ARCHIVE_FAULTS:
                 raise BadArchive(f"cannot extract {_shown(member.name)}: {error.strerror}") from error
             raise

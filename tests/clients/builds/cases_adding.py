@@ -1,8 +1,11 @@
 """ADD, and the flags that COPY and ADD share: archives, the web, git, and each flag's good and bad values."""
 
+import gzip
+import hashlib
+import tarfile
 from collections.abc import Mapping
 
-from tests.clients.builds.archives import EVERYTHING, archive
+from tests.clients.builds.archives import EVERYTHING, archive, entry
 from tests.clients.builds.case import Case, File
 
 _FIRST = "sha256:" + "0" * 64
@@ -31,6 +34,25 @@ def _tar(compression: str) -> dict[str, str | File]:
     return {"t.tar": File(archive(EVERYTHING, compression))}
 
 
+def _cut(kind: str) -> bytes:
+    """An archive without its last third; what is in it cannot be compressed."""
+    noise = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(200))
+    data = archive({"a": b"1", "noise": noise}, kind)
+    return data[: len(data) * 2 // 3]
+
+
+_NULL = entry("c", tarfile.CHRTYPE, mode=0o600)
+_NULL.devmajor, _NULL.devminor = 1, 3
+# Links to a directory that the archive and the image have, and files that lead through them.
+_LINKS: Mapping[str, bytes | tarfile.TarInfo] = {
+    "etc/": entry("etc/", tarfile.DIRTYPE, mode=0o755),
+    "out": entry("out", tarfile.SYMTYPE, mode=0o777, link="/etc"),
+    "out/made": b"1",
+    "in": entry("in", tarfile.SYMTYPE, mode=0o777, link="./etc"),
+    "in/f": b"2",
+}
+
+
 CASES = (
     *(_add(f"tar-{kind or 'plain'}", "ADD t.tar /x/", files=_tar(kind)) for kind in ("", "gz", "bz2", "xz", "zst")),
     _add("tar-is-copied-as-it-is", "COPY t.tar /x/", files=_tar("")),
@@ -45,6 +67,21 @@ CASES = (
     _add("tar-in-a-directory", "ADD s /x/", files={"s/t.tar": File(archive({"f": b"1"}, ""))}),
     _add("tar-that-is-none", "ADD t.tar /x/", files={"t.tar": "no tar"}),
     _add("tar-empty", "ADD t.tar /x/", files={"t.tar": File(archive({}, ""))}),
+    _add("tar-of-whiteouts", "RUN touch /x && mkdir /d && touch /d/y /d/z", "ADD t.tar /", files={"t.tar": File(archive({"k": b"1", ".wh.x": b"2", "d/.wh..wh..opq": b"3", "d/.wh.y": b""}, ""))}),
+    _add("whiteouts-of-a-context", "RUN touch /x && mkdir /d && touch /d/y", "COPY w /", files={"w/.wh.x": "1", "w/d/.wh..wh..opq": "", "w/d/.wh.y": ""}),
+    _add("tar-links-out", "ADD t.tar /x/", "RUN ls -R /etc/made /x > /y 2>&1 || true", files={"t.tar": File(archive(_LINKS, ""))}),
+    _add("tar-through-a-link-of-the-image", "RUN mkdir /x /y && ln -s /y /x/l", "ADD t.tar /x/", files={"t.tar": File(archive({"l/f": b"1"}, ""))}),
+    _add("tar-over-a-link-of-the-image", "RUN mkdir /x /y && ln -s /y /x/l && ln -s /y /x/m", "ADD t.tar /x/", files={"t.tar": File(archive({"l/": entry("l/", tarfile.DIRTYPE, mode=0o755), "m": b"1"}, ""))}),
+    _add("tar-link-to-itself", "ADD t.tar /x/", files={"t.tar": File(archive({"etc": entry("etc", tarfile.SYMTYPE, link="/etc"), "etc/f": b"1"}, ""))}),
+    _add("tar-link-to-nowhere", "ADD t.tar /x/", files={"t.tar": File(archive({"new": entry("new", tarfile.SYMTYPE, mode=0o777, link="/nowhere/yet"), "new/f": b"1"}, ""))}),
+    _add("tar-hard-link-out", "ADD t.tar /x/", files={"t.tar": File(archive({"h": entry("h", tarfile.LNKTYPE, link="/etc/passwd")}, ""))}),
+    _add("tar-hard-link-to-nothing", "ADD t.tar /x/", files={"t.tar": File(archive({"h": entry("h", tarfile.LNKTYPE, link="none")}, ""))}),
+    _add("tar-names-above", "ADD t.tar /x/", files={"t.tar": File(archive({"../../up": b"1", "a/../b": b"2"}, ""))}),
+    _add("tar-device", "ADD t.tar /x/", files={"t.tar": File(archive({"c": _NULL}, ""))}),
+    *(_add(f"tar-cut-{kind or 'plain'}", "ADD t.tar /x/", files={"t.tar": File(_cut(kind))}) for kind in ("", "gz", "bz2", "xz", "zst")),
+    _add("tar-broken-header", "ADD t.tar /x/", files={"t.tar": File(archive({"a": b"1", "b": b"2"}, "")[:1024] + b"x" * 1024)}),
+    _add("tar-broken-inside-gz", "ADD t.tar /x/", files={"t.tar": File(gzip.compress(archive({"a": b"1"}, "")[:1024] + b"x" * 1024, mtime=0))}),
+    _add("gz-that-is-no-tar", "ADD f.gz /x/", files={"f.gz": File(gzip.compress(b"no tar\n", mtime=0))}),
     _add("tar-absolute-names", "ADD t.tar /x/", files={"t.tar": File(archive({"/abs/f": b"1"}, ""))}),
 
     _add("web", "ADD http://{web}/file.txt /x"),
@@ -89,6 +126,10 @@ CASES = (
     _add("exclude-deep", "COPY --exclude=**/*.txt d /x/"),
     _add("exclude-and-take-back", "COPY --exclude=*.txt --exclude=!a.txt . /x/"),
     _add("exclude-variable", "ARG E=*.md", "COPY --exclude=$E . /x/"),
+    _add("exclude-bad", "COPY --exclude=[a . /x/"),
+    _add("exclude-bad-of-a-stage", "FROM busybox AS b", "COPY --exclude=[a --from=0 /etc /x/"),
+    _add("exclude-mark-alone", "COPY --exclude=! . /x/"),
+    _add("exclude-nothing", "COPY --exclude= . /x/"),
     _add("exclude-on-add", "ADD --exclude=d . /x/"),
     _add("wildcards-of-many-levels", "COPY **/*.txt /x/"),
     _add("link-and-chmod", "COPY --link --chmod=0701 a.txt /x/y"),
@@ -108,10 +149,18 @@ CASES = (
     _add("chown-nothing", "COPY --chown= a.txt /x"),
     _add("chown-too-big", "COPY --chown=99999999999 a.txt /x"),
     _add("chown-unknown-group", "COPY --chown=0:nogroup2 a.txt /x"),
+    _add("chown-three", "COPY --chown=1:2:3 a.txt /x"),
+    _add("chown-halves", "COPY --chown=5: a.txt /x", "COPY --chown=:5 a.txt /y", "COPY --chown=: a.txt /z"),
+    _add("chown-number-and-unknown-group", "COPY --chown=5:nogroup2 a.txt /x"),
+    _add("chown-unknown-user-and-group", "COPY --chown=nobody2:audio a.txt /x"),
+    _add("chown-name-that-is-a-number", "RUN echo 77:x:78:79::/:/bin/sh >> /etc/passwd; echo 77:x:80: >> /etc/group", "COPY --chown=77:77 a.txt /x"),
+    _add("chown-without-files", "RUN rm /etc/passwd /etc/group", "COPY --chown=daemon:audio a.txt /x"),
+    _add("chown-odd-lines", "RUN printf '# c\\n\\n:x:3\\na:x:b:c\\nd:x:5\\n e:x:6:7\\n' > /etc/passwd", "COPY --chown=a a.txt /x", "COPY --chown=d a.txt /y", "COPY --chown=e a.txt /z"),
     _add("chown-name-on-scratch", "FROM scratch", "COPY --chown=daemon a.txt /x"),
 
     _add("kept-mode-and-time", "COPY a.txt s /x/", files={"a.txt": File(b"a", 0o4751, 883800000), "s/f": File(b"f", 0o600, 1), "s/": File(mode=0o1777)}),
     _add("kept-capability-of-a-stage", "ADD t.tar /", "FROM busybox AS b", "COPY --from=0 /t/capable /x", files=_tar("")),
+    _add("hard-link-to-what-is-left-out", "COPY s/b /x/", "COPY s/d /y/", files={"s/a": "1", "s/b": File(same="s/a"), "s/d/c": File(same="s/a")}),
     _add("pipe-in-the-context", "COPY s /x/", files={"s/p": File(fifo=True), "s/f": "1"}),
     _add("pipe-itself", "COPY p /x", files={"p": File(fifo=True)}),
     _add("names", "COPY . /x/", files={"-dash": "1", "sp ace": "2", "naïve": "3", "quo'te\"": "4", "back\\slash": "5", "tab\tx": "6", "[ab]": "7"}),

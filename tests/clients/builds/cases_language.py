@@ -165,5 +165,10 @@ CASES = (
     _case("heredoc-in-json", 'RUN ["cat", "<<E"]'),
     _case("heredoc-with-set-shell", 'SHELL ["/bin/sh", "-ec"]', "RUN <<E", "echo $- > /x", "E"),
     _case("heredoc-not-for-env", "ENV A=<<E", "CMD <<E"),
+    _case("heredoc-name-of-two", "COPY <<a/b /x/", "hi", "a/b"),
+    _case("heredoc-name-above", "COPY <<../b /x/", "hi", "../b"),
+    _case("heredoc-name-absolute", "COPY <</b /x/", "hi", "/b"),
+    _case("heredoc-name-of-two-in-run", "RUN cat <<a/b > /x", "hi", "a/b"),
+    _case("heredoc-name-of-two-with-shebang", "RUN <<a/b", "#!/bin/sh", "echo $0", "a/b"),
     _case("heredoc-ends-not", "COPY <<E /x", "E "),
 )  # fmt: skip

@@ -40,7 +40,7 @@ _BASE = (
 _REFERENCE = re.compile(r"[a-z0-9-]{25,}(::[a-z0-9]{25,})?")
 # What a registry that fails is said to have said.
 _REFUSED = re.compile(r"(failed to resolve source metadata for \S+): (?!.*: not found$).*")
-_MERGED = re.compile(r"/\S*/merged(?=/)")
+_MERGED = re.compile(r"/\S*/merged(?=/)|/\S*/buildkit-mount\d+/")
 _FIXED = 1_000_000_000
 # What busybox has: told of as one.
 _BUSYBOX = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from stat import S_ISLNK
 
 from knarr.build.context.entries import Entry, Index
+from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.dockerfile.ignore import Matcher
 from knarr.build.errors import BuildFailed
 from knarr.build.operations import Copy
@@ -69,6 +70,10 @@ class NothingThere(BuildFailed):
         super().__init__(why or f'"/{source.strip("/")}": not found')
 
 
+class BadPattern(BuildFailed):
+    """A pattern that is none."""
+
+
 def _match(index: Index, path: str, copy: Copy) -> Match:
     real = resolve(index, path, last=copy.follow_symlink)
     if real is None:
@@ -85,7 +90,7 @@ def _chosen(members: list[tuple[str, Entry]], copy: Copy) -> list[tuple[str, Ent
     """What the patterns leave, with the directories that something left is in."""
     if not copy.include and not copy.exclude:
         return members
-    include, exclude = Matcher(copy.include), Matcher(copy.exclude)
+    include, exclude = _matcher("include", copy.include), _matcher("exclude", copy.exclude)
     kept = {
         path
         for path, _ in members
@@ -95,6 +100,13 @@ def _chosen(members: list[tuple[str, Entry]], copy: Copy) -> list[tuple[str, Ent
         while path := posixpath.dirname(path):
             kept.add(path)
     return [(path, entry) for path, entry in members if path in kept]
+
+
+def _matcher(kind: str, patterns: tuple[str, ...]) -> Matcher:
+    try:
+        return Matcher(patterns)
+    except DockerfileError as error:
+        raise BadPattern(f"invalid {kind}patterns: [{' '.join(patterns)}]: {error}") from error
 
 
 def below(index: Index, directory: str) -> Iterator[tuple[str, Entry]]:

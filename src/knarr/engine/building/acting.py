@@ -3,6 +3,7 @@
 A copy is an archive on its way: of a client's files written here, of another tree by a child that reads it, pipe to pipe.
 """
 
+import re
 from binascii import b2a_base64
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -23,18 +24,17 @@ from knarr.build.operations import (
     Owner,
     Remove,
     Symlink,
-    Who,
 )
 from knarr.build.tree import Tree
-from knarr.engine.building.archives import inflate, is_archive, write_archive
+from knarr.engine.building.archives import in_gos_words, inflate, is_archive, write_archive
 from knarr.engine.building.listing import list_tree, plain_part
+from knarr.engine.images.errors import BadImage
 from knarr.engine.images.unpacking import widen
 from knarr.engine.zygote import Zygote
 from knarr.engine.zygote_jobs import RootView
 from knarr.loop.blocking import blocking
 from knarr.model.errors import Invalid
-from knarr.runtime.users import find_user
-from knarr.snapshots.errors import NoSuchPath, NotADirectory
+from knarr.snapshots.errors import BadArchive, NoSuchPath, NotADirectory
 from knarr.snapshots.maketar import TarOptions
 from knarr.snapshots.untar import UntarOptions
 
@@ -105,14 +105,16 @@ class Actor:
         for who in owner:
             if who is not None and who.name and who.input == NOTHING:
                 raise BuildFailed(f"invalid user index: {NOTHING}")
-        passwd, group = await self._read("/etc/passwd"), await self._read("/etc/group")
         uid = gid = 0
         if owner.user is not None:
-            uid, gid = _numbers(_wish(owner.user), passwd, group)
-            if not owner.user.name:
-                gid = owner.user.id
+            uid = gid = owner.user.id
+            if owner.user.name:
+                uid, gid = _numbers(await self._read("/etc/passwd"), owner.user.name, (2, 3)) or (0, 0)
         if owner.group is not None:
-            _, gid = _numbers(f"0:{_wish(owner.group)}", passwd, group)
+            found: tuple[int, ...] = (owner.group.id,)
+            if owner.group.name:
+                found = _numbers(await self._read("/etc/group"), owner.group.name, (2,)) or (gid,)
+            gid = found[0]
         return uid, gid
 
     async def _read(self, path: str) -> str:
@@ -154,15 +156,18 @@ class Actor:
             return False
         facts = {"path": act.dest, "mode": 0o755, "parents": True, "owner": owner or (0, 0), "mtime": None}
         await self._zygote.file_act(self._view, "mkdir", facts)
-        options = UntarOptions(owner=owner, keep_root=True, directory=act.dest)
+        options = UntarOptions(owner=owner, keep_root=True, directory=act.dest, enclosed=True)
         feeding = await self._zygote.archive_put(self._view, options)
         try:
-            await blocking(inflate, await blocking(self._files.opened, digest), feeding.feed)
-        except BrokenPipeError:
-            pass  # the job tells why it stopped reading
-        finally:
-            feeding.close_feed()
-        await feeding.result()
+            try:
+                await blocking(inflate, await blocking(self._files.opened, digest), feeding.feed)
+            except BrokenPipeError:
+                pass  # the job tells why it stopped reading
+            finally:
+                feeding.close_feed()
+            await feeding.result()
+        except (BadArchive, BadImage) as error:
+            raise BuildFailed(in_gos_words(str(error))) from error
         return True
 
     async def _listing(self, source: RootView, top: str) -> Index:
@@ -237,17 +242,17 @@ def _mode(act: Copy) -> int | None:
     return None if act.mode == KEEP_MODE or act.mode_text else act.mode
 
 
-def _wish(who: Who) -> str:
-    return who.name or str(who.id)
+def _numbers(text: str, name: str, columns: tuple[int, ...]) -> tuple[int, ...] | None:
+    """A name's line in passwd(5) or group(5); None for a name that nobody has. What is no number there is 0."""
+    for line in text.splitlines():
+        cells = line.strip().split(":")
+        if cells[0] == name:
+            return tuple(_number(cells[at]) if at < len(cells) else 0 for at in columns)
+    return None
 
 
-def _numbers(wish: str, passwd: str, group: str) -> tuple[int, int]:
-    """As BuildKit has it, a name that nobody has is root's."""
-    try:
-        found = find_user(wish, (), passwd, group)
-    except Invalid:
-        return 0, 0
-    return found.uid, found.gid
+def _number(cell: str) -> int:
+    return int(cell) if re.fullmatch(r"[+-]?[0-9]+", cell) else 0
 
 
 def _time(ns: int) -> int | None:

@@ -1,6 +1,7 @@
 """Files of a client's context as a tar stream: headers from the index, contents from the store. Blocking."""
 
 import os
+import re
 import stat
 import struct
 from typing import BinaryIO
@@ -15,6 +16,14 @@ from knarr.snapshots import header
 from knarr.snapshots.header import BadHeader, Header
 
 _FLUSH = 256 << 10
+_IN_GO = (
+    (r"invalid tar header", "archive/tar: invalid tar header"),
+    (r"unexpected end of archive", "unexpected EOF"),
+    (r"invalid xz data: it ends too early", "exit status 1: xz: (stdin): Unexpected end of input"),
+    (r"invalid \w+ data: it ends too early", "unexpected EOF"),
+    (r"cannot extract .*: Too many levels of symbolic links", "too many links"),
+    (r"archive member '(.*)' has '\.\.' in its name", r'invalid entry name "\1"'),
+)
 
 
 def write_archive(feed: int, files: Files, match: Match) -> None:
@@ -84,6 +93,14 @@ def _header(name: str, kind: bytes, entry: Entry) -> Header:
         device=entry.device,
         xattrs=entry.xattrs,
     )
+
+
+def in_gos_words(text: str) -> str:
+    """What is wrong with an archive, as dockerd tells it."""
+    for pattern, words in _IN_GO:
+        if (found := re.match(pattern, text)) is not None:
+            return found.expand(words)
+    return text
 
 
 def is_archive(files: Files, digest: str) -> bool:

@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 from knarr.build.attest.statement import Attestation
 from knarr.build.caching.config import INLINE
 from knarr.build.dockerfile.frontend import Result
+from knarr.build.graph import Edge
+from knarr.build.operations import Exec
 from knarr.build.port import Session, Sessions
 from knarr.build.progress import Progress
 from knarr.build.tree import Tree
 from knarr.engine.images.config import dump_json
 from knarr.engine.images.holding import Hold
+
+_COMMENT = "buildkit.exporter.image.v0"
 
 
 class Made(NamedTuple):
@@ -59,9 +63,29 @@ def config(made: Made) -> bytes:
     value["rootfs"] = {"type": "layers", "diff_ids": [str(layer.diff) for layer in made.tree.layers]}
     for step in value.get("history") or ():
         step.setdefault("created", text)
+    _tell_rest(value, made, text)
     if made.inline:
         value[INLINE] = base64.b64encode(made.inline).decode()
     return dump_json(value)
+
+
+def _tell_rest(value: dict[str, Any], made: Made, moment: str) -> None:
+    """Layers that no line of the history tells of, as where a client's files are the root: lines for them come last, as
+    BuildKit has it, whose names are the operations'."""
+    told = sum(not step.get("empty_layer") for step in value.get("history") or ())
+    missing = len(made.tree.layers) - told
+    if missing > 0:
+        names = [""] * (missing - 1) + [_described(made.result.output)]
+        rest = [{"created": moment, "created_by": name, "comment": _COMMENT} for name in names]
+        value["history"] = [*(value.get("history") or ()), *rest]
+
+
+def _described(edge: Edge | None) -> str:
+    if edge is None:
+        return ""
+    if isinstance(edge.vertex.operation, Exec):
+        return f"mount / from exec {' '.join(edge.vertex.operation.args)}"
+    return edge.vertex.about.name
 
 
 def base_made(result: Result) -> int:

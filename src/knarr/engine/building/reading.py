@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from knarr.build.attest.asked import Asked
 from knarr.build.bench import Bench, Given
 from knarr.build.context.entries import Index
+from knarr.build.context.select import resolve
 from knarr.build.dockerfile import contexts
 from knarr.build.dockerfile.checks import Remark
 from knarr.build.dockerfile.contexts import Remote
@@ -28,6 +29,7 @@ from knarr.build.errors import BadBuild, BuildFailed, Place
 from knarr.build.graph import Edge
 from knarr.build.port import Sessions, Wish
 from knarr.build.progress import Progress
+from knarr.build.rooting import rooted
 from knarr.build.solver import Solve
 from knarr.build.told import Vertex, Warned
 from knarr.build.tree import Tree
@@ -194,7 +196,7 @@ class Reading:
             if text is None and name == "Dockerfile":
                 text = await self._builder.text(index, name.lower())
             if text is None:
-                raise BuildFailed(f"failed to read dockerfile: open {name}: no such file or directory")
+                raise _unread(index, name)
             ignore = await self._builder.text(index, f"{name}.dockerignore")
         self._vertex = step.vertex
         if ignore is None and ahead is not None:
@@ -224,7 +226,7 @@ class Reading:
         }
         return Read(
             wish=self._wish,
-            results=built.results,
+            results=tuple(result._replace(output=rooted(result.output)) for result in built.results),
             metadata=metadata,
             multi=multi,
             filename=definition.filename,
@@ -327,6 +329,12 @@ def _bad(definition: Definition, error: DockerfileError) -> BadBuild:
     bad = BadBuild(str(error), place=places[0] if places else None)
     bad.around = places[1:]
     return bad
+
+
+def _unread(index: Index, name: str) -> BuildFailed:
+    entry = index.get(resolve(index, name, last=True) or "")
+    why = "no such file or directory" if entry is None else "is a directory"
+    return BuildFailed(f"failed to read dockerfile: {'open' if entry is None else 'read'} {name}: {why}")
 
 
 def place(filename: str, source: bytes, locations: Sequence[Sequence[int]]) -> Place | None:

@@ -34,7 +34,7 @@ from knarr.engine.live import Live, PendingAttach, Roster
 from knarr.engine.names import new_id
 from knarr.engine.places import Places
 from knarr.engine.plan import plan_container
-from knarr.engine.record import Extra, Placed, Row
+from knarr.engine.record import STEP, Extra, Placed, Row
 from knarr.engine.shims import Shim
 from knarr.engine.starting import Starter
 from knarr.engine.values import AttachOptions
@@ -162,7 +162,7 @@ class Runner:
             path=planned.path,
             args=planned.args,
             chain=tuple(str(digest) for digest in base.chain),
-            mounts=tuple(placed),
+            mounts=tuple(replace(each, asked_by=STEP) for each in placed),
             cgroup=f"{parent.rstrip('/') or self._world.paths.cgroup}/{key}",
         )
         row = Row(
