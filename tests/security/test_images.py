@@ -1,14 +1,9 @@
-"""Hostile images, sources of builds, and archives for `docker cp`: the classes of 2026's advisories, against a whole engine."""
+"""Hostile images, and archives for `docker cp`: the classes of 2026's advisories, against a whole engine."""
 
 import contextlib
-import functools
 import gzip
-import http.server
 import json
 import lzma
-import os
-import subprocess
-import threading
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -19,12 +14,6 @@ import pytest
 from tests.security.test_archives import Member, directory, link, memory, tar_of
 from tests.support import host
 from tests.support.daemons import Knarrd
-
-_AUTHOR = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    **{f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-}
 
 
 def image(name: str, config: dict[str, Any], *members: Member) -> bytes:
@@ -190,71 +179,3 @@ def test_cve_2026_42306_a_volumes_place_is_swapped_during_docker_cp(knarrd: Knar
     finally:
         knarrd.remove_containers()
         knarrd.docker("volume", "rm", "ktswap")
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Says nothing of what it serves."""
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Iterator[str]:
-    """The address of one whose links lead to the host, and whose submodule is a directory there."""
-
-    def git(where: Path, *words: str) -> None:
-        subprocess.run(
-            ["git", *words], cwd=where, env={**os.environ, **_AUTHOR}, check=True, capture_output=True
-        )
-
-    secret, web, work = (tmp_path / name for name in ("secret", "web", "work"))
-    for each in (secret, web, work, work / "real"):
-        each.mkdir()
-    (secret / "file").write_text("the host's")
-    git(secret, "init", "-qb", "main")
-    git(secret, "add", ".")
-    git(secret, "commit", "-qm", "Secret")
-    (work / "real/file").write_text("the repository's")
-    (work / "absolute").symlink_to(secret)
-    (work / "up").symlink_to("../" * 12 + str(secret).lstrip("/"))
-    (work / "real/back").symlink_to(secret.parent)
-    git(work, "init", "-qb", "main")
-    git(work, "add", ".")
-    git(work, "commit", "-qm", "First")
-    git(work, "checkout", "-qb", "nested")
-    git(work, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(secret), "inner")
-    git(work, "commit", "-qm", "Second")
-    git(web, "clone", "-q", "--bare", str(work), "r.git")
-    git(web / "r.git", "update-server-info")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(web)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/r.git"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def test_cve_2026_33748_a_part_of_a_repository_is_inside_of_it(
-    knarrd: Knarrd, repository: str, tmp_path: Path
-) -> None:
-    """BuildKit: `#ref:subdir` was joined to where the commit is, and a link there was followed; nor is a submodule the host's."""
-
-    def build(part: str) -> str:
-        out = tmp_path / sha256(part.encode()).hexdigest()
-        text = f"FROM scratch\nADD {repository}#{part} /got/\n"
-        words = ("build", "--no-cache", "-o", f"type=local,dest={out}", "-")
-        done = knarrd.knarr(*words, data=text.encode(), check=False)
-        found = sorted(each.name for each in out.rglob("*")) if out.exists() else []
-        return " ".join(found) or done.stderr
-
-    assert build("main:real") == "back file got"
-    assert "levels of symbolic links" in build("main:absolute")
-    assert "levels of symbolic links" in build("main:up")
-    assert "levels of symbolic links" in build("main:real/back/secret")
-    assert "no such file" in build("main:../secret")
-    assert "transport 'file' not allowed" in build("nested")
-    assert "invalid git ref" in build("--output=/x")

@@ -48,6 +48,10 @@ class Ender:
         self._places = places
         self._trash = trash
 
+    def discarded(self) -> None:
+        """The disk of something that had no row is in the trash: it is deleted a little later."""
+        self._trash.add("", None)
+
     async def ended(self, live: Live, found: Exit) -> int | None:
         """A life is over; how long to wait before the next one in nanoseconds, None if there is none."""
         state, policy = live.state, live.spec.restart

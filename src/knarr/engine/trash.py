@@ -1,4 +1,4 @@
-"""Deletes what removed containers left on disk, a little later and for many at once: nobody waits for it.
+"""Deletes what removed containers and steps of builds left on disk, a little later and for many at once: nobody waits for it.
 
 A tree may be busy for a moment: a shim that is on its way out still holds its mounts.
 """
@@ -23,26 +23,30 @@ class Trash:
         self._world = world
         self._collect = collect
         self._images: set[str] = set()
+        self._filled = False
         self._leaving: list[asyncio.Task[None]] = []
         self._sweep: asyncio.Task[None] | None = None
 
     def add(self, image: str, leaving: "asyncio.Task[None] | None") -> None:
-        """Something of a container of `image` is in the trash; its shim is gone when `leaving` is done."""
-        self._images.add(image)
+        """Something of a container of `image` (of none: "") is in the trash; its shim is gone when `leaving` is done."""
+        self._filled = True
+        if image:
+            self._images.add(image)
         if leaving is not None and not leaving.done():
             self._leaving.append(leaving)
         if self._sweep is None or self._sweep.done():
             self._sweep = self._world.chores.start(self._empty(), "empty the trash")
 
     async def _empty(self) -> None:
-        while self._images:
+        while self._filled:
             if not self._world.closing:
                 await asyncio.sleep(_PAUSE)
+            self._filled = False
             images, self._images = self._images, set()
             leaving, self._leaving = self._leaving, []
             if leaving:
                 await asyncio.wait(leaving)
-            if await self._kept(images):
+            if not images or await self._kept(images):
                 await self._delete()
             else:
                 await self._collect()

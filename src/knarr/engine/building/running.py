@@ -104,6 +104,7 @@ class Runner:
         """See build.bench."""
         key = new_id()
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._ender.discarded)
             stack.push_async_callback(settled, discard_disk, self._world, key, ())
             await settled(self._prepare, key, base)
             mounts = StepMounts(
