@@ -201,13 +201,14 @@ def _abort(rooms: Rooms, resources: Sequence[Resource]) -> None:
 
 async def discard(rooms: Rooms, resources: Collection[Resource]) -> None:
     """What a use case had brought, half-made blobs included, unless something else needs it."""
-    left = await rooms.db.read(lambda tx: rows.unclaimed(tx, resources)) if resources else ()
-    if not left:
+    if not resources:
         return
-    async with _collection(rooms):
-        free, _ = await rooms.db.write(lambda tx: rows.free(tx, left))
-        await settled(_delete, rooms, free)
-        await settled(_abort, rooms, free)
+    left = await rooms.db.read(lambda tx: rows.unclaimed(tx, resources))
+    if left:
+        async with _collection(rooms):
+            free, _ = await rooms.db.write(lambda tx: rows.free(tx, left))
+            await settled(_delete, rooms, free)
+            await settled(_abort, rooms, free)
     await settled(rooms.snapshots.empty_trash)
 
 
