@@ -4,6 +4,7 @@ Written anew from the archive, each file would be made twice. So what an archive
 first: stubs of mounts, sockets, times after `latest`, the top's own mode.
 """
 
+import asyncio
 import hashlib
 import os
 import stat
@@ -19,11 +20,11 @@ from knarr.engine.images.compression import PIECE, Deflater
 from knarr.engine.images.holding import Hold
 from knarr.engine.images.manifest import layer_descriptor
 from knarr.engine.images.rooms import Rooms
-from knarr.engine.images.settled import all_of, settled, whole
+from knarr.engine.images.settled import settled, whole
 from knarr.engine.images.unpacking import Keeper, child_chain, staged_new, widen
 from knarr.engine.zygote_jobs import RootView
 from knarr.kernel.fd import Fd, RootFd
-from knarr.loop.blocking import alone, blocking
+from knarr.loop.blocking import alone, blocking, hop
 from knarr.model.digest import Digest
 from knarr.model.mount import Mount
 from knarr.snapshots import header
@@ -101,14 +102,18 @@ async def _compressed(drain: int, keeper: Keeper) -> Digest:
     one of the pool's: sixteen layers at once would wait for each other there."""
     pieces: SimpleQueue[bytes] = SimpleQueue()
     room = threading.Semaphore(_AHEAD)
-    diff, _ = await all_of(
-        [settled(_hashed, drain, pieces, room), whole(alone(_deflated, pieces, room, keeper))]
+    both = asyncio.gather(
+        hop(_hashed, drain, pieces, room), alone(_deflated, pieces, room, keeper), return_exceptions=True
     )
-    assert diff is not None
+    diff, failure = await whole(both)
+    if failure is not None:
+        raise failure
+    if isinstance(diff, BaseException):
+        raise diff
     return diff
 
 
-def _hashed(drain: int, pieces: SimpleQueue[bytes], room: threading.Semaphore) -> Digest | None:
+def _hashed(drain: int, pieces: SimpleQueue[bytes], room: threading.Semaphore) -> Digest:
     total = hashlib.sha256()
     try:
         while piece := _piece(drain):
