@@ -54,6 +54,7 @@ from knarr.state.database import Database
 if TYPE_CHECKING:
     from knarr.build.frontdoor.door import FrontDoor
     from knarr.engine.building.compose import Workshop
+    from knarr.engine.building.direct import DirectWish
     from knarr.engine.building.hoard import Hoard
     from knarr.engine.building.requests import ClassicWish
 
@@ -231,6 +232,17 @@ class Engine:
     ) -> AsyncIterator[dict[str, Any]]:
         """A build from an archive; see engine.building.requests."""
         return await self._builder().classic(wish, body)
+
+    async def direct_build(
+        self, wish: "DirectWish", body: AsyncIterator[bytes]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """A build that tells what BuildKit's would; see engine.building.direct."""
+        return await self._builder().direct(wish, body)
+
+    def cancel_build(self, known: str) -> None:
+        """Ends such a build, if there is one of that name."""
+        if self._building is not None:
+            self._building.cancel(known)
 
     def build_cache(self) -> "Hoard":
         """What builds have left; it can be looked at without the builder."""

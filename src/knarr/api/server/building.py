@@ -3,26 +3,22 @@
 The builder is loaded when the first of them comes.
 """
 
-import binascii
 import posixpath
 import secrets
-from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
-import msgspec
-
+from knarr.api.server import directbuilds
+from knarr.api.server.buildqueries import attributes, cache_from, credentials
 from knarr.api.server.call import Call, Route
 from knarr.api.server.replies import encode, reply
 from knarr.api.server.streams import Body, error_line
-from knarr.api.spec.decode import syntax
 from knarr.loop.http.messages import Response
 from knarr.loop.http.parser import HTTP2
 from knarr.model.durations import parse_duration
-from knarr.model.errors import Invalid, Unsupported
+from knarr.model.errors import Invalid
 from knarr.model.reference import Reference
 
-T = TypeVar("T")
 _HEAD = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
 
@@ -57,19 +53,23 @@ async def session(call: Call) -> Response | None:
 async def build(call: Call) -> Response:
     """POST /build: the classic API. What is wrong with the Dockerfile has a status, a step that fails is a line."""
     _refuse(call)
+    if call.text("version") == "2":
+        return _streamed(await call.engine.direct_build(directbuilds.wish(call), call.request.body()))
     from knarr.engine.building.requests import ClassicWish
 
     wish = ClassicWish(
         ref=secrets.token_hex(12),
-        attrs=_attributes(call),
+        attrs=attributes(call),
         hosts=call.texts("extrahosts"),
         names=[str(Reference.parse(name).tagged()) for name in call.texts("t") if name],
-        credentials=_credentials(call.request.headers.get("x-registry-config", "")),
+        credentials=credentials(call.request.headers.get("x-registry-config", "")),
         quiet=call.flag("q"),
-        cache_from=_cache_from(call),
+        cache_from=cache_from(call),
     )
-    lines = await call.engine.classic_build(wish, call.request.body())
+    return _streamed(await call.engine.classic_build(wish, call.request.body()))
 
+
+def _streamed(lines: AsyncIterator[dict[str, Any]]) -> Response:
     async def body() -> AsyncIterator[bytes]:
         try:
             async for line in lines:
@@ -80,12 +80,18 @@ async def build(call: Call) -> Response:
     return Response(200, Body(body(), lines), {"Content-Type": "application/json"})
 
 
+async def cancel(call: Call) -> Response:
+    """POST /build/cancel: the build that a client called so."""
+    if not call.text("id"):
+        raise Invalid("build ID not provided")
+    call.engine.cancel_build(call.text("id"))
+    return Response(200, b"", {"Content-Type": "application/json"})
+
+
 def _refuse(call: Call) -> None:
     """What the classic API knows, and this builder does not. Raises Invalid, Unsupported."""
     version = call.text("version")
-    if version == "2":
-        raise Unsupported("POST /build with version=2 is not supported: BuildKit's clients use /grpc")
-    if version not in ("", "1"):
+    if version not in ("", "1", "2"):
         raise Invalid(f'invalid version "{version}"')
     file = call.text("dockerfile")
     if posixpath.normpath(file).startswith(".."):
@@ -153,103 +159,6 @@ _PRUNE_FILTERS = frozenset(
 )
 
 
-def _attributes(call: Call) -> dict[str, str]:
-    """The query by the frontend's names. Raises Invalid."""
-    attrs = {"filename": call.text("dockerfile") or "Dockerfile", "image-resolve-mode": "default"}
-    for name, value in _json(call, "buildargs", "build args", dict[str, str | None]).items():
-        if value is not None:
-            attrs[f"build-arg:{name}"] = str(value)
-    for name, value in _json(call, "labels", "labels", dict[str, str]).items():
-        attrs[f"label:{name}"] = str(value)
-    if call.text("remote"):
-        attrs["context"] = call.text("remote")
-    if call.flag("nocache"):
-        attrs["no-cache"] = ""
-    if call.flag("pull"):
-        attrs["image-resolve-mode"] = "pull"
-    for key, name in _PLAIN.items():
-        if call.text(key):
-            attrs[name] = call.text(key)
-    for key in _NUMBERS:
-        # What is no number is none to dockerd.
-        if call.text(key).removeprefix("-").isdigit() and int(call.text(key)):
-            attrs[key] = call.text(key)
-    ulimits = _json(call, "ulimits", "ulimit settings", list[_Ulimit])
-    if ulimits:
-        attrs["ulimit"] = ",".join(f"{each.Name}={each.Soft}:{each.Hard}" for each in ulimits)
-    network = call.text("networkmode")
-    if network in ("host", "none"):
-        attrs["force-network-mode"] = network
-    elif network not in ("", "default", "bridge"):
-        attrs["network"] = network
-    return attrs
-
-
-_PLAIN = {
-    "target": "target",
-    "platform": "platform",
-    "shmsize": "shm-size",
-    "cgroupparent": "cgroup-parent",
-    "cpusetcpus": "cpusetcpus",
-    "cpusetmems": "cpusetmems",
-}
-
-
-_NUMBERS = ("memory", "memswap", "cpushares", "cpuperiod", "cpuquota")
-
-
-class _Ulimit(msgspec.Struct):
-    """One of them, as Docker has it."""
-
-    Name: str
-    Soft: int = 0
-    Hard: int = 0
-
-
-def _json(call: Call, key: str, name: str, kind: type[T]) -> T:
-    """A field of the query that is JSON. Raises Invalid."""
-    text = call.text(key)
-    try:
-        return msgspec.json.decode(text, type=kind | None) or kind() if text else kind()
-    except msgspec.DecodeError as error:
-        raise Invalid(f"error reading {name}: {syntax(text.encode(), str(error))}") from None
-
-
-def _cache_from(call: Call) -> list[str] | None:
-    """The images that are named; None for none. What cannot be read is none, as dockerd has it."""
-    try:
-        return msgspec.json.decode(call.text("cachefrom") or "null", type=list[str] | None) or None
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None
-
-
-class _Login(msgspec.Struct):
-    """One entry of X-Registry-Config."""
-
-    username: str = ""
-    password: str = ""
-    auth: str = ""
-    identitytoken: str = ""
-
-
-def _credentials(header: str) -> dict[str, tuple[str, str]]:
-    """User and secret by registry host; what cannot be read is nothing, as dockerd has it."""
-    try:
-        data = urlsafe_b64decode(header + "=" * (-len(header) % 4)) or b"{}"
-        logins = msgspec.json.decode(data, type=dict[str, _Login])
-    except (binascii.Error, ValueError, msgspec.DecodeError, msgspec.ValidationError):
-        return {}
-    return {
-        _host(name): (login.username, login.identitytoken or login.password) for name, login in logins.items()
-    }
-
-
-def _host(name: str) -> str:
-    """Docker Hub's entry has the address of its old index."""
-    bare = name.partition("://")[2] or name
-    return "registry-1.docker.io" if bare.startswith("index.docker.io") else bare.partition("/")[0]
-
-
 def _check(call: Call) -> None:
     wanted = call.request.headers.get("upgrade", "")
     if not wanted:
@@ -263,5 +172,6 @@ ROUTES = (
     Route("PRI", "*", native),
     Route("POST", "/session", session),
     Route("POST", "/build", build),
+    Route("POST", "/build/cancel", cancel),
     Route("POST", "/build/prune", prune),
 )

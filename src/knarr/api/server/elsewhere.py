@@ -74,5 +74,4 @@ ROUTES = (
         for verb in ("enable", "disable", "set", "push", "upgrade")
     ),
     Route("DELETE", "/plugins/{name:path}", no_plugin),
-    Route("POST", "/build/cancel", _refusal("building images")),
 )

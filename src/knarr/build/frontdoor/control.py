@@ -17,7 +17,7 @@ from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.services import Service
 from knarr.build.frontdoor.worker import VERSION, Facts
-from knarr.build.port import Builder, Cache, CacheSpec, Exported, Exporter, Wish
+from knarr.build.port import Builder, Cache, CacheSpec, Exported, Exporter, Sessions, Wish
 from knarr.build.proto import control_pb2 as pb
 from knarr.build.pruning import Pruning
 from knarr.grpc.services import Call
@@ -92,6 +92,10 @@ class Control:
 
     async def solve(self, asked: pb.SolveRequest, _: Any) -> pb.SolveResponse:
         """The whole build. Raises BuildFailed."""
+        return await self.build(asked, self._lenders)
+
+    async def build(self, asked: pb.SolveRequest, sessions: Sessions) -> pb.SolveResponse:
+        """The same, with files of whoever `sessions` are. Raises BuildFailed."""
         job = self._jobs.begin(asked.Ref, asked.Session)
         made: Exported | None = None
         failed: BaseException | None = None
@@ -100,7 +104,7 @@ class Control:
             self._annals.begin(asked)
             cache_to = [CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Exports]
             wishes.exports(cache_to)
-            loaded = await (self._load(job, asked) if asked.Frontend else job.returned)
+            loaded = await (self._load(job, asked, sessions) if asked.Frontend else job.returned)
             if loaded is None or not loaded.platforms:
                 return pb.SolveResponse()
             made = await self._builder.export(
@@ -108,7 +112,7 @@ class Control:
                 exporters(asked),
                 cache_to,
                 asked.Session,
-                self._lenders,
+                sessions,
                 job.progress,
             )
             return pb.SolveResponse(ExporterResponse=made.response)
@@ -119,7 +123,7 @@ class Control:
             self._jobs.end(job)
             self._annals.end(job, made, failed)
 
-    async def _load(self, job: Job, asked: pb.SolveRequest) -> Any:
+    async def _load(self, job: Job, asked: pb.SolveRequest, sessions: Sessions) -> Any:
         if asked.Frontend != "dockerfile.v0":
             raise BuildFailed(f"frontend {asked.Frontend} is not supported by this builder")
         wish = Wish(
@@ -129,7 +133,7 @@ class Control:
             granted=job.granted,
             cache_from=[CacheSpec(type=each.Type, attrs=dict(each.Attrs)) for each in asked.Cache.Imports],
         )
-        return await self._builder.load(wish, self._lenders, job.progress)
+        return await self._builder.load(wish, sessions, job.progress)
 
     async def status(self, stream: Call[pb.StatusRequest]) -> None:
         """All that a build tells, until it ends."""

@@ -7,6 +7,7 @@ from knarr.build.context.store import Files
 from knarr.build.frontdoor.annals import Annals
 from knarr.build.frontdoor.bridge import Bridge
 from knarr.build.frontdoor.control import Control
+from knarr.build.frontdoor.direct import Direct
 from knarr.build.frontdoor.jobs import Jobs
 from knarr.build.frontdoor.lending import Lenders
 from knarr.build.frontdoor.worker import Facts
@@ -28,8 +29,10 @@ class FrontDoor:
         jobs = Jobs()
         self.lenders = Lenders(files)
         annals = Annals(records)
+        control = Control(builder, cache, jobs, self.lenders, facts, annals)
+        self.direct = Direct(control, jobs)
         self._services = (
-            Control(builder, cache, jobs, self.lenders, facts, annals).service(),
+            control.service(),
             Bridge(builder, jobs, self.lenders, facts.record).service(),
             annals.service(),
         )

@@ -12,6 +12,7 @@ from knarr.engine.building.builder import EngineBuilder
 from knarr.engine.building.caching.exporting import CacheExport
 from knarr.engine.building.caching.importing import Importer
 from knarr.engine.building.classic import Line
+from knarr.engine.building.direct import Builds, DirectWish
 from knarr.engine.building.emulation import runnable
 from knarr.engine.building.exporting import Export
 from knarr.engine.building.history import History
@@ -85,6 +86,7 @@ class Workshop:
         )
         history = History(rooms, world.settings.builder)
         self._door = FrontDoor(self.builder, self._files, hoard, history, facts)
+        self._direct = Builds(self._door, self._files, hoard)
         self._opening = asyncio.Lock()
         self._opened = False
 
@@ -98,6 +100,15 @@ class Workshop:
         await self._open()
         wish = wish.resolved(host_gateways(self._world))
         return await build(self.builder, self._files, self._hoard, wish, body)
+
+    async def direct(self, wish: DirectWish, body: AsyncIterator[bytes]) -> AsyncIterator[Line]:
+        """A build by the classic API in BuildKit's manner; see `direct`."""
+        await self._open()
+        return await self._direct.build(wish.resolved(host_gateways(self._world)), body)
+
+    def cancel(self, known: str) -> None:
+        """Ends a build of that kind."""
+        self._direct.cancel(known)
 
     async def _open(self) -> None:
         async with self._opening:
