@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tests.clients.builds import web
 from tests.clients.builds.case import Case, File
 
 _TREE: Mapping[str, str | File] = {
@@ -115,6 +116,9 @@ CASES = (
     Case("registry/mount-from", "FROM busybox\nRUN --mount=from={web}/good,target=/m cp /m/hello /x\n"),
     Case("registry/nobody-there", "FROM 127.0.0.1:1/nothing\n"),
     Case("registry/wrong-digest", "FROM {web}/good@sha256:" + "1" * 64 + "\n"),
+    Case("registry/tag-and-digest", "FROM {web}/good:x@sha256:" + web.Registry().digest + "\nENV A=1\n"),
+    Case("registry/digest", "FROM {web}/good@sha256:" + web.Registry().digest + " AS a\nFROM busybox\nCOPY --from=a /hello /x\n"),
+    Case("registry/other-platform", "FROM --platform=linux/arm64 {web}/good:x\nCOPY a /\n", {"a": "1"}),
     Case("registry/two-fail", "FROM {web}/fails-404 AS a\nFROM busybox\nCOPY --from=a / /\n"),
     Case("registry/unneeded-is-not-asked", "FROM {web}/fails-404 AS a\nFROM busybox\nENV A=1\n"),
     Case("registry/pull", "FROM {web}/good\nENV A=1\n", {}, ("--pull",)),

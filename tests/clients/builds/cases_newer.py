@@ -43,7 +43,6 @@ CASES = (
     _new("context-of-a-file", "COPY --from=o / /x/", args=("--build-context", "o=http://{web}/file.txt")),
     _new("context-of-a-file-is-a-root", "FROM o", "COPY a.txt /x", args=("--build-context", "o=http://{web}/file.txt")),
     _new("context-of-nothing-on-the-web", "COPY --from=o / /x/", args=("--build-context", "o=http://{web}/none")),
-    _new("hard-links-of-a-context", "COPY s /x/", files={"s/a": "1", "s/b": File(same="s/a")}),
     _new("capability-of-a-context", "COPY c /x", files={"c": File(b"1", 0o755, capable=True)}),
     Case("newer/syntax", "# syntax=docker/dockerfile:1.7-labs@sha256:" + "0" * 64 + "\nFROM busybox\nENV A=1\n"),
     Case("newer/syntax-of-another", "# syntax=example.org/other:1\nFROM busybox\n"),

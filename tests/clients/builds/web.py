@@ -64,6 +64,11 @@ class Registry:
             }
         ).encode()
 
+    @property
+    def digest(self) -> str:
+        """The manifest's, in hexadecimal."""
+        return hashlib.sha256(self.manifest).hexdigest()
+
     @staticmethod
     def _descriptor(kind: str, data: bytes) -> dict[str, object]:
         return {"mediaType": kind, "digest": _digest(data), "size": len(data)}

@@ -208,6 +208,29 @@ def test_below_a_directory_of_the_root(places: tuple[Path, Path, Path]) -> None:
         unpack(file, two, UntarOptions(directory="/real/f"))
 
 
+@pytest.mark.parametrize("link", ["/etc", "/none/yet", "etc", "../../etc"])
+def test_enclosed_in_a_directory(places: tuple[Path, Path, Path], link: str) -> None:
+    """Links in the archive and links that were there end in the directory, and a way that is missing is made there."""
+    _, file, root = places
+    (root / "x").mkdir(parents=True)
+    (root / "etc").mkdir()
+    (root / "x/there").symlink_to("/etc")
+    with tarfile.open(file, "w") as out:
+        for name, target in (("etc", None), ("l", link), ("l/f", ""), ("there/g", "")):
+            member = tarfile.TarInfo(name)
+            member.type = (
+                tarfile.DIRTYPE if target is None else tarfile.SYMTYPE if target else tarfile.REGTYPE
+            )
+            member.linkname, member.mode = target or "", 0o755
+            out.addfile(member)
+    unpack(file, root, UntarOptions(directory="/x", enclosed=True))
+    assert list((root / "etc").iterdir()) == []
+    assert (root / "x/etc/g").is_file()
+    assert (root / ("x/none/yet/f" if "none" in link else "x/etc/f")).is_file()
+    assert os.readlink(root / "x/l") == link
+    assert sorted(path.name for path in root.iterdir()) == ["etc", "x"]
+
+
 def test_a_growing_and_a_shrinking_file_keep_the_archive_whole(
     places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

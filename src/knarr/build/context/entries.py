@@ -8,7 +8,8 @@ import msgspec
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """`mode` is st_mode; `mtime` ns; `link` a symbolic link's target; `digest` the SHA-256 (hex) of a regular file's
-    content; `device` (major, minor). `path` is relative, without a leading or trailing slash."""
+    content; `device` (major, minor). `path` is relative, without a leading or trailing slash; `same` the path of an earlier
+    file that this is another name of."""
 
     path: str
     mode: int
@@ -20,6 +21,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     device: tuple[int, int] = (0, 0)
     xattrs: dict[str, bytes] = {}
+    same: str = ""
 
     @property
     def is_dir(self) -> bool:

@@ -185,12 +185,12 @@ class _Receiving:
         self.entries[entry.path] = replace(entry, digest=digest)
 
     def _resolve_links(self) -> None:
-        """A hard link has the content of what it is linked to."""
+        """A hard link is another name of what it is linked to."""
         for entry, target in self._links:
             first = self.entries.get(target)
             if first is None or not first.digest:
                 raise BuildFailed(f"{entry.path} is linked to {target}, which was not sent")
-            linked = replace(entry, digest=first.digest, size=first.size)
+            linked = replace(entry, digest=first.digest, size=first.size, same=target)
             self.entries[entry.path] = linked
             self._changed += self._known.get(entry.path) != linked
 

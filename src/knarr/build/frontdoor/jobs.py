@@ -12,7 +12,8 @@ from knarr.build.errors import BuildFailed
 from knarr.build.port import Loaded
 from knarr.build.progress import Progress
 
-PATIENCE = 5.0
+# Longer than BuildKit waits: on a busy machine a client may be stopped between two of its calls for more than five seconds.
+PATIENCE = 20.0
 
 
 @dataclass(slots=True)

@@ -27,7 +27,8 @@ from knarr.grpc.client import Caller
 from knarr.grpc.status import RpcError, Status
 from knarr.loop.blocking import blocking
 
-PATIENCE = 5.0
+# Longer than BuildKit waits: on a busy machine a client may be stopped between two of its calls for more than five seconds.
+PATIENCE = 20.0
 IGNORE = ".dockerignore"
 _GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 _PULL = "/moby.upload.v1.Upload/Pull"

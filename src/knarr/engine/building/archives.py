@@ -46,15 +46,20 @@ class _Writer:
         self._feed = feed
         self._reader = reader
         self._pending = bytearray()
+        self._names: dict[str, str] = {}
 
     def add(self, name: str, entry: Entry) -> None:
-        """One member; sockets are left out."""
+        """One member; sockets are left out. Of a file with several names the later ones are links."""
         kind = header.KINDS.get(stat.S_IFMT(entry.mode))
         if kind is None:
             return
-        self._pending += header.encode(_header(name, kind, entry))
-        if entry.is_regular and entry.size:
-            self._content(entry)
+        first = self._names.setdefault(entry.same or entry.path, name) if entry.is_regular else name
+        if first != name:
+            self._pending += header.encode(_header(name, header.LINK, entry, link=first))
+        else:
+            self._pending += header.encode(_header(name, kind, entry, link=entry.link))
+            if entry.is_regular and entry.size:
+                self._content(entry)
         if len(self._pending) >= _FLUSH:
             self._flush()
 
@@ -79,7 +84,7 @@ class _Writer:
         self._flush()
 
 
-def _header(name: str, kind: bytes, entry: Entry) -> Header:
+def _header(name: str, kind: bytes, entry: Entry, *, link: str) -> Header:
     encoded = os.fsencode(name)
     return Header(
         encoded + b"/" if kind == header.DIRECTORY else encoded,
@@ -89,7 +94,7 @@ def _header(name: str, kind: bytes, entry: Entry) -> Header:
         entry.gid,
         size=entry.size if kind == header.REGULAR else 0,
         mtime=entry.mtime,
-        link=os.fsencode(entry.link),
+        link=os.fsencode(link),
         device=entry.device,
         xattrs=entry.xattrs,
     )

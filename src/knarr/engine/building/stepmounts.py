@@ -91,12 +91,11 @@ class StepMounts:
         return [each for each in placed if each is not None]
 
     async def environment(self, command: Exec) -> list[str]:
-        """Secrets that the step has as variables. Raises BuildFailed."""
+        """Secrets that the step has as variables; one that the client has not is empty. Raises BuildFailed."""
         told = []
         for each in command.secrets:
-            value = await self._secret(each.id, each.optional)
-            if value is not None:
-                told.append(f"{each.name}={value.decode(errors='surrogateescape')}")
+            value = await self._secret(each.id, each.optional) or b""
+            told.append(f"{each.name}={value.decode(errors='surrogateescape')}")
         return told
 
     async def _place(self, mount: Mount) -> Placed | None:

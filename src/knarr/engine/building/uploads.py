@@ -76,7 +76,7 @@ def _entry(path: str, member: Header, keeping: "_Keeping", found: Mapping[str, E
         first = found.get(posixpath.normpath("/" + os.fsdecode(member.link)).strip("/"))
         if first is None:
             raise BuildFailed(f"{path} is a link to {os.fsdecode(member.link)}, which is not in the archive")
-        return replace(first, path=path)
+        return replace(first, path=path, same=(first.same or first.path) if first.is_regular else "")
     kind = header.FORMATS.get(member.kind)
     if kind is None:
         return None
