@@ -42,22 +42,30 @@ class Board:
         self._started = 0
 
     def feed(self, updates: Sequence[Update]) -> Iterator[str]:
-        """Takes news in; the plain lines for them. What a step did is told before its end, though both come at once."""
-        vertices = [each for each in updates if isinstance(each, Vertex) and each.name]
-        for vertex in vertices:
-            yield from self._begun(vertex)
+        """Takes news in; the plain lines for them, step by step. What a step did is told before its end, though both come at once."""
+        by_step: dict[str, list[Update]] = {}
         for update in updates:
-            match update:
-                case Status() if update.vertex in self.rows:
-                    yield from self._status(self.rows[update.vertex], update)
-                case Output() if update.vertex in self.rows:
-                    yield from self._output(self.rows[update.vertex], update)
-                case Warned():
-                    self.warnings.append(update)
-                case _:
-                    pass
-        for vertex in vertices:
-            yield from self._ended(vertex)
+            if isinstance(update, Warned):
+                self.warnings.append(update)
+            elif not isinstance(update, Vertex):
+                by_step.setdefault(update.vertex, []).append(update)
+            elif update.name:
+                by_step.setdefault(update.digest, []).append(update)
+        for digest, news in by_step.items():
+            vertices = [each for each in news if isinstance(each, Vertex)]
+            for vertex in vertices:
+                yield from self._begun(vertex)
+            if digest in self.rows:
+                yield from self._done(self.rows[digest], news)
+            for vertex in vertices:
+                yield from self._ended(vertex)
+
+    def _done(self, row: Row, news: Sequence[Update]) -> Iterator[str]:
+        for update in news:
+            if isinstance(update, Status):
+                yield from self._status(row, update)
+            elif isinstance(update, Output):
+                yield from self._output(row, update)
 
     def _begun(self, vertex: Vertex) -> Iterator[str]:
         row = self.rows.get(vertex.digest)

@@ -134,14 +134,14 @@ def test_plain_lines() -> None:
     board = Board()
     assert list(board.feed(NEWS)) == [
         "#1 [1/2] FROM x",
-        "#2 [2/2] RUN x",
-        "#3 cached",
         "#1 sha256:1 1.5kB / 3kB done",
+        "#1 DONE 0.1s",
+        "",
+        "#2 [2/2] RUN x",
         "#2 0.500 one",
         "#2 1.000 two",
         "#2 1.000 99%",
-        "#1 DONE 0.1s",
-        "",
+        "#3 cached",
         "#3 CACHED",
         "",
     ]
