@@ -158,6 +158,11 @@ def test_the_zygote_is_light() -> None:
     assert not loaded("import knarr.zygote") & HEAVY
 
 
+def test_grpc_below_its_loop_is_light() -> None:
+    modules = loaded("import knarr.grpc.connection, knarr.grpc.services")
+    assert not modules & (HEAVY | {"google.protobuf", "ssl", "socket", "urllib.parse"})
+
+
 @pytest.mark.parametrize("room", ["runtime", "wire", "kernel"])
 def test_rooms_of_the_zygote_are_light(room: str) -> None:
     names = [
