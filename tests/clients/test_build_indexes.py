@@ -313,7 +313,25 @@ def test_a_layout(store: Daemon, context: Path, tmp_path: Path) -> None:
     assert {"ARCH=amd64", "MORE=1"} <= set(inspected(store, "laid:2")["Config"]["Env"])
 
 
-def test_records(store: Daemon, running: Path, peer: bool) -> None:
+def exported(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The record in a bundle, and its trace: one JSON value after the other."""
+    with tarfile.open(path) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive if member.isreg()}
+        data = {name.rpartition("/")[2]: file.read() for name, file in files.items() if file is not None}
+    (top,) = json.loads(data["index.json"])["manifests"]
+    manifest = json.loads(data[top["digest"].removeprefix("sha256:")])
+    record = json.loads(data[manifest["config"]["digest"].removeprefix("sha256:")])
+    kinds = {each["mediaType"]: each["digest"].removeprefix("sha256:") for each in manifest["layers"]}
+    assert {"application/vnd.buildkit.status.v0", "application/vnd.buildkit.otlp.json.v0"} <= set(kinds)
+    text, spans = data[kinds["application/vnd.buildkit.otlp.json.v0"]].decode().strip(), []
+    while text:
+        span, end = json.JSONDecoder().raw_decode(text)
+        spans.append(span)
+        text = text[end:].strip()
+    return record, spans
+
+
+def test_records(store: Daemon, running: Path, tmp_path: Path, peer: bool) -> None:
     """`docker buildx history`: what was built, how it went, what it told."""
     build(store, running, "-t", "recorded", "--build-arg=V=3")
     (running / "Dockerfile").write_text("FROM busybox\nRUN echo before; exit 3\n")
@@ -340,6 +358,14 @@ def test_records(store: Daemon, running: Path, peer: bool) -> None:
     assert told["Status"] == "failed"
     assert "exit code: 3" in told["Error"]["Message"]
     assert ">>> RUN echo before" in history("inspect", failed)
+    bundle = tmp_path / "record.dockerbuild"
+    history("export", "--finalize", "-o", str(bundle), failed)
+    record, spans = exported(bundle)
+    assert record["Ref"] == failed
+    steps = {span["Name"]: span for span in spans}
+    step = steps["[2/2] RUN echo before; exit 3"]
+    assert step["Status"]["Code"] == 1
+    assert {each["SpanContext"]["TraceID"] for each in spans} == {step["SpanContext"]["TraceID"]}
     if peer:
         return  # dockerd 28.5 may die of a removal that follows at once
     history("rm", good)

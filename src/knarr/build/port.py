@@ -171,6 +171,10 @@ class Records(Protocol):
         """Keeps a record and what it names: blobs of its own, and documents that images may have as well. Old records go."""
         ...
 
+    async def add(self, ref: str, record: bytes, blob: bytes) -> None:
+        """Replaces a record that is there by the same with one more blob."""
+        ...
+
     async def all(self, ref: str = "") -> Sequence[tuple[bytes, bool]]:
         """Every record, or the one of that name, and whether it is pinned; the newest first."""
         ...

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from knarr.build.frontdoor import filtering, recording
+from knarr.build.frontdoor import filtering, recording, tracing
 from knarr.build.frontdoor.jobs import Job
 from knarr.build.frontdoor.services import Service
 from knarr.build.port import Exported, Records
@@ -100,28 +100,40 @@ class Annals:
         return found
 
     async def update(self, asked: pb.UpdateBuildHistoryRequest, _: Any) -> pb.UpdateBuildHistoryResponse:
-        """Pins a record, lets it go, or waits until it is written."""
+        """Pins a record, lets it go, or waits until it is whole: its trace is made when somebody asks for it."""
         await self._written()
         if asked.Delete:
             known = await self._records.remove(asked.Ref)
             event = pb.BuildHistoryEvent(type=pb.DELETED, record=pb.BuildHistoryRecord(Ref=asked.Ref))
             self._tell(event)
         elif asked.Finalize:
-            known = True
+            known = await self._traced(asked.Ref)
         else:
             known = await self._records.pin(asked.Ref, asked.Pinned)
         if not known:
             raise RpcError(Code.UNKNOWN, f"failed to retrieve ref {asked.Ref}: file does not exist")
         return pb.UpdateBuildHistoryResponse()
 
+    async def _traced(self, ref: str) -> bool:
+        for record in await self._all(ref) if ref else ():
+            if not record.HasField("trace"):
+                data = tracing.trace(record, await self._log(record))
+                record.trace.CopyFrom(recording.described(data, tracing.TRACE))
+                await self._records.add(ref, record.SerializeToString(), data)
+            return True
+        return ref in self._running
+
+    async def _log(self, record: pb.BuildHistoryRecord) -> list[pb.StatusResponse]:
+        data = bytearray()
+        while piece := await self._records.read(record.logs.digest, len(data), _PIECE):
+            data += piece
+        return list(recording.read_log(bytes(data)))
+
     async def replay(self, ref: str, stream: Call[pb.StatusRequest]) -> bool:
         """What a build told that is over; False if there is no record of it."""
         await self._written()
         for record in await self._all(ref) if ref else ():
-            data = bytearray()
-            while piece := await self._records.read(record.logs.digest, len(data), _PIECE):
-                data += piece
-            for message in recording.read_log(bytes(data)):
+            for message in await self._log(record):
                 await stream.send(message)
             return True
         return False

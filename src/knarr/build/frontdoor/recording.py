@@ -36,10 +36,15 @@ class Recorded:
     ) -> pb.Descriptor:
         """A blob of the record's."""
         self.blobs.append(data)
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        return pb.Descriptor(
-            media_type=media_type, digest=digest, size=len(data), annotations=dict(annotations or {})
-        )
+        return described(data, media_type, annotations)
+
+
+def described(data: bytes, media_type: str, annotations: Mapping[str, str] | None = None) -> pb.Descriptor:
+    """A blob by its name."""
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return pb.Descriptor(
+        media_type=media_type, digest=digest, size=len(data), annotations=dict(annotations or {})
+    )
 
 
 def begun(asked: pb.SolveRequest, now: int) -> pb.BuildHistoryRecord:

@@ -48,6 +48,20 @@ class History:
         if freed:
             await removing.discard(self._rooms, freed)
 
+    async def add(self, ref: str, record: bytes, blob: bytes) -> None:
+        """See the port."""
+        digest = Digest.of(blob)
+        with self._rooms.leases.create(brief=True) as lease:
+            lease.add(rows.blob(digest))
+            await settled(self._keep, [blob])
+
+            def write(tx: sqlite3.Connection) -> None:
+                changed = tx.execute("UPDATE build_records SET record = ? WHERE ref = ?", (record, ref))
+                if changed.rowcount:
+                    tx.execute("INSERT OR IGNORE INTO build_record_blobs VALUES (?, ?)", (ref, str(digest)))
+
+            await self._rooms.db.write(write)
+
     def _keep(self, blobs: Sequence[bytes]) -> None:
         for data in blobs:
             digest = Digest.of(data)

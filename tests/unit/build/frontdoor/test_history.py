@@ -1,9 +1,11 @@
 """Records of builds: what is kept, and which of them are told."""
 
+import json
+
 import pytest
 
 from knarr.build.errors import BuildFailed
-from knarr.build.frontdoor import filtering, recording
+from knarr.build.frontdoor import filtering, recording, tracing
 from knarr.build.port import Exported, Told
 from knarr.build.progress import Progress
 from knarr.build.proto import control_pb2 as pb
@@ -46,6 +48,17 @@ def test_a_record_tells_what_became_of_a_build() -> None:
     (message,) = recording.read_log(next(blob for blob in done.blobs if b"text" in blob))
     assert [each.msg for each in message.logs] == [b"text\n"]
     assert record.logs.size == len(done.blobs[0])
+
+
+def test_a_trace_is_the_build_and_its_steps() -> None:
+    done = finished("a", error=BuildFailed("it broke"))
+    log = recording.read_log(done.blobs[0])
+    one, two, whole = map(json.loads, tracing.trace(done.record, log).splitlines())
+    assert [each["Name"] for each in (one, two, whole)] == ["one", "two", "build"]
+    assert one["Parent"]["SpanID"] == two["Parent"]["SpanID"] == whole["SpanContext"]["SpanID"]
+    assert one["EndTime"] == "1970-01-01T00:00:00.000000002Z"
+    assert (two["Status"]["Code"], whole["Status"]) == (0, {"Code": 1, "Description": "it broke"})
+    assert whole["StartTime"] == "1970-01-01T00:01:40Z"
 
 
 def test_an_error_is_kept_with_its_details() -> None:
