@@ -170,8 +170,8 @@ class Control:
 
 async def _inwards(stream: Call[pb.BytesMessage], sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    while (message := await stream.receive()) is not None:
-        await loop.sock_sendall(sock, message.data)
+    while messages := await stream.receive_many():
+        await loop.sock_sendall(sock, b"".join([message.data for message in messages]))
 
 
 async def _outwards(stream: Call[pb.BytesMessage], sock: socket.socket) -> None:
