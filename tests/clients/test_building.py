@@ -225,6 +225,10 @@ def test_a_commit_of_a_repository(daemon: Daemon, served: tuple[Path, str], tmp_
     subprocess.run(["git", "-C", str(bare), "update-server-info"], check=True)
     daemon.docker("build", "-t", "built", f"{address}/project.git#other:below")
     assert said(daemon) == "committed\n"
+    kept = b"FROM busybox\nRUN --mount=target=/c cp /c/.git/HEAD /file\n"
+    keep = ("--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1")
+    daemon.docker("build", "-t", "built", *keep, "-f", "-", f"{address}/project.git#other", data=kept)
+    assert said(daemon).strip()
     local = b"FROM busybox\nCOPY below/file /file\n"
     daemon.docker("build", "-t", "built", "-f", "-", f"{address}/project.git#other", data=local)
     assert said(daemon) == "committed\n"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from knarr.build.errors import BuildFailed
-from knarr.build.frontdoor import encoding
+from knarr.build.frontdoor import encoding, frontends
 from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.services import Service
 from knarr.build.frontdoor.worker import Worker, pong
@@ -20,7 +20,6 @@ from knarr.build.proto import gateway_pb2 as pb
 from knarr.grpc.calls import Metadata
 
 _BUILD_ID = "buildkit-controlapi-buildid"
-_FRONTENDS = ("dockerfile.v0",)
 
 
 class Returned(BuildFailed):
@@ -68,8 +67,7 @@ class Bridge:
         return pb.SolveResponse(result=encoding.result(loaded, known))
 
     async def _load(self, job: Job, asked: pb.SolveRequest) -> Loaded:
-        if asked.Frontend not in _FRONTENDS:
-            raise BuildFailed(f"frontend {asked.Frontend} is not supported by this builder")
+        frontends.check(asked.Frontend, asked.FrontendOpt)
         wish = Wish(
             ref=job.ref,
             session=job.session,

@@ -10,8 +10,7 @@ from typing import Any
 
 from knarr.build import entitlements
 from knarr.build.caching import wishes
-from knarr.build.errors import BuildFailed
-from knarr.build.frontdoor import encoding
+from knarr.build.frontdoor import encoding, frontends
 from knarr.build.frontdoor.annals import Annals
 from knarr.build.frontdoor.jobs import Job, Jobs
 from knarr.build.frontdoor.lending import Lenders
@@ -124,8 +123,7 @@ class Control:
             self._annals.end(job, made, failed)
 
     async def _load(self, job: Job, asked: pb.SolveRequest, sessions: Sessions) -> Any:
-        if asked.Frontend != "dockerfile.v0":
-            raise BuildFailed(f"frontend {asked.Frontend} is not supported by this builder")
+        frontends.check(asked.Frontend, asked.FrontendAttrs)
         wish = Wish(
             ref=job.ref,
             session=job.session,
