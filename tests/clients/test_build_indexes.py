@@ -389,24 +389,35 @@ def test_materials_of_packages(store: Daemon, running: Path, tmp_path: Path, pee
     assert found["predicate"]["packages"][0]["name"] == "zlib1g"
 
 
-def test_a_scanner_that_is_an_image(store: Daemon, running: Path, tmp_path: Path) -> None:
-    """It finds the result below /run/src/core, and writes statements to /run/out."""
-    (running / "scan").write_text(
-        "#!/bin/sh\nset -e\n"
-        'test -f "$BUILDKIT_SCAN_SOURCE/file"\n'
-        'printf \'{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://spdx.dev/Document",'
-        '"subject":[],"predicate":{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","name":"%s"}}\''
-        ' "$BUILDKIT_SCAN_GREETING" > "$BUILDKIT_SCAN_DESTINATION/sbom.spdx.json"\n'
-    )
+SCAN = """#!/bin/sh
+set -e
+test -f "$BUILDKIT_SCAN_SOURCE/file"
+! touch "$BUILDKIT_SCAN_SOURCE/written" 2>/dev/null
+touch /tmp/here
+extras=""
+for each in ${BUILDKIT_SCAN_SOURCE_EXTRAS:+"$BUILDKIT_SCAN_SOURCE_EXTRAS"/*}; do extras="$extras $(basename "$each")"; done
+printf '{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://spdx.dev/Document","subject":[],"predicate":{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","name":"%s%s"}}' "$BUILDKIT_SCAN_GREETING" "$extras" > "$BUILDKIT_SCAN_DESTINATION/sbom.spdx.json"
+"""
+
+
+@pytest.mark.parametrize("extras", ["", "context and stage"])
+def test_a_scanner_that_is_an_image(store: Daemon, running: Path, tmp_path: Path, extras: str) -> None:
+    """It finds the result below /run/src/core, what else is to be scanned beside it, and writes statements to /run/out."""
+    (running / "scan").write_text(SCAN)
     (running / "scan").chmod(0o755)
     dockerfile = running / "Dockerfile.scan"
     dockerfile.write_text('FROM busybox\nCOPY scan /scan\nENTRYPOINT ["/scan"]\n')
     build(store, running, "-f", str(dockerfile), "-t", "scanner:1")
     path = tmp_path / "out.tar"
+    asked = "ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nARG BUILDKIT_SBOM_SCAN_STAGE=true\n" if extras else ""
+    (running / "Dockerfile").write_text(
+        f"{asked}FROM busybox AS one\n{asked}COPY file /made\nFROM busybox\nCOPY --from=one /made /file\n"
+    )
     sbom = "--sbom=generator=docker.io/library/scanner:1,GREETING=hello"
     build(store, running, sbom, "-o", f"type=oci,dest={path}")
     (found,) = [each for each in blobs(path).values() if each.get("predicateType")]
-    assert found["predicate"]["name"] == "hello"
+    expected = "hello sbom-context sbom-one" if extras else "hello"
+    assert sorted(found["predicate"]["name"].split()) == sorted(expected.split())
 
 
 def test_nothing_is_attested_that_was_not_asked_for(store: Daemon, context: Path, peer: bool) -> None:

@@ -53,7 +53,7 @@ def graph(
         f"BUILDKIT_SCAN_SOURCE=/run/src/core/{_CORE}",
     ]
     if extras:
-        env.append("BUILDKIT_SCAN_SOURCE_EXTRAS=/run/src/extras/")
+        env.append("BUILDKIT_SCAN_SOURCE_EXTRAS=/run/src/extras")
     env += [f"BUILDKIT_SCAN_{name}={value}" for name, value in sorted(wish.parameters.items())]
     run = ops.Exec(
         tuple(args), tuple(env), own.get("WorkingDir") or "/", tuple(mounts), user=own.get("User") or ""
