@@ -7,7 +7,7 @@ from typing import Any
 
 from knarr.kernel import mounts
 from knarr.kernel.process import prlimit
-from knarr.model.errors import Invalid
+from knarr.model.errors import Invalid, Unavailable
 from knarr.runtime import acts_mounts, acts_root, mapped_root
 from knarr.runtime.acts_root import ROOT
 from knarr.runtime.idmap import map_tree, user_namespace
@@ -19,6 +19,16 @@ from knarr.runtime.state import Walk
 def idmap(walk: Walk, number: int, source: str, uids: IdMap, gids: IdMap, recursive: bool) -> None:
     """Maps a taken tree: by its own mappings, or without any by the container's."""
     map_tree(walk.trees[number], _namespace(walk, uids, gids), source, recursive=recursive)
+
+
+def idmap_own(walk: Walk, number: int, source: str, uids: IdMap, gids: IdMap, recursive: bool) -> None:
+    """The same for a tree of the new root. In a user namespace no file system of the host may be mapped: the parent does it."""
+    if not walk.space.own_user:
+        idmap(walk, number, source, uids, gids, recursive)
+        return
+    walk.tell({"map": [source, uids, gids, recursive]}, [walk.trees[number]])
+    if not walk.control.recv(1):
+        raise Unavailable(f"{source} was not mapped")
 
 
 def make_root(walk: Walk, kind: str, source: str, words: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ ACTS: dict[str, Callable[..., None]] = {
     "take": acts_mounts.take,
     "idmap": acts_userns.idmap,
     "take-spare": acts_userns.take_spare,
-    "idmap-own": acts_userns.idmap,
+    "idmap-own": acts_userns.idmap_own,
     "take-own": acts_mounts.take_own,
     "take-cgroups": acts_mounts.take_cgroups,
     "take-root": acts_root.take_root,

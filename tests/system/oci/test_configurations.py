@@ -69,22 +69,51 @@ def test_a_filter_holds_for_execs_too(oci: Oci) -> None:
     oci.stop(name)
 
 
-def test_a_user_namespace(oci: Oci) -> None:
-    name, bundle = oci.bundle("sleep", "1000")
-    config = json.loads(Path(bundle, "config.json").read_text())
+def mapped(oci: Oci, bundle: str, **changes: Any) -> None:
+    """The bundle's container has a user namespace, whose root may come to where it is."""
+    path = Path(bundle, "config.json")
+    config = json.loads(path.read_text())
     maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     config["linux"] |= {"uidMappings": maps, "gidMappings": maps}
     config["linux"]["namespaces"].append({"type": "user"})
-    Path(bundle, "config.json").write_text(json.dumps(config))
+    path.write_text(json.dumps({**config, **changes}))
     oci.base.chmod(0o755)
     for parent in oci.base.parents:
         if parent.stat().st_mode & 0o777 == 0o700 and str(parent) != "/root":
             parent.chmod(0o711)
+
+
+def test_a_user_namespace(oci: Oci) -> None:
+    name, bundle = oci.bundle("sleep", "1000")
+    mapped(oci, bundle)
     oci("run", "-d", "-b", bundle, name)
     assert os.stat(f"/proc/{oci.state(name)['pid']}").st_uid == 100000
     assert oci("exec", name, "id", "-u").stdout == "0\n"
     assert oci("exec", "-t", name, "tty").stdout == "/dev/pts/0\n"
     oci.stop(name)
+
+
+@pytest.mark.parametrize("words", [{}, {"uidMappings": 7, "gidMappings": 7}])
+def test_a_part_of_the_new_root_is_mapped_in_a_user_namespace(oci: Oci, words: dict[str, int]) -> None:
+    """Only the host may map a file system of its own: whoever started the container does it for the walk."""
+    (oci.base / "given").mkdir()
+    (oci.base / "given/file").touch()
+    name, bundle = oci.bundle("stat", "-c", "%n %u:%g", "/tmp/file", "/etc/file")
+    mounts = json.loads(Path(bundle, "config.json").read_text())["mounts"]
+    wishes = {key: [{"containerID": 0, "hostID": 100000 + by, "size": 1000}] for key, by in words.items()}
+    mounts += [
+        {"destination": "/tmp", "type": "bind", "source": f"{oci.base}/given", "options": ["rbind"]},
+        {
+            "destination": "/etc",
+            "type": "bind",
+            "source": f"{oci.rootfs}/tmp",
+            "options": ["rbind", *([] if words else ["idmap"])],
+            **wishes,
+        },
+    ]
+    mapped(oci, bundle, mounts=mounts)
+    user = words.get("uidMappings", 0)
+    assert oci("run", "-b", bundle, name).stdout == f"/tmp/file 65534:65534\n/etc/file {user}:{user}\n"
 
 
 def test_features(oci: Oci) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 from knarr.kernel import process
 from knarr.kernel.sockets import recv_packet
 from knarr.model.errors import KnarrError, Unavailable
+from knarr.runtime.failures import spoken
 from knarr.runtime.hooks import state_of
+from knarr.runtime.idmap import map_tree, user_namespace
 from knarr.runtime.listener import hand_over
 from knarr.runtime.oci.container import Container
 from knarr.runtime.oci.log import Log
@@ -36,6 +38,7 @@ class Child:
         self.on_master: Callable[[int], None] = os.close
         self.on_hooks: Callable[[list[str]], None] = lambda moments: None
         self.on_listener: Callable[[int], None] = lambda number: None
+        self.on_map: Callable[[list[Any], int], None] = lambda wish, tree: os.close(tree)
 
     def reach_gate(self, log: Log) -> None:
         """Answers the walk until it is ready. Raises what went wrong in it."""
@@ -54,6 +57,9 @@ class Child:
                 self._nod()
             elif "listener" in message:
                 self.on_listener(message["listener"])
+                self._nod()
+            elif "map" in message:
+                self.on_map(message["map"], fds[0])
                 self._nod()
 
     def go(self) -> None:
@@ -123,6 +129,24 @@ def hand_listener(container: Container | None, child: Child, number: int) -> Non
     profile = (container.config.get("linux") or {}).get("seccomp") or {}
     state = state_of(container.base_state(), container.status(), child.pid)
     hand_over(child.pidfd, number, child.pid, profile, state)
+
+
+def map_tree_of(child: Child, wish: list[Any], tree: int) -> None:
+    """A detached mount of the child's root gets the mapping that is asked for, or that of the child's user namespace."""
+    source, uids, gids, recursive = wish
+    try:
+        if uids or gids:
+            namespace = user_namespace(*(tuple(map(tuple, each)) for each in (uids, gids)))
+        else:
+            namespace = os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            map_tree(tree, namespace, source, recursive=recursive)
+        finally:
+            os.close(namespace)
+    except OSError as error:
+        raise Unavailable(spoken(error)) from None
+    finally:
+        os.close(tree)
 
 
 def _receive(line: socket.socket) -> tuple[bytes, list[int]]:

@@ -18,7 +18,7 @@ from knarr.runtime.oci.container import Container, process_facts
 from knarr.runtime.oci.errors import saying, words
 from knarr.runtime.oci.forerunner import Forerunner
 from knarr.runtime.oci.initial import Birth, Recipe
-from knarr.runtime.oci.launch import Child, Plug, hand_listener, hand_pidfd, passed_on, write_pid
+from knarr.runtime.oci.launch import Child, Plug, hand_listener, hand_pidfd, map_tree_of, passed_on, write_pid
 from knarr.runtime.oci.records import FILTER, Record
 from knarr.runtime.oci.session import Session
 from knarr.runtime.plan_namespaces import namespaces
@@ -186,6 +186,7 @@ class Making:
         child.on_master = self.plug.master
         child.on_hooks = self._run_hooks
         child.on_listener = lambda number: hand_listener(self.container, child, number)
+        child.on_map = lambda wish, tree: map_tree_of(child, wish, tree)
         self.session.log.debug(launch.WALK)
         try:
             child.reach_gate(self.session.log)
@@ -201,7 +202,14 @@ class Making:
         call = self.session.call
         agent = (self.linux.get("seccomp") or {}).get("listenerPath")
         told = self.pid_file or call.text("pidfd-socket") or self.config.get("hooks")
-        return not (self.waits or agent or told or self.process.get("terminal"))
+        return not (self.waits or agent or told or self._maps() or self.process.get("terminal"))
+
+    def _maps(self) -> bool:
+        """Whether the walk may ask for a mount to be mapped."""
+        return any(
+            mount.get("uidMappings") or {"idmap", "ridmap"} & {*(mount.get("options") or ())}
+            for mount in self.config.get("mounts") or ()
+        )
 
     def _run_hooks(self, moments: list[str]) -> None:
         assert self.container is not None
