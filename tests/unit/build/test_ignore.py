@@ -63,19 +63,28 @@ def test_matching(patterns: str, path: str, wanted: bool) -> None:
 def test_a_walk_decides_as_a_single_look(patterns: list[str], path: str) -> None:
     try:
         matcher = Matcher(patterns)
+        matcher.step("a")
+        wanted = matcher.excludes(path)
     except DockerfileError:
         return
     parts, excluded = path.split("/"), False
     parent: tuple[bool, ...] = ()
     for index in range(len(parts)):
         excluded, parent = matcher.step("/".join(parts[: index + 1]), parent)
-    assert excluded == matcher.excludes(path)
+    assert excluded == wanted
 
 
-@pytest.mark.parametrize("pattern", ["[", "a[", "[]a]", "[^]", "a[b-]", "a\\", "!", "[-a]", "\\q"])
+@pytest.mark.parametrize("pattern", ["[", "a[", "[]a]", "[^]", "a[b-]", "a\\", "!", "[-a]"])
 def test_malformed_patterns(pattern: str) -> None:
     with pytest.raises(DockerfileError):
         Matcher([pattern])
+
+
+@pytest.mark.parametrize("pattern", ["\\q", "[b-a]"])
+def test_what_is_no_expression_is_refused_with_the_first_path(pattern: str) -> None:
+    matcher = Matcher([pattern])
+    with pytest.raises(DockerfileError, match="syntax error in pattern"):
+        matcher.excludes("a")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from knarr.build.client import packets
 from knarr.build.client.exchange import Answering
 from knarr.build.client.packets import Packet, Told
+from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.dockerfile.ignore import Matcher
 from knarr.grpc.calls import Metadata
 from knarr.grpc.services import Service
@@ -105,6 +106,9 @@ class _Sending:
             await self._walk()
             while not self._over:
                 await self._answer()
+        except DockerfileError as error:
+            text = f"failed to match excludepatterns: {error}"
+            await self._stream.send(packets.packet(packets.ERR, content=text.encode()))
         except OSError as error:
             await self._stream.send(packets.packet(packets.ERR, content=str(error).encode()))
 

@@ -104,9 +104,11 @@ def _chosen(members: list[tuple[str, Entry]], copy: Copy) -> list[tuple[str, Ent
 
 def _matcher(kind: str, patterns: tuple[str, ...]) -> Matcher:
     try:
-        return Matcher(patterns)
+        found = Matcher(patterns)
+        found.excludes("a")  # some are found to be none when they are used
     except DockerfileError as error:
         raise BadPattern(f"invalid {kind}patterns: [{' '.join(patterns)}]: {error}") from error
+    return found
 
 
 def below(index: Index, directory: str) -> Iterator[tuple[str, Entry]]:

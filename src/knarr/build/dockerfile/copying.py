@@ -180,7 +180,11 @@ class _Transfer:
         path = clean(path)
         if path in (".", "/") and not self.matcher.excludes_everything():
             return
-        if self.matcher.excludes(path):
+        try:
+            excluded = self.matcher.excludes(path)
+        except DockerfileError:
+            return  # whoever sends the files tells of it
+        if excluded:
             kind = "Add" if self.command.add else "Copy"
             message = f"Attempting to {kind} file {quote(path)} that is excluded by .dockerignore"
             self.building.lint.run(checks.COPY_IGNORED_FILE, self.command.said.lines, message)

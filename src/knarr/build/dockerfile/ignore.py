@@ -5,6 +5,7 @@ doesn't. A pattern with many wildcards is not given to a backtracking matcher, s
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from knarr.build.dockerfile.errors import DockerfileError
 from knarr.build.dockerfile.golike import SPACES, clean
@@ -30,7 +31,8 @@ def read(data: bytes) -> list[str]:
 
 
 class Matcher:
-    """Patterns, ready to match. Raises DockerfileError for a malformed one."""
+    """Patterns, ready to match. Raises DockerfileError for a malformed one: most at once, one that is no regular expression
+    after translation when the first path is compared."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns: list[tuple[bool, Pattern]] = []
@@ -45,7 +47,7 @@ class Matcher:
             pattern = pattern[taken_back:]
             if not is_valid(pattern):
                 raise DockerfileError("syntax error in pattern")
-            self.patterns.append((taken_back, compiled(pattern)))
+            self.patterns.append((taken_back, _pattern(pattern)))
             self.texts.append(pattern)
         self.takes_back = any(taken_back for taken_back, _ in self.patterns)
 
@@ -76,3 +78,14 @@ class Matcher:
         """Whether a pattern leaves out all that is at the top."""
         pairs = zip(self.patterns, self.texts, strict=True)
         return any(not taken_back and text in _ROOT_PATTERNS for (taken_back, _), text in pairs)
+
+
+def _pattern(text: str) -> Pattern:
+    try:
+        return compiled(text)
+    except DockerfileError as error:
+        return partial(_refuse, str(error))
+
+
+def _refuse(why: str, _: str) -> bool:
+    raise DockerfileError(why)
