@@ -18,20 +18,24 @@ from knarr.build.port import Console, Contents
 from knarr.build.progress import Step
 from knarr.engine.images.compression import Inflater
 from knarr.engine.images.settled import settled
+from knarr.engine.images.unpacking import widen
 from knarr.kernel.files import write_all
 from knarr.loop.blocking import hop
 from knarr.snapshots import header
 from knarr.snapshots.header import Header
 from knarr.snapshots.source import Source
 
+_LUMP = 1 << 20
+
 
 async def receive(body: AsyncIterator[bytes], files: Files) -> dict[str, Entry]:
     """The entries of an archive, compressed or not, in walking order. Raises BadArchive, BuildFailed."""
     drain, feed = os.pipe()
+    widen(feed)
     reading = hop(_read, drain, files)
     try:
         inflater = Inflater(lambda piece: write_all(feed, piece))
-        async for data in body:
+        async for data in _lumps(body):
             await settled(inflater.write, data)
         await settled(inflater.finish)
     except BrokenPipeError:
@@ -41,6 +45,19 @@ async def receive(body: AsyncIterator[bytes], files: Files) -> dict[str, Entry]:
         await asyncio.wait([reading])
     found = reading.result()
     return {path: found[path] for path in sorted(found, key=lambda path: path.split("/"))}
+
+
+async def _lumps(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A client may send a few kilobytes at a time; to give each of them to a thread would cost more than what is in them."""
+    pieces: list[bytes] = []
+    size = 0
+    async for data in body:
+        pieces.append(data)
+        size += len(data)
+        if size >= _LUMP:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    yield b"".join(pieces)
 
 
 def _read(drain: int, files: Files) -> dict[str, Entry]:
