@@ -155,6 +155,38 @@ def test_pushed_and_pulled(store: Daemon, context: Path, tmp_path: Path) -> None
         store.docker("rmi", f"{name}:built")
 
 
+def test_pulled_platform_by_platform(store: Daemon, context: Path, tmp_path: Path) -> None:
+    """A later one joins the name, whichever was first; all go together."""
+    with knarr_registry(tmp_path / "registry") as port:
+        name = f"127.0.0.1:{port}/several:1"
+        build(store, context, "--platform", BOTH, "--push", "-t", name)
+        for first, second in (("arm64", "amd64"), ("amd64", "arm64")):
+            store.docker("rmi", "-f", name)
+            store.docker("pull", f"--platform=linux/{first}", name)
+            assert inspected(store, name)["Architecture"] == first
+            store.docker("pull", f"--platform=linux/{second}", name)
+            for each in (first, second):
+                found = inspected(store, name, f"--platform=linux/{each}")
+                assert (found["Architecture"], found["RepoTags"]) == (each, [name])
+            assert inspected(store, name)["Architecture"] == "amd64"
+            told = store.docker("pull", f"--platform=linux/{first}", name).stdout
+            assert "Image is up to date" in told
+            names = store.docker("images", "-a", "--format={{.Repository}}:{{.Tag}}").stdout.split()
+            assert names.count(name) == 1
+            assert "<none>:<none>" not in names
+        made = store.docker("create", "--platform=linux/arm64", name, "/file").stdout.strip()
+        assert "ARCH=arm64" in store.inspect(made)["Config"]["Env"]
+        store.docker("rm", made)
+        tree = json.loads(store.docker("image", "inspect", name).stdout)[0]["RepoDigests"]
+        store.docker("push", name)
+        path = tmp_path / "saved.tar"
+        store.docker("save", "--platform=linux/arm64", "-o", str(path), name)
+        architectures = {each["architecture"] for each in blobs(path).values() if "architecture" in each}
+        assert architectures == {"arm64"}
+        store.docker("rmi", name)
+        assert store.docker("image", "inspect", tree[0], check=False).returncode == 1
+
+
 def test_pushed_and_not_stored(store: Daemon, context: Path, tmp_path: Path) -> None:
     with knarr_registry(tmp_path / "registry") as port:
         name = f"127.0.0.1:{port}/passing:1"

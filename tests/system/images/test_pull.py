@@ -71,7 +71,10 @@ async def test_the_platform_is_chosen_from_the_index(world: World) -> None:
     assert view.image.id == mine.id
     assert view.digests == (f"app@{Digest.of(index)}",)
     await world.pull("app:1", arm)
-    assert (await world.images.get("app:1")).image.id == theirs.id
+    assert (await world.images.get("app:1")).image.id == mine.id
+    other = await world.images.get("app:1", platform=arm)
+    assert (other.image.id, other.tags) == (theirs.id, ("app:1",))
+    assert [each.tags for each in await world.images.list()] == [("app:1",)]
     with pytest.raises(
         NoMatchingPlatform, match="no matching manifest for linux/s390x in the manifest list entries"
     ):

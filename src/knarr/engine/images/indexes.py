@@ -45,6 +45,25 @@ def insert(
     )
 
 
+def join(
+    tx: sqlite3.Connection, digest: Digest, before: str | None, new: Member, here: Platform
+) -> tuple[Image, bool] | None:
+    """Makes an image one more of an index of which others are here: `before` is the one whose name the index' digest was. What
+    stands for the index now, and whether the image came to it; None if it is alone."""
+    parts = list(members(tx, digest))
+    earlier = rows.read(tx, before) if not parts and before is not None else None
+    if earlier is not None and earlier.manifest is not None:
+        parts = [Member(earlier.manifest, earlier)]
+    joined = all(part.image.id != new.image.id for part in parts)
+    if joined:
+        parts.append(new)
+    if len(parts) == 1:
+        return None
+    lead = next((part.image for part in parts if part.image.platform.matches(here)), parts[0].image)
+    insert(tx, digest, lead.id, [(part.manifest, part.image.id) for part in parts])
+    return lead, joined
+
+
 def members(tx: sqlite3.Connection, via: Digest | str) -> tuple[Member, ...]:
     """In the index' order; none if it is no index."""
     found = tx.execute(

@@ -35,8 +35,9 @@ async def get(
 
     def read(tx: sqlite3.Connection) -> ImageView:
         image = indexes.chosen(tx, name, platform).image
+        lead = indexes.led(tx, name).image
         tagged = tx.execute("SELECT tagged FROM images WHERE id = ?", (str(image.id),)).fetchone()[0]
-        return _view(tx, image, tagged, rows.layer_sizes(tx))
+        return _view(tx, image, tagged, rows.layer_sizes(tx), rows.names(tx, lead.id))
 
     view = await rooms.db.read(read)
     return (await with_manifests(rooms, [view]))[0] if manifests else view
@@ -136,8 +137,15 @@ async def count(rooms: Rooms) -> int:
     return await rooms.db.read(read)
 
 
-def _view(tx: sqlite3.Connection, image: Image, tagged: int, sizes: Mapping[str, int]) -> ImageView:
-    names = rows.names(tx, image.id)
+def _view(
+    tx: sqlite3.Connection,
+    image: Image,
+    tagged: int,
+    sizes: Mapping[str, int],
+    names: Sequence[Reference] | None = None,
+) -> ImageView:
+    """`names`: where they are those of the image that stands for it."""
+    names = rows.names(tx, image.id) if names is None else names
     return ImageView(
         image=image,
         tags=tuple(name.familiar for name in names if not name.digest),

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from knarr.content.store import CorruptBlob
-from knarr.engine.images import rows
+from knarr.engine.images import indexes, rows
 from knarr.engine.images.config import parse_image
 from knarr.engine.images.errors import BadImage, NoMatchingPlatform
 from knarr.engine.images.holding import Hold, holding
@@ -245,12 +245,21 @@ class _Pull:
         return await all_of([self._layers.fetch(one, self._opener(one.blob), self._report) for one in wanted])
 
     def _name(self, tx: sqlite3.Connection, image: Image, found: Found) -> tuple[bool, list[Event]]:
-        """Names and event; True if the reference led elsewhere before."""
-        ref = self._ref
-        newer = rows.named(tx, ref) != str(image.id)
-        rows.name_it(tx, ref._replace(tag=None, digest=found.top.digest), image.id)
+        """Names and event; True if the reference led elsewhere before. What is here of an index already stays under its name."""
+        ref, top = self._ref, found.top.digest
+        by_digest = ref._replace(tag=None, digest=top)
+        before = rows.named(tx, by_digest)
+        lead, via, joined = image, None, False
+        if top != found.manifest.digest:
+            new = indexes.Member(found.manifest.digest, image)
+            both = indexes.join(tx, top, before, new, self._rooms.platform)
+            if both is not None:
+                (lead, joined), via = both, top
+                rows.keep_blobs(tx, lead.id, found.documents[:-1])
+        newer = rows.named(tx, ref) != (before if joined else str(lead.id))
+        rows.name_it(tx, by_digest, lead.id, via)
         if ref.tag and not ref.digest:
-            rows.name_it(tx, ref, image.id)
+            rows.name_it(tx, ref, lead.id, via)
         return newer, [rows.event(image, ref.familiar, "pull", ref.familiar_name)]
 
     def _check(self, image: Image, found: Found) -> None:
