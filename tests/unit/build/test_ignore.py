@@ -80,7 +80,7 @@ def test_malformed_patterns(pattern: str) -> None:
         Matcher([pattern])
 
 
-@pytest.mark.parametrize("pattern", ["\\q", "[b-a]"])
+@pytest.mark.parametrize("pattern", ["\\q", "\\é", "[b-a]"])
 def test_what_is_no_expression_is_refused_with_the_first_path(pattern: str) -> None:
     matcher = Matcher([pattern])
     with pytest.raises(DockerfileError, match="syntax error in pattern"):

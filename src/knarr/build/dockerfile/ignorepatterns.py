@@ -128,7 +128,7 @@ def _escape(character: str) -> str:
         return re.escape(_CONTROL[character])
     if character.lower() in _CLASSES:
         return f"[{'^' if character.isupper() else ''}{_CLASSES[character.lower()]}]"
-    if character.isalnum() and character.isascii():
+    if character.isalnum() or not character.isascii():
         raise DockerfileError("syntax error in pattern")
     return re.escape(character)
 
