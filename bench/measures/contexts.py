@@ -50,6 +50,8 @@ def sent(sides: Sides, pairs: int) -> list[Row]:
             return figures
 
         def watched(side: Side) -> dict[str, float]:
+            """After a small build: a daemon's first one loads what it builds with."""
+            run(sides, side, "build", "--tag", "bench", f"{directory}/0")
             forget(sides, side)
             with Watch(side) as watch:
                 run(sides, side, "build", "--tag", "bench", directory)
@@ -79,7 +81,8 @@ def _fill(context: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         text = " ".join(source.choices(words, k=SIZE // 8))
         path.write_text(f"{number} {text}"[:SIZE].ljust(SIZE, "."))
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    for place in (context, context / "0"):
+        (place / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
 
 
 def _touch(context: Path, count: int) -> None:
