@@ -28,29 +28,35 @@ def rate(sides: Sides, pairs: int) -> list[Row]:
 
 
 def crowd(sides: Sides, pairs: int) -> list[Row]:
-    """The start of a container with none, 100 and 200 running on both sides; with none before and after, since machines drift."""
-    alone = _starts(sides, pairs)
-    found: dict[int, list[Samples]] = {}
-    with ExitStack() as stack:
-        there = 0
-        for count in CROWDS:
-            for side in sides.both:
-                stack.enter_context(running(side, count - there))
-            there = count
-            found[count] = _starts(sides, pairs)
-    for before, after in zip(alone, _starts(sides, pairs), strict=True):
+    """The start of a container with none, 100 and 200 running; with none before and after, since machines drift. Each side's
+    crowd is there alone: 200 are running then, and not 400."""
+    alone = alternate(pairs, sides.both, _start)
+    crowded = [_crowded(side, pairs) for side in sides.both]
+    for before, after in zip(alone, alternate(pairs, sides.both, _start), strict=True):
         before.merge(after)
     rows = [_row("start, none running", alone)]
-    rows += [_row(f"start, {count} running", samples) for count, samples in found.items()]
+    rows += [_row(f"start, {count} running", [each[count] for each in crowded]) for count in CROWDS]
     docker, knarr = (
-        (many.median("start") or 0) / (one.median("start") or 1)
-        for one, many in zip(alone, found[CROWDS[-1]], strict=True)
+        (found[CROWDS[-1]].median("start") or 0) / (one.median("start") or 1)
+        for one, found in zip(alone, crowded, strict=True)
     )
     return [*rows, Row(f"  {CROWDS[-1]} beside none: times as long", docker, knarr, "times", STEADY)]
 
 
-def _starts(sides: Sides, pairs: int) -> list[Samples]:
-    return alternate(pairs, sides.both, lambda side: containers.run(side.client))
+def _crowded(side: Side, pairs: int) -> dict[int, Samples]:
+    """By how many are running."""
+    found: dict[int, Samples] = {}
+    with ExitStack() as stack:
+        there = 0
+        for count in CROWDS:
+            stack.enter_context(running(side, count - there))
+            there = count
+            (found[count],) = alternate(pairs, (side,), _start)
+    return found
+
+
+def _start(side: Side) -> dict[str, float]:
+    return containers.run(side.client)
 
 
 def _row(what: str, samples: Sequence[Samples]) -> Row:
